@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ * attn: attention for everyone who can link with C. Read on in this order:
+ *
+ *   attn/attention.h   1 one call   2 plan and run   3 partial results and rotations
+ *   attn/mech.h        mechanisms by name: their slots, parameters and one way to run them
+ *   attn/io.h          npy, npz, safetensors and ONNX test files
+ *   attn/ctx.h         threads, memory, instruction sets
+ *   attn/base.h        status, error, element types, tensor views
+ */
+#ifndef ATTN_H
+#define ATTN_H
+
+#include "attn/attention.h"
+#include "attn/base.h"
+#include "attn/ctx.h"
+#include "attn/io.h"
+#include "attn/mech.h"
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ * The gallery: mechanisms by name, described as data. A mechanism has slots (tensors) and
+ * params (numbers and words); this one description is its documentation, its validation, its
+ * command line and its Python signature. */
+#ifndef ATTN_MECH_H
+#define ATTN_MECH_H
+
+#include "attn/ctx.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum attn_slot_kind { ATTN_IN = 1, ATTN_PARAM = 2, ATTN_OUT = 4, ATTN_OPTIONAL = 8 };
+
+/* shape: dimensions separated by blanks, "B H T D": equal letters are equal sizes. A leading
+ * '*' means the tensor broadcasts against it. Tables of slots end with a zero entry. */
+typedef struct attn_slot {
+    const char *name;
+    int kind; /* attn_slot_kind bits */
+    const char *shape;
+    const char *about;
+} attn_slot;
+
+/* kind: 'f' number, 'i' integer, 'b' true/false, 'e' one word of choices ("a|b|c", its value is
+ * the index). fallback is the default, as text. Tables end with a zero entry. */
+typedef struct attn_param {
+    const char *name;
+    char kind;
+    const char *fallback;
+    const char *choices;
+    const char *about;
+} attn_param;
+
+typedef struct attn_value {
+    double f;  /* kind 'f' */
+    int64_t i; /* kinds 'i', 'b', 'e' */
+} attn_value;
+
+/* Promises that generic tests hold a mechanism to. */
+enum attn_trait {
+    ATTN_ROWS_SUM_1 = 1,       /* with v all 1, out is 1 */
+    ATTN_KEY_PERMUTABLE = 2,   /* keys and values reordered together change nothing */
+    ATTN_SHIFT_INVARIANT = 4,  /* a constant added to a row of scores changes nothing */
+    ATTN_LINEAR_IN_V = 8,
+    ATTN_BATCH_FREE = 16,      /* each batch entry as if alone */
+    ATTN_MASKED_ROW_ZERO = 32, /* nothing allowed: 0 */
+    ATTN_STREAMS = 64          /* never holds an n x n matrix */
+};
+
+enum { ATTN_MAX_SLOTS = 64, ATTN_MAX_PARAMS = 64 };
+
+typedef struct attn_mech attn_mech;
+
+/* One run: slots[i] belongs to mech->slots[i] (absent when not given), params[i] likewise. */
+typedef struct attn_mech_call {
+    const attn_tensor *slots;
+    const attn_value *params;
+} attn_mech_call;
+
+struct attn_mech {
+    const char *name, *family;
+    const char *about;   /* one line */
+    const char *formula; /* plain text */
+    const char *cost;    /* "time T S (D + E), memory T" */
+    const char *source;  /* where it was defined: a paper's number */
+    const char *example; /* a command that runs as it stands after `attn` */
+    const attn_slot *slots;
+    const attn_param *params;
+    uint32_t traits;
+    /* Private: checks what the shape strings cannot say, then runs. */
+    attn_status (*run)(attn_ctx *ctx, const attn_mech_call *call, attn_error *error);
+};
+
+ATTN_API int attn_mech_count(void);
+ATTN_API const attn_mech *attn_mech_at(int i);            /* NULL past the end */
+ATTN_API const attn_mech *attn_mech_find(const char *name); /* NULL when unknown */
+ATTN_API int attn_mech_slot(const attn_mech *mech, const char *name);  /* -1 when unknown */
+ATTN_API int attn_mech_param(const attn_mech *mech, const char *name); /* -1 when unknown */
+
+/* Fills params with the defaults; sets one from text ("causal", "true"). */
+ATTN_API void attn_mech_defaults(const attn_mech *mech, attn_value *params);
+ATTN_API attn_status attn_mech_set(const attn_mech *mech, attn_value *params, const char *name,
+                                   const char *text, attn_error *error);
+/* Binds the letters of every present slot and gives the shape of slot i, which need not be
+ * present: what an output must have. */
+ATTN_API attn_status attn_mech_shape(const attn_mech *mech, const attn_tensor *slots, int i,
+                                     int *rank, int64_t *shape, attn_error *error);
+/* Checks slots against the shape strings, then runs. Optional outputs are computed when present.
+ * On failure no output has been touched. */
+ATTN_API attn_status attn_mech_run(attn_ctx *ctx, const attn_mech *mech,
+                                   const attn_tensor *slots, const attn_value *params,
+                                   attn_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ * What this machine offers: instruction sets and CPUs. Everything here asks the compiler's
+ * runtime or the system and remembers nothing; cpuid itself is never executed, because it traps
+ * in virtual machines and would cost more than a small attention call. */
+#define _GNU_SOURCE
+
+#include "base/base.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
+
+typedef struct cpu_feature {
+    const char *name;
+    bool there;
+} cpu_feature;
+
+enum { CPU_MAX_FEATURES = 16 };
+
+/* The runtime of older clangs does not know f16c by name. Every CPU with AVX2 has it. */
+#if defined(__x86_64__) && defined(__clang__) && __clang_major__ < 19
+#    define CPU_F16C_NAME "avx2"
+#else
+#    define CPU_F16C_NAME "f16c"
+#endif
+
+/* Strongest last; an entry without a name ends the list. */
+static void cpu_list(cpu_feature list[CPU_MAX_FEATURES])
+{
+    const cpu_feature here[CPU_MAX_FEATURES] = {
+#if defined(__x86_64__)
+        {"sse2", true},
+        {"avx", __builtin_cpu_supports("avx")},
+        {"avx2", __builtin_cpu_supports("avx2")},
+        {"fma", __builtin_cpu_supports("fma")},
+        {"f16c", __builtin_cpu_supports(CPU_F16C_NAME)},
+        {"avx512f", __builtin_cpu_supports("avx512f")},
+        {"avx512bw", __builtin_cpu_supports("avx512bw")},
+        {"avx512dq", __builtin_cpu_supports("avx512dq")},
+        {"avx512vl", __builtin_cpu_supports("avx512vl")},
+        {"avx512vnni", __builtin_cpu_supports("avx512vnni")},
+        {"avx512bf16", __builtin_cpu_supports("avx512bf16")},
+#elif defined(__aarch64__)
+        {"neon", true},
+#endif
+    };
+    for (int i = 0; i < CPU_MAX_FEATURES; i++) list[i] = here[i];
+}
+
+/* ---- instruction sets -------------------------------------------------------------------- */
+
+#if defined(__x86_64__)
+static bool cpu_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports(CPU_F16C_NAME);
+}
+
+static bool cpu_has_avx512(void)
+{
+    return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+uint32_t attn__cpu_isas(void)
+{
+    uint32_t isas = ATTN_ISA_scalar;
+#if defined(__x86_64__)
+    if (cpu_has_avx2()) isas |= ATTN_ISA_avx2;
+    if (cpu_has_avx512()) isas |= ATTN_ISA_avx512;
+#elif defined(__aarch64__)
+    isas |= ATTN_ISA_neon;
+#endif
+    return isas;
+}
+
+size_t attn_cpu_text(char *text, size_t n)
+{
+    cpu_feature list[CPU_MAX_FEATURES];
+    size_t used = 0;
+    if (!text) n = 0;
+    if (n) text[0] = 0;
+    cpu_list(list);
+    for (int i = 0; i < CPU_MAX_FEATURES && list[i].name; i++) {
+        if (!list[i].there) continue;
+        size_t at = used < n ? used : n;
+        int length = snprintf(n ? text + at : NULL, n - at, used ? " %s" : "%s", list[i].name);
+        if (length > 0) used += (size_t)length;
+    }
+    return used;
+}
+
+/* ---- CPUs -------------------------------------------------------------------------------- */
+
+enum { CPU_SET_WORDS = 256 }; /* 16384 CPUs, beyond what Linux can be built for */
+
+static int cpu_affinity(void)
+{
+    union {
+        cpu_set_t set;
+        unsigned long words[CPU_SET_WORDS];
+    } mask = {.words = {0}};
+    if (sched_getaffinity(0, sizeof mask, &mask.set) != 0) return 0;
+    return CPU_COUNT_S(sizeof mask, &mask.set);
+}
+
+int attn_cpu_count(void)
+{
+    int count = cpu_affinity();
+    if (count < 1) count = (int)attn__min(sysconf(_SC_NPROCESSORS_ONLN), INT32_MAX);
+    int quota = attn__cpu_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+    return (int)attn__max(1, attn__min(count, quota));
+}
