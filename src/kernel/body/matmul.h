@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ * The two products of attention, both as tiles of V_TILE_R rows by up to V_TILE_V vectors of
+ * queries held in registers: scores = K q and acc += V^T p. Keys and values are read where they
+ * lie, one number broadcast at a time, so nothing is packed and nothing is summed across lanes. */
+#ifndef ATTN__BODY_MATMUL_H
+#define ATTN__BODY_MATMUL_H
+
+/* V_TILE_R keys (fewer when n is: the last one stands in for the missing ones and is not stored)
+ * by nv vectors. */
+static inline __attribute__((always_inline)) void
+K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const real *q, int ld,
+               real *s, const int nv)
+{
+    const real *row[V_TILE_R];
+    v_vec acc[V_TILE_R * V_TILE_V];
+#pragma GCC unroll 8
+    for (int r = 0; r < V_TILE_R; r++) row[r] = k + k_stride * (r < n ? r : n - 1);
+#pragma GCC unroll 32
+    for (int a = 0; a < V_TILE_R * V_TILE_V; a++) acc[a] = v_set(0);
+    for (int64_t d = 0; d < depth; d++, q += ld) {
+        v_vec x[V_TILE_V];
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) x[v] = v_load(q + v * V_LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < V_TILE_R; r++) {
+            v_vec b = v_set(row[r][d]);
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++)
+                acc[r * V_TILE_V + v] = v_fma(x[v], b, acc[r * V_TILE_V + v]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < V_TILE_R; r++) {
+        if (r >= n) break;
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) v_store(s + r * ld + v * V_LANES, acc[r * V_TILE_V + v]);
+    }
+}
+
+static void K(scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
+                      const void *q, int ld, void *s)
+{
+    for (int64_t j = 0; j < n; j += V_TILE_R) {
+        const real *kj = (const real *)k + j * k_stride, *ql = q;
+        real *sl = (real *)s + j * ld;
+        int left = w / V_LANES;
+        for (; left >= V_TILE_V; left -= V_TILE_V, ql += V_TILE_V * V_LANES,
+                                 sl += V_TILE_V * V_LANES)
+            K(scores_tile)(n - j, depth, kj, k_stride, ql, ld, sl, V_TILE_V);
+        for (; left >= 2; left -= 2, ql += 2 * V_LANES, sl += 2 * V_LANES)
+            K(scores_tile)(n - j, depth, kj, k_stride, ql, ld, sl, 2);
+        if (left) K(scores_tile)(n - j, depth, kj, k_stride, ql, ld, sl, 1);
+    }
+}
+
+/* nr columns of v by nv vectors over all n keys. */
+static inline __attribute__((always_inline)) void
+K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride, real *acc,
+              const int nr, const int nv, const bool masked)
+{
+    v_vec sum[V_TILE_R * V_TILE_V];
+#pragma GCC unroll 8
+    for (int r = 0; r < nr; r++)
+#pragma GCC unroll 4
+        for (int x = 0; x < nv; x++) sum[r * V_TILE_V + x] = v_load(acc + r * ld + x * V_LANES);
+    for (int64_t j = 0; j < n; j++, p += ld, v += v_stride) {
+        v_vec w[V_TILE_V];
+#pragma GCC unroll 4
+        for (int x = 0; x < nv; x++) w[x] = v_load(p + x * V_LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < nr; r++) {
+            v_vec b = v_set(v[r]);
+#pragma GCC unroll 4
+            for (int x = 0; x < nv; x++) {
+                v_vec used = masked ? v_select(v_sign(w[x]), v_set(0), b) : b;
+                sum[r * V_TILE_V + x] = v_fma(w[x], used, sum[r * V_TILE_V + x]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < nr; r++)
+#pragma GCC unroll 4
+        for (int x = 0; x < nv; x++) v_store(acc + r * ld + x * V_LANES, sum[r * V_TILE_V + x]);
+}
+
+static inline __attribute__((always_inline)) void
+K(weigh_columns)(int64_t n, int64_t width, const real *p, int ld, const real *v,
+                 int64_t v_stride, real *acc, const int nv, const bool masked)
+{
+    int64_t e = 0;
+    for (; e + V_TILE_R <= width; e += V_TILE_R)
+        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, masked);
+    for (; e + 2 <= width; e += 2)
+        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 2, nv, masked);
+    if (e < width) K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 1, nv, masked);
+}
+
+static inline __attribute__((always_inline)) void
+K(weigh_all)(int64_t n, int w, int64_t width, const real *p, int ld, const real *v,
+             int64_t v_stride, real *acc, const bool masked)
+{
+    int left = w / V_LANES;
+    for (; left >= V_TILE_V; left -= V_TILE_V, p += V_TILE_V * V_LANES, acc += V_TILE_V * V_LANES)
+        K(weigh_columns)(n, width, p, ld, v, v_stride, acc, V_TILE_V, masked);
+    for (; left >= 2; left -= 2, p += 2 * V_LANES, acc += 2 * V_LANES)
+        K(weigh_columns)(n, width, p, ld, v, v_stride, acc, 2, masked);
+    if (left) K(weigh_columns)(n, width, p, ld, v, v_stride, acc, 1, masked);
+}
+
+static void K(weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
+                     int64_t v_stride, bool masked, void *acc)
+{
+    if (masked) K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, true);
+    else K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, false);
+}
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ * What happens to a tile of scores between the two products: terms are added, the softcap bends
+ * them, the maximum is taken, exp2 and the sum. Rows are keys, lanes are queries. */
+#ifndef ATTN__BODY_SOFTMAX_H
+#define ATTN__BODY_SOFTMAX_H
+
+static void K(add)(int64_t n, int w, const void *term, double coef, void *s)
+{
+    const v_vec c = v_set((real)coef), lowest = v_set(-REAL_MAX);
+    const real *t = term;
+    real *x = s;
+    for (int64_t i = 0; i < n * w; i += V_LANES) {
+        v_vec old = v_load(x + i), sum = v_fma(v_load(t + i), c, old);
+        v_store(x + i, v_select(v_lt(sum, lowest), v_min(old, lowest), sum));
+    }
+}
+
+static void K(cap)(int64_t n, int w, double cap, void *s)
+{
+    const v_vec c = v_set((real)cap);
+    real *x = s;
+    for (int64_t i = 0; i < n * w; i += V_LANES)
+        v_store(x + i, v_mul(c, K(v_tanh)(v_div(v_load(x + i), c))));
+}
+
+static inline __attribute__((always_inline)) void
+K(row_max_one)(int64_t n, int w, const real *s, const uint64_t *allowed, real *m, int l,
+               const bool masked)
+{
+    v_vec top = v_load(m + l);
+    for (int64_t j = 0; j < n; j++) {
+        v_vec x = v_load(s + j * w + l), higher = v_max(x, top);
+        top = masked ? v_select(v_mask_from(allowed[j] >> l), higher, top) : higher;
+    }
+    v_store(m + l, top);
+}
+
+static void K(row_max)(int64_t n, int w, const void *s, const uint64_t *allowed, void *m)
+{
+    for (int l = 0; l < w; l += V_LANES) {
+        if (allowed) K(row_max_one)(n, w, s, allowed, m, l, true);
+        else K(row_max_one)(n, w, s, NULL, m, l, false);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+K(exp_sum_one)(int64_t n, int w, real *s, const uint64_t *allowed, const real *m, real *sum, int l,
+               const bool masked)
+{
+    v_vec top = v_load(m + l), total = v_load(sum + l);
+    top = v_select(v_lt(top, v_set(-REAL_MAX)), v_set(0), top);
+    for (int64_t j = 0; j < n; j++) {
+        v_vec p = K(v_exp2)(v_sub(v_load(s + j * w + l), top));
+        if (masked) p = v_select(v_mask_from(allowed[j] >> l), p, v_set(-(real)0));
+        total = v_add(total, p);
+        v_store(s + j * w + l, p);
+    }
+    v_store(sum + l, total);
+}
+
+static void K(exp_sum)(int64_t n, int w, void *s, const uint64_t *allowed, const void *m, void *l)
+{
+    for (int x = 0; x < w; x += V_LANES) {
+        if (allowed) K(exp_sum_one)(n, w, s, allowed, m, l, x, true);
+        else K(exp_sum_one)(n, w, s, NULL, m, l, x, false);
+    }
+}
+
+static void K(drop)(int64_t n, int w, const uint64_t *keep, void *p)
+{
+    real *x = p;
+    for (int64_t j = 0; j < n; j++)
+        for (int l = 0; l < w; l += V_LANES) {
+            real *at = x + j * w + l;
+            v_store(at, v_select(v_mask_from(keep[j] >> l), v_load(at), v_set(-(real)0)));
+        }
+}
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ * The way in and the way out of a panel: rows of queries turned into lanes, chunks folded into
+ * the f64 state, the state turned back into rows; and the element types at both ends. */
+#ifndef ATTN__BODY_STATE_H
+#define ATTN__BODY_STATE_H
+
+static void K(pack)(int n, int w, int64_t depth, const void *const *rows, double scale, void *t)
+{
+    const v_vec c = v_set((real)scale);
+    real *out = t;
+    for (int l = 0; l < w; l += V_LANES)
+        for (int64_t d = 0; d < depth; d += V_LANES) {
+            v_vec x[V_LANES];
+#pragma GCC unroll 16
+            for (int i = 0; i < V_LANES; i++) {
+                const real *row = l + i < n ? (const real *)rows[l + i] + d : NULL;
+                x[i] = !row                   ? v_set(0)
+                       : depth - d >= V_LANES ? v_load(row)
+                                              : v_load_n(row, depth - d);
+            }
+            v_transpose(x);
+#pragma GCC unroll 16
+            for (int i = 0; i < V_LANES; i++)
+                if (d + i < depth) v_store(out + (d + i) * w + l, v_mul(x[i], c));
+        }
+}
+
+static void K(fold)(int w, int64_t width, const void *m, const void *l, const void *acc,
+                    double *sm, double *sl, double *so)
+{
+    double old_weight[ATTN__PANEL], new_weight[ATTN__PANEL];
+    const real *mr = m, *lr = l, *a = acc;
+    for (int x = 0; x < w; x += D_LANES) {
+        d_vec mo = d_load(sm + x), mc = d_load_real(mr + x), top = d_max(mc, mo);
+        d_mask empty = d_lt(mc, d_set(-0x1.fffffffffffffp1023));
+        d_vec keep = d_select(empty, d_set(1.0), K(d_exp2)(d_sub(mo, top)));
+        d_vec gain = d_select(empty, d_set(0.0), K(d_exp2)(d_sub(mc, top)));
+        d_store(sm + x, top);
+        d_store(sl + x, d_fma(d_load_real(lr + x), gain, d_mul(d_load(sl + x), keep)));
+        d_store(old_weight + x, keep);
+        d_store(new_weight + x, gain);
+    }
+    for (int64_t e = 0; e < width; e++, a += w, so += w)
+        for (int x = 0; x < w; x += D_LANES) {
+            d_vec kept = d_mul(d_load(so + x), d_load(old_weight + x));
+            d_vec gain = d_load(new_weight + x);
+            /* A chunk without weight adds nothing, whatever its values were. */
+            d_vec term = d_select(d_lt(d_set(0.0), gain), d_load_real(a + x), gain);
+            d_store(so + x, d_fma(term, gain, kept));
+        }
+}
+
+static void K(finish)(int n, int w, int64_t width, const double *so, const double *inv,
+                      void *const *rows)
+{
+    const v_vec quiet = v_set((real)NAN);
+    for (int l = 0; l < n; l += V_LANES)
+        for (int64_t e = 0; e < width; e += V_LANES) {
+            v_vec x[V_LANES];
+#pragma GCC unroll 16
+            for (int i = 0; i < V_LANES; i++)
+                x[i] = e + i < width ? v_mul_wide(so + (e + i) * w + l, inv + l) : v_set(0);
+            v_transpose(x);
+#pragma GCC unroll 16
+            for (int i = 0; i < V_LANES; i++) {
+                if (l + i >= n) break;
+                real *row = (real *)rows[l + i] + e;
+                x[i] = v_select(v_nan(x[i]), quiet, x[i]);
+                if (width - e >= V_LANES) v_store(row, x[i]);
+                else v_store_n(row, x[i], width - e);
+            }
+        }
+}
+
+static void K(widen_real)(int64_t n, const void *src, void *dst)
+{
+    if (n > 0) memcpy(dst, src, (size_t)n * sizeof(real));
+}
+
+#if REAL_BITS == 32
+static void K(widen_f64)(int64_t n, const void *src, void *dst)
+{
+    for (int64_t i = 0; i < n; i++) ((float *)dst)[i] = (float)((const double *)src)[i];
+}
+
+static void K(narrow_f64)(int64_t n, const void *src, void *dst)
+{
+    for (int64_t i = 0; i < n; i++) ((double *)dst)[i] = (double)((const float *)src)[i];
+}
+
+/* Whole vectors, then one vector through a buffer: memory past n is not touched. */
+#    define HALF_LOOPS(type)                                                                \
+        static void K(widen_##type)(int64_t n, const void *src, void *dst)                  \
+        {                                                                                   \
+            const uint16_t *x = src;                                                        \
+            uint16_t tail[S_LANES] = {0};                                                   \
+            int64_t i = 0;                                                                  \
+            for (; i + S_LANES <= n; i += S_LANES)                                          \
+                s_store((float *)dst + i, s_load_##type(x + i));                            \
+            if (i < n) {                                                                    \
+                memcpy(tail, x + i, (size_t)(n - i) * sizeof *x);                           \
+                s_store_n((float *)dst + i, s_load_##type(tail), n - i);                    \
+            }                                                                               \
+        }                                                                                   \
+        static void K(narrow_##type)(int64_t n, const void *src, void *dst)                 \
+        {                                                                                   \
+            uint16_t *y = dst, tail[S_LANES];                                               \
+            int64_t i = 0;                                                                  \
+            for (; i + S_LANES <= n; i += S_LANES)                                          \
+                s_store_##type(y + i, s_load((const float *)src + i));                      \
+            if (i < n) {                                                                    \
+                s_store_##type(tail, s_load_n((const float *)src + i, n - i));              \
+                memcpy(y + i, tail, (size_t)(n - i) * sizeof *y);                           \
+            }                                                                               \
+        }
+HALF_LOOPS(bf16)
+HALF_LOOPS(f16)
+#    undef HALF_LOOPS
+#    define K_WIDEN  {NULL, K(widen_f64), K(widen_real), K(widen_bf16), K(widen_f16)}
+#    define K_NARROW {NULL, K(narrow_f64), K(widen_real), K(narrow_bf16), K(narrow_f16)}
+#else
+static void K(widen_f32)(int64_t n, const void *src, void *dst)
+{
+    for (int64_t i = 0; i < n; i++) ((double *)dst)[i] = (double)((const float *)src)[i];
+}
+
+static void K(narrow_f32)(int64_t n, const void *src, void *dst)
+{
+    for (int64_t i = 0; i < n; i++) ((float *)dst)[i] = (float)((const double *)src)[i];
+}
+
+#    define HALF_LOOPS(type, DTYPE)                                                         \
+        static void K(widen_##type)(int64_t n, const void *src, void *dst)                  \
+        {                                                                                   \
+            for (int64_t i = 0; i < n; i++) ((double *)dst)[i] = attn__get(DTYPE, src, i);  \
+        }                                                                                   \
+        static void K(narrow_##type)(int64_t n, const void *src, void *dst)                 \
+        {                                                                                   \
+            for (int64_t i = 0; i < n; i++) attn__put(DTYPE, dst, i, ((const double *)src)[i]); \
+        }
+HALF_LOOPS(bf16, ATTN_DTYPE_BF16)
+HALF_LOOPS(f16, ATTN_DTYPE_F16)
+#    undef HALF_LOOPS
+#    define K_WIDEN  {NULL, K(widen_real), K(widen_f32), K(widen_bf16), K(widen_f16)}
+#    define K_NARROW {NULL, K(widen_real), K(narrow_f32), K(narrow_bf16), K(narrow_f16)}
+#endif
+
+static double K(probe)(int64_t n, double *sink)
+{
+    v_vec acc[24], x = v_set((real)1.0000001), y = v_set((real)1e-9);
+    real last[V_LANES];
+#pragma GCC unroll 24
+    for (int i = 0; i < 24; i++) acc[i] = v_set((real)i);
+    for (int64_t r = 0; r < n; r++)
+#pragma GCC unroll 24
+        for (int i = 0; i < (V_LANES > 8 || REAL_BITS == 64 ? 24 : 12); i++)
+            acc[i] = v_fma(acc[i], x, y);
+#pragma GCC unroll 24
+    for (int i = 1; i < 24; i++) acc[0] = v_add(acc[0], acc[i]);
+    v_store(last, acc[0]);
+    *sink = (double)last[0];
+    return (double)n * (V_LANES > 8 || REAL_BITS == 64 ? 24 : 12) * 2.0 * V_LANES;
+}
+
+#endif
