@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ * args.def as an array, for those who walk all tensors of a call. */
+#ifndef ATTN__ENGINE_ARGS_H
+#define ATTN__ENGINE_ARGS_H
+
+#include "engine/engine.h"
+
+typedef struct attn__arg {
+    const char *name;
+    size_t at; /* offset in attn_args */
+    char kind, dtypes;
+    const char *dims;
+    attn_status status;
+} attn__arg;
+
+static const attn__arg attn__arg_list[] = {
+#define ARG(field, kind, dtypes, dims, status)                                              \
+    {#field, offsetof(attn_args, field), kind, dtypes, dims, status},
+#include "engine/args.def"
+#undef ARG
+};
+
+enum { ATTN__N_ARGS = sizeof attn__arg_list / sizeof attn__arg_list[0] };
+
+static inline attn_tensor *attn__arg_of(attn_args *args, const attn__arg *arg)
+{
+    return (attn_tensor *)(void *)((char *)args + arg->at);
+}
+static inline const attn_tensor *attn__arg_in(const attn_args *args, const attn__arg *arg)
+{
+    return (const attn_tensor *)(const void *)((const char *)args + arg->at);
+}
+
+#endif

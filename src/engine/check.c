@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ * The check: the only place that says no. It fills in the defaults of the spec, has the shapes
+ * bound (check_shape.c), the contents looked at (check_data.c) and the outputs compared with
+ * everything else (alias.c). What it lets through cannot fail any more. */
+#include <math.h>
+
+#include "engine/engine.h"
+
+typedef struct check_rule {
+    bool ok;
+    attn_status status;
+    const char *where, *what;
+} check_rule;
+
+static attn_status check_rules(const check_rule *rules, size_t n, attn_error *error)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!rules[i].ok)
+            return attn__fail(error, rules[i].status, rules[i].where, rules[i].what);
+    return ATTN_OK;
+}
+
+#define CHECK_ALL(rules, error) check_rules(rules, sizeof(rules) / sizeof((rules)[0]), error)
+
+static attn_status check_enums(const attn_spec *s, attn_error *error)
+{
+    const check_rule rules[] = {
+        {(unsigned)s->align <= ATTN_ALIGN_OFFSET, ATTN_E_ENUM, "align", "not an attn_align"},
+        {(unsigned)s->head_map <= ATTN_HEADS_TILED, ATTN_E_ENUM, "head_map",
+         "not an attn_head_map"},
+        {(unsigned)s->rope.kind <= ATTN_ROPE_INTERLEAVED, ATTN_E_ENUM, "rope.kind",
+         "not an attn_rope_kind"},
+        {(unsigned)s->rel.kind <= ATTN_REL_OFFSET, ATTN_E_ENUM, "rel.kind",
+         "not an attn_rel_kind"},
+        {(unsigned)s->scores_stage <= ATTN_SCORES_MASKED, ATTN_E_ENUM, "scores_stage",
+         "not an attn_scores_stage"},
+    };
+    return CHECK_ALL(rules, error);
+}
+
+static attn_status check_numbers(const attn_spec *s, attn_error *error)
+{
+    const int64_t far = (int64_t)1 << 47;
+    const attn_window *w = &s->window;
+    const check_rule rules[] = {
+        {isfinite(s->scale), ATTN_E_PARAM, "scale", "must be finite"},
+        {isfinite(s->softcap) && s->softcap >= 0, ATTN_E_PARAM, "softcap",
+         "must be finite and not negative"},
+        {s->dropout >= 0 && s->dropout < 1, ATTN_E_PARAM, "dropout", "must lie in [0, 1)"},
+        {!w->on || (w->left >= -1 && w->left <= far), ATTN_E_PARAM, "window.left",
+         "must be -1 (unbounded) or a distance"},
+        {!w->on || (w->right >= -1 && w->right <= far), ATTN_E_PARAM, "window.right",
+         "must be -1 (unbounded) or a distance"},
+        {s->chunk >= 0 && s->chunk <= far, ATTN_E_PARAM, "chunk", "must not be negative"},
+        {s->prefix >= 0 && s->prefix <= far, ATTN_E_PARAM, "prefix", "must not be negative"},
+        {s->offset >= -far && s->offset <= far, ATTN_E_PARAM, "offset", "is too large"},
+        {s->block_q >= 0 && s->block_k >= 0, ATTN_E_PARAM, "block_q",
+         "block sizes must not be negative"},
+        {s->rel.max_distance >= 0 && s->rel.max_distance <= far, ATTN_E_PARAM,
+         "rel.max_distance", "must not be negative"},
+        {isfinite(s->rope.base) && s->rope.base >= 0, ATTN_E_PARAM, "rope.base",
+         "must be positive"},
+        {s->rope.dims >= 0 && s->rope.dims % 2 == 0, ATTN_E_PARAM, "rope.dims",
+         "must be even and not negative"},
+        {!s->classify || s->tile, ATTN_E_PARAM, "classify", "needs a tile callback"},
+    };
+    return CHECK_ALL(rules, error);
+}
+
+static attn_status check_spec(attn__problem *p, const attn_spec *spec, attn_error *error)
+{
+    if (spec && spec->size != sizeof *spec)
+        return attn__fail_count(error, ATTN_E_VERSION, "spec",
+                                "size must be that of attn_spec: use ATTN_SPEC()",
+                                (int64_t)sizeof *spec, (int64_t)spec->size);
+    p->spec = spec ? *spec : (attn_spec){.size = sizeof *spec};
+    ATTN_TRY(check_enums(&p->spec, error));
+    return check_numbers(&p->spec, error);
+}
+
+/* Tensors that come in pairs, or belong to a field of the spec. */
+static attn_status check_belongings(const attn__problem *p, attn_error *error)
+{
+    const attn_args *a = &p->at;
+    const attn_spec *s = &p->spec;
+    const bool rope = s->rope.kind != ATTN_ROPE_NONE;
+    const check_rule rules[] = {
+        {attn__present(&a->q_seg) == attn__present(&a->k_seg), ATTN_E_PARAM, "q_seg",
+         "q_seg and k_seg come together"},
+        {attn__present(&a->rope_cos) == attn__present(&a->rope_sin), ATTN_E_PARAM, "rope_cos",
+         "rope_cos and rope_sin come together"},
+        {rope || (!attn__present(&a->rope_cos) && !attn__present(&a->q_pos) &&
+                  !attn__present(&a->k_pos)),
+         ATTN_E_PARAM, "rope.kind", "positions and angle tables need a rope kind"},
+        {(s->rel.kind != ATTN_REL_NONE) == attn__present(&a->rel_table), ATTN_E_PARAM,
+         "rel_table", "rel.kind and rel_table come together"},
+        {!attn__present(&a->block_mask) || (s->block_q > 0 && s->block_k > 0), ATTN_E_PARAM,
+         "block_mask", "needs block_q and block_k"},
+        {!attn__present(&a->offset) || s->align == ATTN_ALIGN_OFFSET, ATTN_E_PARAM, "offset",
+         "needs ATTN_ALIGN_OFFSET"},
+        {!(attn__present(&a->cu_q) && (attn__present(&a->q_start) || attn__present(&a->q_len))),
+         ATTN_E_PARAM, "cu_q", "packed queries take no q_start or q_len"},
+        {!(attn__present(&a->cu_k) && (attn__present(&a->k_start) || attn__present(&a->k_len))),
+         ATTN_E_PARAM, "cu_k", "packed keys take no k_start or k_len"},
+        {attn__present(&a->out) || attn__present(&a->lse) || attn__present(&a->weights) ||
+             attn__present(&a->scores),
+         ATTN_E_NULL, "out", "at least one output is needed"},
+    };
+    return CHECK_ALL(rules, error);
+}
+
+static attn_status check_rope(attn__problem *p, attn_error *error)
+{
+    attn_rope_spec *rope = &p->spec.rope;
+    if (rope->kind == ATTN_ROPE_NONE) return ATTN_OK;
+    p->R = rope->dims ? rope->dims : p->D;
+    if (p->R > p->D || p->R % 2)
+        return attn__fail_count(error, ATTN_E_PARAM, "rope.dims",
+                                "must be even and at most the key width", p->D, p->R);
+    if (rope->base == 0) rope->base = 10000;
+    return ATTN_OK;
+}
+
+static attn_status check_rel(attn__problem *p, attn_error *error)
+{
+    attn_rel_spec *rel = &p->spec.rel;
+    if (rel->kind == ATTN_REL_BUCKET) {
+        if (rel->max_distance == 0) rel->max_distance = 128;
+        int64_t sides = rel->causal_buckets ? 1 : 2, exact = p->rel_n / sides / 2;
+        if (p->rel_n > 256 || exact < 1 || p->rel_n % (2 * sides))
+            return attn__fail_count(error, ATTN_E_SHAPE, "rel_table",
+                                    "buckets must be 2 or 4 times a whole number, at most 256",
+                                    32, p->rel_n);
+        if (rel->max_distance <= exact)
+            return attn__fail(error, ATTN_E_PARAM, "rel.max_distance",
+                              "must be beyond the exact buckets");
+    } else if (rel->kind == ATTN_REL_GRID) {
+        int64_t cells, y = 2 * rel->height - 1, x = 2 * rel->width - 1;
+        if (rel->height < 1 || rel->width < 1 || rel->height > 1 << 24 || rel->width > 1 << 24)
+            return attn__fail(error, ATTN_E_PARAM, "rel.height", "a grid needs both its sides");
+        if (!attn__mul(y, x, &cells) || cells != p->rel_n)
+            return attn__fail_count(error, ATTN_E_SHAPE, "rel_table",
+                                    "a grid needs (2 height - 1)(2 width - 1) entries", y * x,
+                                    p->rel_n);
+    } else if (rel->kind == ATTN_REL_OFFSET && p->rel_n % 2 == 0) {
+        return attn__fail_count(error, ATTN_E_SHAPE, "rel_table", "2 R + 1 entries: an odd number",
+                                p->rel_n + 1, p->rel_n);
+    }
+    return ATTN_OK;
+}
+
+attn_status attn__problem_check(attn__problem *p, const attn_spec *spec, const attn_args *args,
+                                bool with_data, attn_error *error)
+{
+    *p = (attn__problem){.with_data = with_data};
+    ATTN_TRY(check_spec(p, spec, error));
+    ATTN_TRY(attn__shapes_check(p, args, error));
+    ATTN_TRY(check_belongings(p, error));
+    ATTN_TRY(check_rope(p, error));
+    ATTN_TRY(check_rel(p, error));
+    const attn_spec *s = &p->spec;
+    p->positional = s->causal || s->window.on || s->chunk || s->rel.kind != ATTN_REL_NONE ||
+                    p->shaw_n || attn__present(&p->at.alibi) ||
+                    (p->R && !(attn__present(&p->at.q_pos)));
+    if (p->spec.scale == 0) p->spec.scale = p->D > 0 ? 1 / sqrt((double)p->D) : 1;
+    ATTN_TRY(attn__alias_check(p, error));
+    return with_data ? attn__data_check(p, error) : ATTN_OK;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ * Shapes: every tensor of args.def is lifted to its full rank, its letters are bound or
+ * compared, and what broadcasts gets stride 0. The order of args.def binds q, k, v first. */
+#include <string.h>
+
+#include "engine/args.h"
+
+typedef struct shape_letters {
+    int64_t size['z' + 1]; /* by letter; -1 not bound */
+    bool loose_t, loose_s; /* packed: t and s are only known with the data */
+} shape_letters;
+
+static bool shape_dtype_ok(char class, attn_dtype dtype)
+{
+    if (class == 'f' || class == 'o') return attn__dtype_is_float(dtype);
+    if (class == 'i') return attn__dtype_is_int(dtype);
+    if (class == 'u') return dtype == ATTN_DTYPE_U8;
+    return dtype == ATTN_DTYPE_BOOL || dtype == ATTN_DTYPE_U8 || attn__dtype_is_float(dtype);
+}
+
+static const char *shape_dtype_text(char class)
+{
+    static const struct {
+        char class;
+        const char *text;
+    } texts[] = {{'f', "must be f64, f32, bf16 or f16"},
+                 {'o', "must be f64, f32, bf16 or f16"},
+                 {'i', "must hold integers"},
+                 {'u', "must be u8"},
+                 {'m', "must be bool, u8 or a float"}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (texts[i].class == class) return texts[i].text;
+    return "";
+}
+
+static void shape_insert_one(attn_tensor *t, int at)
+{
+    for (int i = t->rank; i > at; i--) {
+        t->shape[i] = t->shape[i - 1];
+        t->stride[i] = t->stride[i - 1];
+    }
+    t->shape[at] = 1;
+    t->stride[at] = 0;
+    t->rank++;
+}
+
+/* Lower ranks: a main tensor lacks H first, then the batch; the others lack leading dims. */
+static attn_status shape_lift(const attn__arg *arg, attn_tensor *t, attn_error *error)
+{
+    const int full = (int)strlen(arg->dims);
+    const int least = arg->kind == 'm' ? full - 2 : arg->kind == 'b' ? 0 : full;
+    if (t->rank > full || t->rank < least)
+        return attn__fail_count(error, ATTN_E_RANK, arg->name, "has too many or too few dimensions",
+                                full, t->rank);
+    if (arg->kind == 'm' && t->rank == full - 1) shape_insert_one(t, 1);
+    while (t->rank < full) shape_insert_one(t, 0);
+    for (int i = full; i < ATTN_MAX_RANK; i++) t->shape[i] = 1, t->stride[i] = 0;
+    return ATTN_OK;
+}
+
+static attn_status shape_bind(shape_letters *letters, const attn__arg *arg, attn_tensor *t,
+                              attn_error *error)
+{
+    for (int i = 0; i < t->rank; i++) {
+        const char letter = arg->dims[i];
+        int64_t *size = &letters->size[(int)letter];
+        const bool loose = (letter == 'c' && arg->kind == 'm') || /* shape_batches looks */
+                           (letter == 't' && letters->loose_t) ||
+                           (letter == 's' && letters->loose_s) ||
+                           (letter == 'x' && letters->loose_t) ||
+                           (letter == 'y' && letters->loose_s);
+        if (t->shape[i] == 1) t->stride[i] = 0;
+        if (loose || (arg->kind == 'b' && t->shape[i] == 1)) continue;
+        if (*size < 0) *size = t->shape[i];
+        if (*size != t->shape[i])
+            return attn__fail_count(error, arg->status, arg->name,
+                                    "a dimension disagrees with the other tensors", *size,
+                                    t->shape[i]);
+    }
+    return ATTN_OK;
+}
+
+static attn_status shape_one(attn__problem *p, shape_letters *letters, const attn__arg *arg,
+                             attn_error *error)
+{
+    attn_tensor *t = attn__arg_of(&p->at, arg);
+    if (!attn__present(t)) return ATTN_OK;
+    ATTN_TRY(attn__tensor_check(t, arg->name, error));
+    if (!shape_dtype_ok(arg->dtypes, t->dtype))
+        return attn__fail(error, ATTN_E_DTYPE, arg->name, shape_dtype_text(arg->dtypes));
+    if (p->with_data && !t->data && attn_tensor_count(*t) > 0)
+        return attn__fail(error, ATTN_E_NULL, arg->name, "has elements but no data");
+    ATTN_TRY(shape_lift(arg, t, error));
+    if (arg->dtypes == 'o' && attn__tensor_self_overlap(t))
+        return attn__fail(error, ATTN_E_ALIAS, arg->name, "an output reaches an element twice");
+    return shape_bind(letters, arg, t, error);
+}
+
+/* What q, k, v and the cumulative lengths say before anything else is compared. */
+static attn_status shape_sequences(attn__problem *p, shape_letters *letters, attn_error *error)
+{
+    attn_args *at = &p->at;
+    int64_t *size = letters->size;
+    const attn_tensor *cu = p->packed_q ? &at->cu_q : p->packed_k ? &at->cu_k : NULL;
+    if (cu && (cu->rank != 1 || cu->shape[0] < 1))
+        return attn__fail(error, ATTN_E_CUSEQ, p->packed_q ? "cu_q" : "cu_k",
+                          "needs one dimension of at least 1 element");
+    if (p->packed_q && at->q.rank == 4 && at->q.shape[0] != 1)
+        return attn__fail_count(error, ATTN_E_SHAPE, "q", "packed queries have a batch of 1", 1,
+                                at->q.shape[0]);
+    if (cu) size['n'] = cu->shape[0], size['N'] = cu->shape[0] - 1;
+    letters->loose_t = p->packed_q;
+    letters->loose_s = p->packed_k;
+    return ATTN_OK;
+}
+
+static void shape_bind_rows(attn__problem *p, shape_letters *letters)
+{
+    int64_t *size = letters->size;
+    const attn_spec *s = &p->spec;
+    if (size['N'] < 0) size['N'] = size['a'];
+    size['c'] = p->packed_k ? 1 : size['N'];
+    size['t'] = size['T'];
+    size['s'] = size['S'];
+    if (s->block_q > 0 && s->block_k > 0) {
+        size['x'] = attn__ceil_div(size['T'], s->block_q);
+        size['y'] = attn__ceil_div(size['S'], s->block_k);
+    }
+}
+
+static attn_status shape_batches(attn__problem *p, shape_letters *letters, attn_error *error)
+{
+    const int64_t *size = letters->size;
+    if (!p->packed_q && size['a'] != size['N'])
+        return attn__fail_count(error, ATTN_E_SHAPE, "q", "one batch entry for each sequence",
+                                size['N'], size['a']);
+    attn_tensor *kv[] = {&p->at.k, &p->at.v};
+    for (int i = 0; i < 2; i++) {
+        int64_t batch = kv[i]->shape[0], want = p->packed_k ? 1 : size['N'];
+        if (batch != want && batch != 1)
+            return attn__fail_count(error, ATTN_E_SHAPE, i ? "v" : "k",
+                                    "the batch must be that of q, or 1", want, batch);
+        if (batch == 1) kv[i]->stride[0] = 0;
+    }
+    if (size['H'] > 0 && size['G'] > 0 && size['H'] % size['G'] == 0) return ATTN_OK;
+    if (size['H'] == 0) return ATTN_OK;
+    return attn__fail_count(error, ATTN_E_HEADS, "k",
+                            "the heads of q must be a multiple of the heads of k", size['H'],
+                            size['G']);
+}
+
+static attn_status shape_required(const attn_args *at, attn_error *error)
+{
+    const attn_tensor *required[] = {&at->q, &at->k, &at->v};
+    static const char *const names[] = {"q", "k", "v"};
+    for (int i = 0; i < 3; i++)
+        if (!attn__present(required[i]))
+            return attn__fail(error, ATTN_E_NULL, names[i], "is required");
+    return ATTN_OK;
+}
+
+attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_error *error)
+{
+    if (!args) return attn__fail(error, ATTN_E_NULL, "args", "is required");
+    if (args->size != sizeof *args)
+        return attn__fail_count(error, ATTN_E_VERSION, "args",
+                                "size must be that of attn_args: use ATTN_ARGS()",
+                                (int64_t)sizeof *args, (int64_t)args->size);
+    p->at = *args;
+    ATTN_TRY(shape_required(&p->at, error));
+    p->packed_q = attn__present(&p->at.cu_q);
+    p->packed_k = attn__present(&p->at.cu_k);
+    shape_letters letters = {.loose_t = false};
+    for (int i = 0; i <= 'z'; i++) letters.size[i] = -1;
+    ATTN_TRY(shape_sequences(p, &letters, error));
+    for (int i = 0; i < ATTN__N_ARGS; i++) {
+        if (i == 3) { /* q, k, v are bound: their batches are compared by their own rule */
+            shape_bind_rows(p, &letters);
+            ATTN_TRY(shape_batches(p, &letters, error));
+        }
+        ATTN_TRY(shape_one(p, &letters, &attn__arg_list[i], error));
+    }
+    const int64_t *size = letters.size;
+    p->N = size['N'], p->H = size['H'], p->G = size['G'];
+    p->T = size['T'], p->S = size['S'], p->D = size['D'], p->E = size['E'];
+    p->rel_n = attn__present(&p->at.rel_table) ? p->at.rel_table.shape[1] : 0;
+    p->shaw_n = attn__present(&p->at.rel_k)   ? p->at.rel_k.shape[1]
+                : attn__present(&p->at.rel_v) ? p->at.rel_v.shape[1]
+                                              : 0;
+    if (attn__present(&p->at.rel_k) || attn__present(&p->at.rel_v))
+        if (p->shaw_n % 2 == 0)
+            return attn__fail_count(error, ATTN_E_SHAPE,
+                                    attn__present(&p->at.rel_k) ? "rel_k" : "rel_v",
+                                    "2 R + 1 entries: an odd number", p->shaw_n + 1, p->shaw_n);
+    const bool f64 = p->at.q.dtype == ATTN_DTYPE_F64 || p->at.k.dtype == ATTN_DTYPE_F64 ||
+                     p->at.v.dtype == ATTN_DTYPE_F64;
+    p->real = f64 ? ATTN_DTYPE_F64 : ATTN_DTYPE_F32;
+    return ATTN_OK;
+}
+
+bool attn__args_same(const attn_args *a, const attn_args *b)
+{
+    for (int i = 0; i < ATTN__N_ARGS; i++) {
+        const attn_tensor *x = attn__arg_in(a, &attn__arg_list[i]);
+        const attn_tensor *y = attn__arg_in(b, &attn__arg_list[i]);
+        if (x->dtype != y->dtype) return false;
+        if (!attn__present(x)) continue;
+        if (x->rank != y->rank) return false;
+        const size_t n = (size_t)x->rank * sizeof x->shape[0];
+        if (memcmp(x->shape, y->shape, n) || memcmp(x->stride, y->stride, n)) return false;
+    }
+    return true;
+}

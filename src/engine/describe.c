@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ * What a plan will do, in numbers, and what the machine could do at best. */
+#include "engine/engine.h"
+
+void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
+{
+    const attn__problem *p = &plan->problem;
+    const double pairs = (double)p->T * (double)p->S * (double)(p->packed_q ? 1 : p->N);
+    const double size[] = {(double)attn_dtype_size(p->at.q.dtype),
+                           (double)attn_dtype_size(p->at.k.dtype),
+                           (double)attn_dtype_size(p->at.v.dtype)};
+    const double q = (double)(p->packed_q ? 1 : p->N) * (double)p->H * (double)p->T;
+    const double k = (double)(p->packed_k ? 1 : p->N) * (double)p->G * (double)p->S;
+    *info = (attn_plan_info){
+        .isa = plan->kernels->name,
+        .arithmetic = plan->kernels->dtype,
+        .threads = plan->threads,
+        .chunk = ATTN__CHUNK,
+        .panel = ATTN__PANEL,
+        .tasks = plan->max_tasks,
+        .split_keys = plan->split,
+        .workspace = (size_t)plan->bytes,
+        .flops = 2 * (double)p->H * pairs * (double)(p->D + p->E),
+        .bytes = q * (double)(p->D + p->E) * size[0] + k * (double)p->D * size[1] +
+                 k * (double)p->E * size[2],
+    };
+}
+
+double attn_probe_fma(const attn_ctx *ctx, int64_t rounds)
+{
+    uint32_t allowed;
+    double sink = 0;
+    if (attn__isa_allowed(ctx, &allowed, NULL) != ATTN_OK) return 0;
+    const attn__kernels *k = attn__kernels_pick(ATTN_DTYPE_F32, allowed);
+    if (!k || rounds < 1) return 0;
+    const double flops = k->probe(rounds, &sink);
+    return sink == sink ? flops : 0;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * Which pairs of a tile are allowed. First the interval that every lane has by causal, prefix,
+ * window and chunk: keys outside all of them are cut off, keys inside all of them need no mask.
+ * Then the masks of masks.def clear bits, one word a key, one bit a lane. What is left decides:
+ * nothing allowed, the tile is skipped; all allowed, it runs as if there were no mask. */
+#include <string.h>
+
+#include "engine/engine.h"
+
+typedef uint64_t mask_word;
+
+static mask_word mask_lanes(int n)
+{
+    return n >= 64 ? ~(mask_word)0 : ((mask_word)1 << n) - 1;
+}
+
+static bool mask_segments_on(const attn__problem *p)
+{
+    return attn__present(&p->at.q_seg);
+}
+
+static void mask_segments(attn__tile *t)
+{
+    const attn__problem *p = t->r->p;
+    const attn__panel *panel = t->panel;
+    int64_t mine[ATTN__PANEL];
+    for (int l = 0; l < panel->n; l++)
+        mine[l] = attn__int_at(&p->at.q_seg, t->seq->qb, t->seq->q0 + panel->i[l]);
+    for (int64_t j = 0; j < t->n; j++) {
+        const int64_t theirs = attn__int_at(&p->at.k_seg, t->seq->kb, t->seq->k0 + t->j0 + j);
+        mask_word same = 0;
+        for (int l = 0; l < panel->n; l++) same |= (mask_word)(mine[l] == theirs) << l;
+        t->allowed[j] &= same;
+    }
+}
+
+static bool mask_dense_on(const attn__problem *p)
+{
+    return attn__present(&p->at.mask) && !attn__dtype_is_float(p->at.mask.dtype);
+}
+
+/* The kind of the block that holds a pair; FULL when there is no block mask. */
+static int mask_block_kind(const attn__tile *t, int l, int64_t j)
+{
+    const attn__problem *p = t->r->p;
+    const attn_tensor *blocks = &p->at.block_mask;
+    if (!attn__present(blocks)) return ATTN_TILE_PARTIAL;
+    const int64_t y = (t->seq->iq + t->panel->i[l]) / p->spec.block_q;
+    const int64_t x = (t->seq->jk + t->j0 + j) / p->spec.block_k;
+    return *(const uint8_t *)attn__at(blocks, t->seq->b, t->panel->h[l], y, x);
+}
+
+static void mask_dense(attn__tile *t)
+{
+    const attn_tensor *mask = &t->r->p->at.mask;
+    const bool blocks = attn__present(&t->r->p->at.block_mask);
+    for (int l = 0; l < t->panel->n; l++) {
+        const uint8_t *row = attn__at(mask, t->seq->b, t->panel->h[l],
+                                      t->seq->iq + t->panel->i[l], t->seq->jk + t->j0);
+        for (int64_t j = 0; j < t->n; j++) {
+            if (row[j * mask->stride[3]]) continue;
+            if (blocks && mask_block_kind(t, l, j) == ATTN_TILE_FULL) continue;
+            t->allowed[j] &= ~((mask_word)1 << l);
+        }
+    }
+}
+
+static bool mask_blocks_on(const attn__problem *p)
+{
+    return attn__present(&p->at.block_mask);
+}
+
+/* One look for each run of keys in a block. */
+static void mask_blocks(attn__tile *t)
+{
+    const int64_t size = t->r->p->spec.block_k, from = t->seq->jk + t->j0;
+    for (int l = 0; l < t->panel->n; l++)
+        for (int64_t j = 0, next; j < t->n; j = next) {
+            next = attn__min(t->n, ((from + j) / size + 1) * size - from);
+            if (mask_block_kind(t, l, j) != ATTN_TILE_EMPTY) continue;
+            for (int64_t x = j; x < next; x++) t->allowed[x] &= ~((mask_word)1 << l);
+        }
+}
+
+typedef struct mask_rule {
+    bool (*on)(const attn__problem *p);
+    void (*apply)(attn__tile *t);
+} mask_rule;
+
+static const mask_rule mask_rules[] = {
+#define MASK(name) {mask_##name##_on, mask_##name},
+#include "engine/masks.def"
+#undef MASK
+};
+
+enum { MASK_RULES = sizeof mask_rules / sizeof mask_rules[0] };
+
+/* The interval of each lane as bits. */
+static void mask_ranges(attn__tile *t)
+{
+    memset(t->allowed, 0, (size_t)t->n * sizeof *t->allowed);
+    for (int l = 0; l < t->panel->n; l++) {
+        const int64_t from = attn__max(t->panel->lo[l] - t->j0, 0);
+        const int64_t to = attn__min(t->panel->hi[l] - t->j0, t->n);
+        for (int64_t j = from; j < to; j++) t->allowed[j] |= (mask_word)1 << l;
+    }
+}
+
+/* Keys that nobody sees are cut off at both ends; a tile without a cleared bit is unmasked. */
+static bool mask_settle(attn__tile *t)
+{
+    const mask_word all = mask_lanes(t->panel->n);
+    int64_t first = 0;
+    while (first < t->n && !t->allowed[first]) first++;
+    if (first == t->n) return false;
+    while (!t->allowed[t->n - 1]) t->n--;
+    t->n -= first;
+    t->j0 += first;
+    if (first) memmove(t->allowed, t->allowed + first, (size_t)t->n * sizeof *t->allowed);
+    t->masked = false;
+    for (int64_t j = 0; j < t->n; j++) t->masked = t->masked || t->allowed[j] != all;
+    return true;
+}
+
+bool attn__masks_apply(attn__tile *t)
+{
+    const attn__panel *panel = t->panel;
+    const int64_t from = attn__max(t->j0, panel->any_lo);
+    const int64_t to = attn__min(t->j0 + t->n, panel->any_hi);
+    if (from >= to) return false;
+    t->j0 = from;
+    t->n = to - from;
+    t->masked = from < panel->all_lo || to > panel->all_hi;
+    bool bits = t->masked;
+    for (int i = 0; i < MASK_RULES; i++) bits = bits || mask_rules[i].on(t->r->p);
+    if (!bits) return true;
+    mask_ranges(t);
+    for (int i = 0; i < MASK_RULES; i++)
+        if (mask_rules[i].on(t->r->p)) mask_rules[i].apply(t);
+    return mask_settle(t);
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ * The plan: the only place that chooses. Kernel table, panels a task, whether keys are split, and
+ * where everything lies in the workspace. Nothing chosen here shows in a result. */
+#include "engine/engine.h"
+
+enum { PLAN_MAGIC = 0x6E616C70, PLAN_SLOTS_A_THREAD = 8 };
+
+/* Bytes from *at on, rounded so that the next part begins at a cache line. False on overflow. */
+static bool plan_take(int64_t *at, int64_t count, int64_t size, int64_t *where)
+{
+    int64_t bytes, end;
+    if (!attn__mul(count, size, &bytes) || !attn__add(*at, bytes, &end) ||
+        !attn__add(end, 63, &end))
+        return false;
+    *where = *at;
+    *at = end / 64 * 64;
+    return true;
+}
+
+typedef struct plan_part {
+    int64_t *where, count, size;
+} plan_part;
+
+static bool plan_parts(int64_t *at, const plan_part *parts, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!plan_take(at, parts[i].count, parts[i].size, parts[i].where)) return false;
+    return true;
+}
+
+#define PLAN_PARTS(at, parts) plan_parts(at, parts, sizeof(parts) / sizeof((parts)[0]))
+
+/* One thread's scratch. run.c copies acc .. allowed as one piece: they stay together. */
+static bool plan_scratch(attn_plan *plan)
+{
+    const attn__problem *p = &plan->problem;
+    const attn__kernels *k = plan->kernels;
+    const int64_t real = (int64_t)attn__real_size(k), w = ATTN__PANEL, C = ATTN__CHUNK;
+    const int64_t widest = attn__max(attn__max(p->D, p->E), C), W = p->shaw_n;
+    const bool own_k = !p->R && !attn__stage_direct(k, &p->at.k);
+    const bool own_v = !attn__stage_direct(k, &p->at.v);
+    attn__layout *at = &plan->at;
+    const plan_part panel[] = {{&at->qt, p->D * w, real}, {&at->rq, W * w, real},
+                               {&at->sm, w, 8},           {&at->sl, w, 8},
+                               {&at->so, p->E * w, 8}};
+    const plan_part scratch[] = {
+        {&at->k, own_k ? C * p->D : 0, real}, {&at->v, own_v ? C * p->E : 0, real},
+        {&at->rows, w * widest, real},        {&at->s, C * w, real},
+        {&at->term, C * w, real},             {&at->acc, p->E * w, real},
+        {&at->m, w, real},                    {&at->l, w, real},
+        {&at->allowed, C, 8},                 {&at->keep, C, 8},
+        {&at->rel_k, W * p->D, real},         {&at->rel_v, W * p->E, real},
+        {&at->bucket, W * w, real}};
+    if (!PLAN_PARTS(&at->panel_bytes, panel) || !PLAN_PARTS(&at->bytes, scratch)) return false;
+    return plan_take(&at->bytes, plan->panels_per_task, at->panel_bytes, &at->panels);
+}
+
+/* Positions worth a table of angles: those that the keys and aligned queries take. */
+static int64_t plan_trig_positions(const attn__problem *p)
+{
+    if (!p->R || attn__present(&p->at.rope_cos)) return 0;
+    return attn__min(attn__max(p->S, p->T), (int64_t)1 << 20);
+}
+
+static bool plan_shared(attn_plan *plan)
+{
+    const attn__problem *p = &plan->problem;
+    const int64_t real = (int64_t)attn__real_size(plan->kernels);
+    const int64_t slot = 64 + plan->at.allowed - plan->at.acc;
+    int64_t trig, keys = 0, rows;
+    plan->trig_n = plan_trig_positions(p);
+    if (!attn__mul(plan->trig_n + 1, p->R, &trig)) return false;
+    if (p->R && (!attn__mul(p->packed_k ? 1 : p->N, p->G, &rows) ||
+                 !attn__mul(rows, p->S, &rows) || !attn__mul(rows, p->D, &keys)))
+        return false;
+    const plan_part shared[] = {{&plan->seqs, p->N, sizeof(attn__seq)},
+                                {&plan->starts, p->N + 1, 8},
+                                {&plan->trig, trig, 8},
+                                {&plan->keys, keys, real},
+                                {&plan->states, plan->split ? plan->max_tasks : 0,
+                                 plan->at.panel_bytes},
+                                {&plan->partials, plan->split ? plan->slots : 0, slot},
+                                {&plan->scratch, plan->threads, plan->at.bytes}};
+    return PLAN_PARTS(&plan->bytes, shared);
+}
+
+/* Tasks at most. Packed sequences share T rows, so each adds at most one ragged panel. */
+static int64_t plan_tasks(const attn__problem *p, int64_t each)
+{
+    if (p->H == 0 || p->T == 0) return 0;
+    if (!p->packed_q) return p->N * p->G * attn__ceil_div(attn__panels_count(p, p->T), each);
+    const int64_t group = p->H / p->G;
+    return p->G * (p->N + attn__ceil_div(group * (p->T / ATTN__PANEL + p->N), each));
+}
+
+/* Big tasks read K and V less often; small ones feed more threads. Few tasks and many keys: the
+ * keys are split. */
+static void plan_tiles(attn_plan *plan)
+{
+    const attn__problem *p = &plan->problem;
+    const int64_t threads = plan->threads;
+    plan->panels_per_task = ATTN__PANELS;
+    while (plan->panels_per_task > 1 &&
+           plan_tasks(p, plan->panels_per_task) < 4 * threads)
+        plan->panels_per_task /= 2;
+    plan->max_tasks = plan_tasks(p, plan->panels_per_task);
+    plan->split = threads > 1 && plan->panels_per_task == 1 && plan->max_tasks < 2 * threads &&
+                  p->S >= 4 * ATTN__CHUNK;
+    plan->slots = attn__max(plan->max_tasks, PLAN_SLOTS_A_THREAD * threads);
+    if (!plan->split) plan->threads = (int)attn__max(1, attn__min(threads, plan->max_tasks));
+}
+
+static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
+{
+    uint32_t allowed;
+    ATTN_TRY(attn__ctx_check(ctx, error));
+    ATTN_TRY(attn__isa_allowed(ctx, &allowed, error));
+    plan->magic = PLAN_MAGIC;
+    plan->ctx = ctx;
+    plan->threads = ctx ? ctx->threads : 1;
+    plan->kernels = attn__kernels_pick(plan->problem.real, allowed);
+    if (!plan->kernels)
+        return attn__fail(error, ATTN_E_ISA, "isa_mask", "allows no table that this machine runs");
+    plan_tiles(plan);
+    if (!plan_scratch(plan) || !plan_shared(plan))
+        return attn__fail(error, ATTN_E_OVERFLOW, "workspace", "does not fit in 64 bits");
+    attn__rel_thresholds(plan);
+    return ATTN_OK;
+}
+
+static attn_status plan_make(attn_plan *plan, attn_ctx *ctx, const attn_spec *spec,
+                             const attn_args *args, bool with_data, attn_error *error)
+{
+    const attn__fpenv saved = attn__fpenv_enter();
+    *plan = (attn_plan){0};
+    attn_status status = attn__problem_check(&plan->problem, spec, args, with_data, error);
+    if (status == ATTN_OK) status = plan_fill(plan, ctx, error);
+    attn__fpenv_leave(saved);
+    return status;
+}
+
+attn_status attn_plan_create(attn_plan **out, attn_ctx *ctx, const attn_spec *spec,
+                             const attn_args *args, attn_error *error)
+{
+    attn_plan local;
+    if (!out) return attn__fail(error, ATTN_E_NULL, "plan", "is required");
+    *out = NULL;
+    ATTN_TRY(plan_make(&local, ctx, spec, args, false, error));
+    attn_plan *plan = attn__new(ctx, sizeof *plan);
+    if (!plan) return attn__fail(error, ATTN_E_MEMORY, "plan", "an allocation failed");
+    *plan = local;
+    *out = plan;
+    return ATTN_OK;
+}
+
+void attn_plan_destroy(attn_plan *plan)
+{
+    if (!plan || plan->magic != PLAN_MAGIC) return;
+    plan->magic = 0;
+    attn__delete(plan->ctx, plan, sizeof *plan);
+}
+
+size_t attn_plan_workspace(const attn_plan *plan)
+{
+    return plan && plan->magic == PLAN_MAGIC ? (size_t)plan->bytes : 0;
+}
+
+attn_status attn_plan_run(const attn_plan *plan, const attn_args *args, void *workspace,
+                          size_t workspace_size, attn_error *error)
+{
+    attn__problem p;
+    if (!plan || plan->magic != PLAN_MAGIC)
+        return attn__fail(error, ATTN_E_HANDLE, "plan", "not a live plan");
+    ATTN_TRY(attn__problem_check(&p, &plan->problem.spec, args, true, error));
+    if (!attn__args_same(&p.at, &plan->problem.at))
+        return attn__fail(error, ATTN_E_SHAPE, "args", "differ from those of the plan");
+    if (plan->bytes > 0 && (!workspace || workspace_size < (size_t)plan->bytes))
+        return attn__fail_count(error, ATTN_E_WORKSPACE, "workspace", "is too small", plan->bytes,
+                                workspace ? (int64_t)workspace_size : 0);
+    if ((uintptr_t)workspace % 64)
+        return attn__fail_count(error, ATTN_E_WORKSPACE, "workspace", "must be aligned", 64,
+                                (int64_t)((uintptr_t)workspace % 64));
+    attn__run_go(plan, &p, workspace);
+    return ATTN_OK;
+}
+
+attn_status attn_check(const attn_spec *spec, const attn_args *args, attn_error *error)
+{
+    attn__problem p;
+    return attn__problem_check(&p, spec, args, true, error);
+}
+
+attn_status attn_forward(attn_ctx *ctx, const attn_spec *spec, const attn_args *args,
+                         attn_error *error)
+{
+    attn_plan plan;
+    ATTN_TRY(plan_make(&plan, ctx, spec, args, true, error));
+    void *workspace = attn__new(ctx, (size_t)plan.bytes);
+    if (!workspace) return attn__fail(error, ATTN_E_MEMORY, "workspace", "an allocation failed");
+    attn__run_go(&plan, &plan.problem, workspace);
+    attn__delete(ctx, workspace, (size_t)plan.bytes);
+    return ATTN_OK;
+}
+
+bool attn_isa_usable(const attn_ctx *ctx, int i)
+{
+    uint32_t allowed;
+    if (i < 0 || i >= 32 || attn__isa_allowed(ctx, &allowed, NULL) != ATTN_OK) return false;
+    return (attn__kernels_built() & allowed) >> i & 1;
+}

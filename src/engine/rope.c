@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ * The rotation as a call of its own, for those who turn keys before they store them.
+ *   y_a = x_a cos - x_b sin,  y_b = x_b cos + x_a sin   for the pair (a, b) of angle t
+ * Doubles inside, rounded once. */
+#include "engine/engine.h"
+
+typedef struct rope_job {
+    attn_tensor x, y;     /* B H T D */
+    attn_tensor pos;      /* B T or absent */
+    attn_tensor cos, sin; /* B T R/2 or P R/2, or absent */
+    bool by_token;        /* the tables have a row for each token */
+    attn_rope_kind kind;
+    int64_t R;
+    double base;
+} rope_job;
+
+/* Leading dims of size 1: a rank-3 tensor is B T D, a rank-2 one T D. */
+static attn_status rope_lift(attn_tensor *t, const char *where, attn_error *error)
+{
+    ATTN_TRY(attn__tensor_check(t, where, error));
+    if (!attn__dtype_is_float(t->dtype))
+        return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
+    if (t->rank < 2 || t->rank > 4)
+        return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 to 4 dimensions", 4, t->rank);
+    /* Dims that are missing stand behind as 1 and are moved to where H and B belong. */
+    static const int orders[3][4] = {{2, 3, 0, 1}, {0, 3, 1, 2}, {0, 1, 2, 3}};
+    const int *order = orders[t->rank - 2];
+    for (int i = t->rank; i < ATTN_MAX_RANK; i++) t->shape[i] = 1, t->stride[i] = 0;
+    t->rank = 4;
+    *t = attn_tensor_permute(*t, order);
+    if (!t->data && attn_tensor_count(*t) > 0)
+        return attn__fail(error, ATTN_E_NULL, where, "has elements but no data");
+    return ATTN_OK;
+}
+
+static attn_status rope_tensors(rope_job *job, attn_error *error)
+{
+    ATTN_TRY(rope_lift(&job->x, "x", error));
+    ATTN_TRY(rope_lift(&job->y, "y", error));
+    for (int i = 0; i < 4; i++)
+        if (job->x.shape[i] != job->y.shape[i])
+            return attn__fail_count(error, ATTN_E_SHAPE, "y", "must have the shape of x",
+                                    job->x.shape[i], job->y.shape[i]);
+    if (attn__tensor_self_overlap(&job->y))
+        return attn__fail(error, ATTN_E_ALIAS, "y", "an output reaches an element twice");
+    return ATTN_OK;
+}
+
+static attn_status rope_table(const rope_job *job, const attn_tensor *t, const char *where,
+                              attn_error *error)
+{
+    ATTN_TRY(attn__tensor_check(t, where, error));
+    if (!attn__dtype_is_float(t->dtype))
+        return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
+    const bool by_token = t->rank == 3;
+    if (t->rank != 2 && t->rank != 3)
+        return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 or 3 dimensions", 2, t->rank);
+    if (t->shape[t->rank - 1] != job->R / 2)
+        return attn__fail_count(error, ATTN_E_SHAPE, where, "one angle for each pair", job->R / 2,
+                                t->shape[t->rank - 1]);
+    if (by_token && (t->shape[0] != job->x.shape[0] || t->shape[1] != job->x.shape[2]))
+        return attn__fail_count(error, ATTN_E_SHAPE, where, "one row for each token",
+                                job->x.shape[2], t->shape[1]);
+    return ATTN_OK;
+}
+
+static int64_t rope_position(const rope_job *job, int64_t b, int64_t i)
+{
+    const attn_tensor *pos = &job->pos;
+    if (!attn__present(pos)) return i;
+    return pos->rank == 1 ? attn__int_at(pos, i, 0) : attn__int_at(pos, b, i);
+}
+
+static attn_status rope_positions(const rope_job *job, attn_error *error)
+{
+    const attn_tensor *pos = &job->pos;
+    if (!attn__present(pos)) return ATTN_OK;
+    ATTN_TRY(attn__tensor_check(pos, "pos", error));
+    if (!attn__dtype_is_int(pos->dtype))
+        return attn__fail(error, ATTN_E_DTYPE, "pos", "must hold integers");
+    if (pos->rank != 1 && pos->rank != 2)
+        return attn__fail_count(error, ATTN_E_RANK, "pos", "must be B T or T", 2, pos->rank);
+    if (pos->shape[pos->rank - 1] != job->x.shape[2] ||
+        (pos->rank == 2 && pos->shape[0] != job->x.shape[0]))
+        return attn__fail_count(error, ATTN_E_SHAPE, "pos", "one position for each token",
+                                job->x.shape[2], pos->shape[pos->rank - 1]);
+    return ATTN_OK;
+}
+
+/* Every position must have its row in the tables. */
+static attn_status rope_rows(const rope_job *job, attn_error *error)
+{
+    if (!attn__present(&job->cos) || job->by_token) return ATTN_OK;
+    const int64_t rows = attn__min(job->cos.shape[0], job->sin.shape[0]);
+    for (int64_t b = 0; b < job->x.shape[0]; b++)
+        for (int64_t i = 0; i < job->x.shape[2]; i++) {
+            const int64_t at = rope_position(job, b, i);
+            if (at < 0 || at >= rows)
+                return attn__fail_count(error, ATTN_E_LENGTH, "pos",
+                                        "a position is outside the table of angles", rows, at);
+        }
+    return ATTN_OK;
+}
+
+static void rope_angle(const rope_job *job, int64_t b, int64_t i, int64_t t, double *c, double *s)
+{
+    if (!attn__present(&job->cos)) {
+        const double theta = attn__root_power(job->base, t, job->R / 2);
+        attn__sincos((double)rope_position(job, b, i) * theta, s, c);
+        return;
+    }
+    const int64_t a = job->by_token ? b : rope_position(job, b, i), x = job->by_token ? i : t;
+    const int64_t y = job->by_token ? t : 0;
+    *c = attn__get(job->cos.dtype, attn__at(&job->cos, a, x, y, 0), 0);
+    *s = attn__get(job->sin.dtype, attn__at(&job->sin, a, x, y, 0), 0);
+}
+
+static void rope_turn(const rope_job *job, int64_t b, int64_t i, int64_t t)
+{
+    const attn_tensor *x = &job->x, *y = &job->y;
+    const int64_t first = job->kind == ATTN_ROPE_HALF ? t : 2 * t;
+    const int64_t second = job->kind == ATTN_ROPE_HALF ? t + job->R / 2 : 2 * t + 1;
+    double c, s;
+    rope_angle(job, b, i, t, &c, &s);
+    for (int64_t h = 0; h < x->shape[1]; h++) {
+        const double u = attn__get(x->dtype, attn__at(x, b, h, i, first), 0);
+        const double v = attn__get(x->dtype, attn__at(x, b, h, i, second), 0);
+        attn__put(y->dtype, attn__at(y, b, h, i, first), 0, u * c - v * s);
+        attn__put(y->dtype, attn__at(y, b, h, i, second), 0, v * c + u * s);
+    }
+}
+
+static void rope_token(const rope_job *job, int64_t b, int64_t i)
+{
+    const attn_tensor *x = &job->x, *y = &job->y;
+    for (int64_t t = 0; t < job->R / 2; t++) rope_turn(job, b, i, t);
+    for (int64_t h = 0; h < x->shape[1]; h++)
+        for (int64_t d = job->R; d < x->shape[3]; d++)
+            attn__put(y->dtype, attn__at(y, b, h, i, d), 0,
+                      attn__get(x->dtype, attn__at(x, b, h, i, d), 0));
+}
+
+static attn_status rope_spec(rope_job *job, const attn_rope_spec *rope, attn_error *error)
+{
+    const int64_t D = job->x.shape[3];
+    if (rope->kind != ATTN_ROPE_HALF && rope->kind != ATTN_ROPE_INTERLEAVED)
+        return attn__fail(error, ATTN_E_ENUM, "rope.kind", "must be half or interleaved");
+    job->kind = rope->kind;
+    job->R = rope->dims ? rope->dims : D;
+    job->base = rope->base == 0 ? 10000 : rope->base;
+    if (job->R < 0 || job->R > D || job->R % 2)
+        return attn__fail_count(error, ATTN_E_PARAM, "rope.dims",
+                                "must be even and at most the head width", D, job->R);
+    if (!(job->base > 0 && job->base <= 0x1p1000))
+        return attn__fail(error, ATTN_E_PARAM, "rope.base", "must be positive and finite");
+    return ATTN_OK;
+}
+
+attn_status attn_rope(const attn_rope_spec *rope, const attn_tensor *x, const attn_tensor *pos,
+                      const attn_tensor *cos, const attn_tensor *sin, const attn_tensor *y,
+                      attn_error *error)
+{
+    const attn_tensor none = {0};
+    if (!rope || !x || !y || !attn__present(x) || !attn__present(y))
+        return attn__fail(error, ATTN_E_NULL, !rope ? "rope" : x ? "y" : "x", "is required");
+    rope_job job = {.x = *x, .y = *y, .pos = pos ? *pos : none, .cos = cos ? *cos : none,
+                    .sin = sin ? *sin : none};
+    ATTN_TRY(rope_tensors(&job, error));
+    ATTN_TRY(rope_spec(&job, rope, error));
+    ATTN_TRY(rope_positions(&job, error));
+    if (attn__present(&job.cos) != attn__present(&job.sin))
+        return attn__fail(error, ATTN_E_PARAM, "cos", "cos and sin come together");
+    if (attn__present(&job.cos)) {
+        ATTN_TRY(rope_table(&job, &job.cos, "cos", error));
+        ATTN_TRY(rope_table(&job, &job.sin, "sin", error));
+        if (job.cos.rank != job.sin.rank)
+            return attn__fail_count(error, ATTN_E_RANK, "sin", "must have the rank of cos",
+                                    job.cos.rank, job.sin.rank);
+        job.by_token = job.cos.rank == 3;
+    }
+    ATTN_TRY(rope_rows(&job, error));
+    const attn__fpenv saved = attn__fpenv_enter();
+    for (int64_t b = 0; b < job.x.shape[0]; b++)
+        for (int64_t i = 0; i < job.x.shape[2]; i++) rope_token(&job, b, i);
+    attn__fpenv_leave(saved);
+    return ATTN_OK;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ * Rotary positions on the way in: pair t of a head at position m turns by m base^(-2t/R).
+ *   half: (t, t + R/2)      interleaved: (2t, 2t + 1)
+ * Angles, sines and cosines are doubles from math.c; products are doubles rounded once. Keys are
+ * turned once, before any task, into the workspace; queries when their panel opens. */
+#include "engine/engine.h"
+
+typedef struct rotate_pairs {
+    int64_t first, step, apart; /* pair t: elements t * step and t * step + apart */
+} rotate_pairs;
+
+static rotate_pairs rotate_layout(attn_rope_kind kind, int64_t R)
+{
+    return kind == ATTN_ROPE_HALF ? (rotate_pairs){0, 1, R / 2} : (rotate_pairs){0, 2, 1};
+}
+
+/* thetas [R/2], then cosines and sines of positions 0 .. trig_n, [position][R/2][2]. */
+static double *rotate_thetas(const attn__run *r)
+{
+    return (double *)(void *)(r->workspace + r->plan->trig);
+}
+
+static double *rotate_known(const attn__run *r, int64_t position)
+{
+    return rotate_thetas(r) + r->p->R / 2 + position * r->p->R;
+}
+
+void attn__rotate_table(const attn__run *r)
+{
+    const attn__problem *p = r->p;
+    double *theta = rotate_thetas(r);
+    if (!p->R || attn__present(&p->at.rope_cos)) return;
+    for (int64_t t = 0; t < p->R / 2; t++)
+        theta[t] = attn__root_power(p->spec.rope.base, t, p->R / 2);
+    for (int64_t m = 0; m < r->plan->trig_n; m++) {
+        double *row = rotate_known(r, m);
+        for (int64_t t = 0; t < p->R / 2; t++)
+            attn__sincos((double)m * theta[t], &row[2 * t + 1], &row[2 * t]);
+    }
+}
+
+static void rotate_angle(const attn__run *r, int64_t position, int64_t t, double *c, double *s)
+{
+    const attn__problem *p = r->p;
+    if (attn__present(&p->at.rope_cos)) {
+        *c = attn__float_at(&p->at.rope_cos, position, t);
+        *s = attn__float_at(&p->at.rope_sin, position, t);
+    } else if (position >= 0 && position < r->plan->trig_n) {
+        const double *row = rotate_known(r, position);
+        *c = row[2 * t];
+        *s = row[2 * t + 1];
+    } else {
+        attn__sincos((double)position * rotate_thetas(r)[t], s, c);
+    }
+}
+
+void attn__rotate_row(const attn__run *r, int64_t position, void *row)
+{
+    const attn__kernels *k = r->plan->kernels;
+    const rotate_pairs pairs = rotate_layout(r->p->spec.rope.kind, r->p->R);
+    for (int64_t t = 0; t < r->p->R / 2; t++) {
+        const int64_t i = t * pairs.step, j = i + pairs.apart;
+        const double x = attn__real_get(k, row, i), y = attn__real_get(k, row, j);
+        double c, s;
+        rotate_angle(r, position, t, &c, &s);
+        attn__real_put(k, row, i, x * c - y * s);
+        attn__real_put(k, row, j, y * c + x * s);
+    }
+}
+
+int64_t attn__rotate_q_position(const attn__run *r, const attn__seq *seq, int64_t i)
+{
+    const attn_tensor *pos = &r->p->at.q_pos;
+    return attn__present(pos) ? attn__int_at(pos, seq->qb, seq->q0 + i) : i + seq->offset;
+}
+
+static void rotate_key(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j)
+{
+    const attn__problem *p = r->p;
+    const attn__kernels *k = r->plan->kernels;
+    const attn_tensor *t = &p->at.k;
+    const int64_t row = ((p->packed_k ? 0 : seq->b) * p->G + g) * p->S + seq->k0 + j;
+    char *dst = r->workspace + r->plan->keys + row * p->D * (int64_t)attn__real_size(k);
+    attn__stage_row(k, t->dtype, attn__at(t, seq->kb, g, seq->k0 + j, 0), t->stride[3], p->D, dst);
+    const attn_tensor *pos = &p->at.k_pos;
+    attn__rotate_row(r, attn__present(pos) ? attn__int_at(pos, seq->kb, seq->k0 + j) : j, dst);
+}
+
+/* Each thread takes every threads-th key. */
+static void rotate_share(void *arg, int thread)
+{
+    const attn__run *r = arg;
+    const attn__fpenv saved = attn__fpenv_enter();
+    for (int64_t b = 0; b < r->p->N; b++)
+        for (int64_t g = 0; g < r->p->G; g++)
+            for (int64_t j = thread; j < r->seqs[b].S; j += r->plan->threads)
+                rotate_key(r, &r->seqs[b], g, j);
+    attn__fpenv_leave(saved);
+}
+
+void attn__rotate_keys(const attn__run *r)
+{
+    if (r->p->R) attn__parallel(r->plan->ctx, r->plan->threads, rotate_share, (void *)(uintptr_t)r);
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT
+ * A run: sequences are cut into tasks, tasks are taken by threads one after the other, the heavy
+ * ones first. A task is a few panels of one sequence and one key/value head that walk the chunks
+ * of keys together, so a chunk is staged once for all of them.
+ *
+ * When there are too few tasks to feed the threads, the chunks of a task are shared out as well:
+ * a wave of chunks is computed into slots, then each task folds its slots in ascending order.
+ * Both ways fold the same numbers in the same order, so the bits are the same. */
+#include <string.h>
+
+#include "engine/engine.h"
+
+/* A task and the memory it works in. */
+typedef struct run_task {
+    attn__seq seq;
+    int64_t g, first, n; /* panels first .. first + n */
+    int64_t lo, hi;      /* chunks that some panel needs */
+    attn__panel panels[ATTN__PANELS];
+} run_task;
+
+static int64_t run_tasks_of(const attn_plan *plan, const attn__problem *p, int64_t T)
+{
+    return p->G * attn__ceil_div(attn__panels_count(p, T), plan->panels_per_task);
+}
+
+/* Task index, heaviest first: late queries see the most keys. */
+static void run_find(const attn__run *r, int64_t index, run_task *task)
+{
+    const attn__problem *p = r->p;
+    int64_t low = 0, high = p->N;
+    index = r->n_tasks - 1 - index;
+    while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        if (r->starts[middle] <= index) low = middle;
+        else high = middle;
+    }
+    task->seq = r->seqs[low];
+    const int64_t panels = attn__panels_count(p, task->seq.T), each = r->plan->panels_per_task;
+    const int64_t blocks = attn__ceil_div(panels, each), at = index - r->starts[low];
+    task->g = at / blocks;
+    task->first = at % blocks * each;
+    task->n = attn__min(each, panels - task->first);
+}
+
+static void run_open(const attn__run *r, char *scratch, run_task *task, char *memory)
+{
+    int64_t lo = INT64_MAX, hi = 0;
+    for (int64_t x = 0; x < task->n; x++) {
+        attn__panel *panel = &task->panels[x];
+        attn__panel_open(r, scratch, &task->seq, task->g, task->first + x, panel,
+                         memory + x * r->plan->at.panel_bytes);
+        lo = attn__min(lo, panel->any_lo);
+        hi = attn__max(hi, panel->any_hi);
+    }
+    task->lo = hi > 0 ? lo / ATTN__CHUNK : 0;
+    task->hi = attn__ceil_div(hi, ATTN__CHUNK);
+}
+
+static attn__tile run_tile(const attn__run *r, char *scratch, const run_task *task, int64_t x,
+                           int64_t chunk)
+{
+    const int64_t j0 = chunk * ATTN__CHUNK;
+    return (attn__tile){.r = r, .seq = &task->seq, .panel = &task->panels[x], .scratch = scratch,
+                        .g = task->g, .j0 = j0, .n = attn__min(ATTN__CHUNK, task->seq.S - j0)};
+}
+
+static attn__staged run_stage(const attn__run *r, char *scratch, const run_task *task,
+                              int64_t chunk)
+{
+    const int64_t j0 = chunk * ATTN__CHUNK;
+    return attn__stage_chunk(r, scratch, &task->seq, task->g, j0,
+                             attn__min(j0 + ATTN__CHUNK, task->seq.S));
+}
+
+/* Rows out; then, if they were asked for, whole weights and scores. */
+static void run_close(const attn__run *r, char *scratch, run_task *task)
+{
+    const attn__problem *p = r->p;
+    for (int64_t x = 0; x < task->n; x++)
+        attn__panel_close(r, scratch, &task->seq, &task->panels[x]);
+    if (!attn__present(&p->at.weights) && !attn__present(&p->at.scores)) return;
+    for (int64_t c = 0; c * ATTN__CHUNK < task->seq.S; c++) {
+        const attn__staged staged = run_stage(r, scratch, task, c);
+        for (int64_t x = 0; x < task->n; x++) {
+            const attn__tile tile = run_tile(r, scratch, task, x, c);
+            attn__tile_write(&tile, c * ATTN__CHUNK, &staged);
+        }
+    }
+}
+
+static void run_whole(attn__run *r, char *scratch, int64_t index)
+{
+    run_task task;
+    run_find(r, index, &task);
+    run_open(r, scratch, &task, scratch + r->plan->at.panels);
+    for (int64_t x = 0; x < task.n; x++) attn__panel_reset(r, &task.panels[x]);
+    for (int64_t c = task.lo; c < task.hi; c++) {
+        const attn__staged staged = run_stage(r, scratch, &task, c);
+        for (int64_t x = 0; x < task.n; x++) {
+            const attn__tile tile = run_tile(r, scratch, &task, x, c);
+            if (attn__tile_run(&tile, c * ATTN__CHUNK, &staged))
+                attn__tile_fold(r, scratch, &task.panels[x]);
+        }
+    }
+    run_close(r, scratch, &task);
+}
+
+/* ---- split keys ----------------------------------------------------------------------------- */
+
+/* What one chunk left behind: a flag, then m, l, acc as they lie in scratch. */
+static char *run_slot(const attn__run *r, int64_t task, int64_t chunk)
+{
+    const int64_t bytes = 64 + r->plan->at.allowed - r->plan->at.acc;
+    return r->workspace + r->plan->partials +
+           (task * r->wave_chunks + chunk - r->wave_first) * bytes;
+}
+
+static char *run_state(const attn__run *r, int64_t task)
+{
+    return r->workspace + r->plan->states + task * r->plan->at.panel_bytes;
+}
+
+/* Scratch whose acc, m and l are those of the slot. */
+static char *run_slot_scratch(const attn__run *r, char *slot)
+{
+    return slot + 64 - r->plan->at.acc;
+}
+
+static void run_part(attn__run *r, char *scratch, int64_t unit)
+{
+    const int64_t index = unit / r->wave_chunks, c = r->wave_first + unit % r->wave_chunks;
+    const attn__layout *at = &r->plan->at;
+    run_task task;
+    run_find(r, index, &task);
+    run_open(r, scratch, &task, scratch + at->panels);
+    char *slot = run_slot(r, index, c);
+    *slot = 0;
+    if (c < task.lo || c >= task.hi) return;
+    const attn__staged staged = run_stage(r, scratch, &task, c);
+    const attn__tile tile = run_tile(r, scratch, &task, 0, c);
+    if (!attn__tile_run(&tile, c * ATTN__CHUNK, &staged)) return;
+    *slot = 1;
+    memcpy(slot + 64, scratch + at->acc, (size_t)(at->allowed - at->acc));
+}
+
+static void run_gather(attn__run *r, char *scratch, int64_t index)
+{
+    run_task task;
+    run_find(r, index, &task);
+    run_open(r, scratch, &task, run_state(r, index));
+    attn__panel *panel = &task.panels[0];
+    if (r->wave_first == 0) attn__panel_reset(r, panel);
+    const int64_t last = attn__min(task.hi, r->wave_first + r->wave_chunks);
+    for (int64_t c = attn__max(task.lo, r->wave_first); c < last; c++) {
+        char *slot = run_slot(r, index, c);
+        if (*slot) attn__tile_fold(r, run_slot_scratch(r, slot), panel);
+    }
+}
+
+static void run_finish(attn__run *r, char *scratch, int64_t index)
+{
+    run_task task;
+    run_find(r, index, &task);
+    run_open(r, scratch, &task, run_state(r, index));
+    run_close(r, scratch, &task);
+}
+
+/* ---- threads ---------------------------------------------------------------------------------- */
+
+typedef struct run_phase {
+    attn__run *r;
+    void (*unit)(attn__run *r, char *scratch, int64_t index);
+    int64_t n;
+} run_phase;
+
+static void run_worker(void *arg, int thread)
+{
+    const run_phase *phase = arg;
+    attn__run *r = phase->r;
+    char *scratch = r->workspace + r->plan->scratch + thread * r->plan->at.bytes;
+    const attn__fpenv saved = attn__fpenv_enter();
+    for (;;) {
+        const int64_t index = atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed);
+        if (index >= phase->n) break;
+        phase->unit(r, scratch, index);
+    }
+    attn__fpenv_leave(saved);
+}
+
+static void run_all(attn__run *r, void (*unit)(attn__run *, char *, int64_t), int64_t n)
+{
+    run_phase phase = {r, unit, n};
+    atomic_store_explicit(&r->next, 0, memory_order_relaxed);
+    attn__parallel(r->plan->ctx, (int)attn__min(n, r->plan->threads), run_worker, &phase);
+}
+
+static void run_split(attn__run *r)
+{
+    int64_t longest = 0;
+    for (int64_t b = 0; b < r->p->N; b++) longest = attn__max(longest, r->seqs[b].S);
+    const int64_t chunks = attn__max(1, attn__ceil_div(longest, ATTN__CHUNK));
+    r->wave_chunks = attn__max(1, attn__min(chunks, r->plan->slots / attn__max(1, r->n_tasks)));
+    for (r->wave_first = 0; r->wave_first < chunks; r->wave_first += r->wave_chunks) {
+        run_all(r, run_part, r->n_tasks * r->wave_chunks);
+        run_all(r, run_gather, r->n_tasks);
+    }
+    run_all(r, run_finish, r->n_tasks);
+}
+
+static void run_begin(attn__run *r)
+{
+    const attn__problem *p = r->p;
+    r->starts[0] = 0;
+    for (int64_t b = 0; b < p->N; b++) {
+        r->seqs[b] = attn__seq_get(p, b);
+        r->starts[b + 1] = r->starts[b] + (p->H ? run_tasks_of(r->plan, p, r->seqs[b].T) : 0);
+    }
+    r->n_tasks = r->starts[p->N];
+}
+
+void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace)
+{
+    attn__run run = {.plan = plan, .p = p, .workspace = workspace}, *r = &run;
+    const attn__fpenv saved = attn__fpenv_enter();
+    r->seqs = (attn__seq *)(void *)(r->workspace + plan->seqs);
+    r->starts = (int64_t *)(void *)(r->workspace + plan->starts);
+    run_begin(r);
+    attn__output_fill(r);
+    attn__rotate_table(r);
+    attn__rotate_keys(r);
+    if (plan->split) run_split(r);
+    else run_all(r, run_whole, r->n_tasks);
+    attn__fpenv_leave(saved);
+}

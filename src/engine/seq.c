@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * Where sequence b lies in the tensors. Packed sides have cumulative lengths, padded sides a row
+ * of the batch with an optional start and length; everything after this counts from the start
+ * of the sequence. */
+#include "engine/engine.h"
+
+void *attn__at(const attn_tensor *t, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    int64_t index = a * t->stride[0] + b * t->stride[1] + c * t->stride[2] + d * t->stride[3];
+    return (char *)t->data + index * (int64_t)attn_dtype_size(t->dtype);
+}
+
+int64_t attn__int_at(const attn_tensor *t, int64_t a, int64_t b)
+{
+    return attn__get_int(t->dtype, t->data, a * t->stride[0] + b * t->stride[1]);
+}
+
+double attn__float_at(const attn_tensor *t, int64_t a, int64_t b)
+{
+    return attn__get(t->dtype, t->data, a * t->stride[0] + b * t->stride[1]);
+}
+
+/* Rows [*first, *first + *n) of one side. */
+static void seq_side(const attn_tensor *cu, const attn_tensor *start, const attn_tensor *len,
+                     int64_t rows, int64_t b, int64_t *first, int64_t *n)
+{
+    if (attn__present(cu)) {
+        *first = attn__int_at(cu, b, 0);
+        *n = attn__int_at(cu, b + 1, 0) - *first;
+        return;
+    }
+    *first = attn__present(start) ? attn__int_at(start, b, 0) : 0;
+    *n = attn__present(len) ? attn__int_at(len, b, 0) : rows - *first;
+}
+
+static int64_t seq_offset(const attn__problem *p, const attn__seq *seq)
+{
+    if (p->spec.align == ATTN_ALIGN_BOTTOM_RIGHT) return seq->S - seq->T;
+    if (p->spec.align != ATTN_ALIGN_OFFSET) return 0;
+    return attn__present(&p->at.offset) ? attn__int_at(&p->at.offset, seq->b, 0) : p->spec.offset;
+}
+
+attn__seq attn__seq_get(const attn__problem *p, int64_t b)
+{
+    const attn_args *at = &p->at;
+    attn__seq seq = {.b = b};
+    seq_side(&at->cu_q, &at->q_start, &at->q_len, p->T, b, &seq.q0, &seq.T);
+    seq_side(&at->cu_k, &at->k_start, &at->k_len, p->S, b, &seq.k0, &seq.S);
+    seq.qb = p->packed_q ? 0 : b;
+    seq.kb = p->packed_k ? 0 : b;
+    seq.iq = p->packed_q ? 0 : seq.q0;
+    seq.jk = p->packed_k ? 0 : seq.k0;
+    seq.offset = seq_offset(p, &seq);
+    seq.prefix = attn__present(&at->prefix) ? attn__int_at(&at->prefix, b, 0) : p->spec.prefix;
+    return seq;
+}

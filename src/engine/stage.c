@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ * Keys and values as the products want them: rows of contiguous reals. What already is that is
+ * read in place; the rest is gathered and widened, a chunk at a time, into scratch. */
+#include <string.h>
+
+#include "engine/engine.h"
+
+size_t attn__real_size(const attn__kernels *k)
+{
+    return attn_dtype_size(k->dtype);
+}
+
+bool attn__stage_direct(const attn__kernels *k, const attn_tensor *t)
+{
+    return t->dtype == k->dtype && (t->stride[3] == 1 || t->shape[3] <= 1);
+}
+
+enum { STAGE_BLOCK = 64 };
+
+/* n elements of size bytes, stride in elements, laid side by side. */
+static void stage_gather(size_t size, const char *src, int64_t stride, int64_t n, char *dst)
+{
+    const int64_t step = stride * (int64_t)size;
+    for (int64_t i = 0; i < n; i++, src += step, dst += size) memcpy(dst, src, size);
+}
+
+void attn__stage_row(const attn__kernels *k, attn_dtype dtype, const void *src, int64_t stride,
+                     int64_t n, void *dst)
+{
+    if (stride == 1 || n <= 1) {
+        k->widen[dtype](n, src, dst);
+        return;
+    }
+    const size_t size = attn_dtype_size(dtype), real = attn__real_size(k);
+    double block[STAGE_BLOCK];
+    for (int64_t i = 0; i < n; i += STAGE_BLOCK) {
+        const int64_t m = attn__min(STAGE_BLOCK, n - i);
+        stage_gather(size, (const char *)src + i * stride * (int64_t)size, stride, m,
+                     (char *)block);
+        k->widen[dtype](m, block, (char *)dst + i * (int64_t)real);
+    }
+}
+
+/* Rows j0 .. j1 of one head of t, in place or in memory; *stride is that of the result. */
+static const void *stage_rows(const attn__kernels *k, const attn_tensor *t, int64_t b, int64_t g,
+                              int64_t row0, int64_t n, char *memory, int64_t *stride)
+{
+    if (attn__stage_direct(k, t)) {
+        *stride = t->stride[2];
+        return attn__at(t, b, g, row0, 0);
+    }
+    const int64_t width = t->shape[3], bytes = width * (int64_t)attn__real_size(k);
+    *stride = width;
+    for (int64_t j = 0; j < n; j++)
+        attn__stage_row(k, t->dtype, attn__at(t, b, g, row0 + j, 0), t->stride[3], width,
+                        memory + j * bytes);
+    return memory;
+}
+
+void attn__stage_table(const attn__kernels *k, const attn_tensor *table, int64_t h, void *memory)
+{
+    const int64_t width = table->shape[2], bytes = width * (int64_t)attn__real_size(k);
+    for (int64_t x = 0; x < table->shape[1]; x++)
+        attn__stage_row(k, table->dtype, attn__at(table, h, x, 0, 0), table->stride[2], width,
+                        (char *)memory + x * bytes);
+}
+
+attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
+                               int64_t j0, int64_t j1)
+{
+    const attn_plan *plan = r->plan;
+    const attn__problem *p = r->p;
+    const attn__kernels *k = plan->kernels;
+    attn__staged staged;
+    if (p->R) { /* turned keys wait in the workspace, dense: [N or 1][G][S][D] */
+        const int64_t row = ((p->packed_k ? 0 : seq->b) * p->G + g) * p->S + seq->k0 + j0;
+        staged.k = r->workspace + plan->keys + row * p->D * (int64_t)attn__real_size(k);
+        staged.k_stride = p->D;
+    } else {
+        staged.k = stage_rows(k, &p->at.k, seq->kb, g, seq->k0 + j0, j1 - j0,
+                              scratch + plan->at.k, &staged.k_stride);
+    }
+    staged.v = stage_rows(k, &p->at.v, seq->kb, g, seq->k0 + j0, j1 - j0, scratch + plan->at.v,
+                          &staged.v_stride);
+    return staged;
+}

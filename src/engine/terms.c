@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ * What is added to the scores of a tile, in the order of terms.def. Scores are in units of log 2
+ * here, so a natural term is multiplied by log2(e) in the fma that adds it. A term is first laid
+ * out as a tile of its own, [key][lane], and one kernel adds it. -inf in a dense operand forbids
+ * its pair: the bit is cleared and 0 is added. */
+#include <float.h>
+#include <math.h>
+
+#include "engine/engine.h"
+
+static const attn__kernels *term_kernels(const attn__tile *t)
+{
+    return t->r->plan->kernels;
+}
+
+static void *term_memory(const attn__tile *t)
+{
+    return t->scratch + t->r->plan->at.term;
+}
+
+static void term_add(const attn__tile *t, double coef)
+{
+    term_kernels(t)->add(t->n, t->panel->w, term_memory(t), coef, t->s);
+}
+
+/* From here on the tile has mask bits. */
+static void term_need_bits(attn__tile *t)
+{
+    if (t->masked) return;
+    for (int64_t j = 0; j < t->n; j++) t->allowed[j] = ((uint64_t)1 << t->panel->n) - 1;
+    t->masked = true;
+}
+
+/* ---- relative keys ------------------------------------------------------------------------ */
+
+static bool term_rel_k_on(const attn__problem *p)
+{
+    return attn__present(&p->at.rel_k);
+}
+
+static void term_rel_k(attn__tile *t)
+{
+    const attn__kernels *k = term_kernels(t);
+    const attn__panel *panel = t->panel;
+    void *term = term_memory(t);
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->w; l++) {
+            double x = 0;
+            if (l < panel->n)
+                x = attn__real_get(k, panel->rq,
+                                   attn__shaw_index(t->r->p, panel->p[l], t->j0 + j) * panel->w + l);
+            attn__real_put(k, term, j * panel->w + l, x);
+        }
+    term_add(t, 1);
+}
+
+/* ---- dense operands ----------------------------------------------------------------------- */
+
+/* Clears the bits where row is -inf and makes it finite there. */
+static void term_forbid(attn__tile *t, int l, attn_dtype dtype, const char *src, int64_t stride,
+                        void *row)
+{
+    const attn__kernels *k = term_kernels(t);
+    for (int64_t j = 0; j < t->n; j++) {
+        const double x = attn__real_get(k, row, j);
+        if (x >= -0x1.fffffep127 || x != x) continue;
+        const double exact = attn__get(dtype, src, j * stride); /* f64 may round to -inf */
+        if (exact == -(double)INFINITY) {
+            term_need_bits(t);
+            t->allowed[j] &= ~((uint64_t)1 << l);
+        }
+        if (exact == -(double)INFINITY) attn__real_put(k, row, j, 0);
+        else if (k->dtype == ATTN_DTYPE_F32) attn__real_put(k, row, j, -0x1.fffffep127);
+    }
+}
+
+static void term_dense(attn__tile *t, const attn_tensor *operand)
+{
+    const attn__kernels *k = term_kernels(t);
+    const attn__panel *panel = t->panel;
+    const void *rows[ATTN__PANEL];
+    for (int l = 0; l < panel->n; l++) {
+        const char *src = attn__at(operand, t->seq->b, panel->h[l], t->seq->iq + panel->i[l],
+                                   t->seq->jk + t->j0);
+        char *row = t->scratch + t->r->plan->at.rows + l * t->n * (int64_t)attn__real_size(k);
+        attn__stage_row(k, operand->dtype, src, operand->stride[3], t->n, row);
+        term_forbid(t, l, operand->dtype, src, operand->stride[3], row);
+        rows[l] = row;
+    }
+    k->pack(panel->n, panel->w, t->n, rows, 1, term_memory(t));
+    term_add(t, ATTN__LOG2E);
+}
+
+static bool term_bias_pre_on(const attn__problem *p)
+{
+    return attn__present(&p->at.bias_pre);
+}
+
+static void term_bias_pre(attn__tile *t)
+{
+    term_dense(t, &t->r->p->at.bias_pre);
+}
+
+static bool term_bias_on(const attn__problem *p)
+{
+    return attn__present(&p->at.bias);
+}
+
+static void term_bias(attn__tile *t)
+{
+    term_dense(t, &t->r->p->at.bias);
+}
+
+static bool term_mask_on(const attn__problem *p)
+{
+    return attn__present(&p->at.mask) && attn__dtype_is_float(p->at.mask.dtype);
+}
+
+static void term_mask(attn__tile *t)
+{
+    term_dense(t, &t->r->p->at.mask);
+}
+
+/* ---- softcap ------------------------------------------------------------------------------ */
+
+static bool term_softcap_on(const attn__problem *p)
+{
+    return p->spec.softcap > 0;
+}
+
+static void term_softcap(attn__tile *t)
+{
+    term_kernels(t)->cap(t->n, t->panel->w, t->r->p->spec.softcap * ATTN__LOG2E, t->s);
+}
+
+/* ---- terms by distance -------------------------------------------------------------------- */
+
+static bool term_alibi_on(const attn__problem *p)
+{
+    return attn__present(&p->at.alibi);
+}
+
+static void term_alibi(attn__tile *t)
+{
+    const attn__panel *panel = t->panel;
+    double slope[ATTN__PANEL] = {0}, pos[ATTN__PANEL] = {0};
+    for (int l = 0; l < panel->n; l++) {
+        slope[l] = -attn__float_at(&t->r->p->at.alibi, t->seq->b, panel->h[l]);
+        pos[l] = (double)panel->p[l];
+    }
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->w; l++)
+            attn__real_put(term_kernels(t), term_memory(t), j * panel->w + l,
+                           slope[l] * fabs(pos[l] - (double)(t->j0 + j)));
+    term_add(t, ATTN__LOG2E);
+}
+
+static bool term_rel_table_on(const attn__problem *p)
+{
+    return attn__present(&p->at.rel_table);
+}
+
+static void term_rel_table(attn__tile *t)
+{
+    const attn__run *r = t->r;
+    const attn__panel *panel = t->panel;
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->w; l++) {
+            double x = 0;
+            if (l < panel->n)
+                x = attn__float_at(&r->p->at.rel_table, panel->h[l],
+                                   attn__rel_index(r->plan, r->p, panel->p[l], t->j0 + j));
+            attn__real_put(term_kernels(t), term_memory(t), j * panel->w + l, x);
+        }
+    term_add(t, ATTN__LOG2E);
+}
+
+/* ---- user code ---------------------------------------------------------------------------- */
+
+static bool term_callback_on(const attn__problem *p)
+{
+    return p->spec.tile != NULL;
+}
+
+static void term_rescale(const attn__tile *t, double factor)
+{
+    const attn__kernels *k = term_kernels(t);
+    for (int64_t i = 0; i < t->n * t->panel->w; i++)
+        attn__real_put(k, t->s, i, attn__real_get(k, t->s, i) * factor);
+}
+
+/* Lanes first .. last are one head and consecutive queries. */
+static void term_call(attn__tile *t, int first, int last)
+{
+    const attn_spec *spec = &t->r->p->spec;
+    const attn__kernels *k = term_kernels(t);
+    const int w = t->panel->w;
+    attn_tile tile = {.b = t->seq->b, .h = t->panel->h[first], .i0 = t->panel->i[first],
+                      .n_i = last - first, .j0 = t->j0, .n_j = t->n, .dtype = k->dtype,
+                      .i_stride = 1, .j_stride = w};
+    const attn_tile_kind kind =
+        spec->classify ? spec->classify(spec->user, &tile) : ATTN_TILE_PARTIAL;
+    if (kind == ATTN_TILE_FULL) return;
+    tile.s = (char *)t->s + first * (int64_t)attn__real_size(k);
+    if (kind != ATTN_TILE_EMPTY) spec->tile(spec->user, &tile);
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = first; l < last; l++)
+            if (kind == ATTN_TILE_EMPTY || attn__real_get(k, t->s, j * w + l) < -DBL_MAX)
+                t->allowed[j] &= ~((uint64_t)1 << l);
+}
+
+static void term_callback(attn__tile *t)
+{
+    const attn__panel *panel = t->panel;
+    term_need_bits(t);
+    term_rescale(t, ATTN__LN2);
+    for (int first = 0, l = 1; first < panel->n; first = l, l++) {
+        while (l < panel->n && panel->h[l] == panel->h[first]) l++;
+        term_call(t, first, l);
+    }
+    term_rescale(t, ATTN__LOG2E);
+}
+
+/* ---- the order ---------------------------------------------------------------------------- */
+
+typedef struct term_rule {
+    bool (*on)(const attn__problem *p);
+    void (*apply)(attn__tile *t);
+    attn__stage stage;
+} term_rule;
+
+static const term_rule term_rules[] = {
+#define TERM(name, stage) {term_##name##_on, term_##name, stage},
+#include "engine/terms.def"
+#undef TERM
+};
+
+void attn__terms_apply(attn__tile *t, attn__stage until)
+{
+    for (size_t i = 0; i < sizeof term_rules / sizeof term_rules[0]; i++)
+        if (term_rules[i].stage <= until && term_rules[i].on(t->r->p)) term_rules[i].apply(t);
+}

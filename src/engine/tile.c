@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ * One panel against one chunk of keys: scores, terms, maximum, weights, weighted sum. All that a
+ * chunk produces (m, l, acc) is a function of its own scores; attn__tile_fold adds it to the
+ * state of the panel. Weights are made and used a few dozen keys at a time, while they are warm;
+ * the chains run on through memory, so this does not show in the result. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/engine.h"
+
+static void *tile_part(const attn__tile *t, int64_t at)
+{
+    return t->scratch + at;
+}
+
+/* The slices of 16 lanes that still see keys at or beyond j: lanes rise with the query, so under
+ * a causal mask the first slices drop out first. Returns the first lane in use, and by *until
+ * the key up to which that holds. */
+static int tile_first_lane(const attn__tile *t, int64_t j, int64_t *until)
+{
+    const attn__panel *panel = t->panel;
+    *until = t->j0 + t->n;
+    int first = 0;
+    for (int slice = 0; slice + 16 < panel->w; slice += 16) {
+        int64_t hi = 0;
+        for (int l = slice; l < slice + 16; l++) hi = attn__max(hi, panel->hi[l]);
+        if (hi > j) {
+            *until = attn__min(*until, hi);
+            break;
+        }
+        first = slice + 16;
+    }
+    return first;
+}
+
+static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const attn__panel *panel = t->panel;
+    const int64_t real = (int64_t)attn__real_size(k), end = t->j0 + t->n;
+    for (int64_t j = t->j0, until; j < end; j = until) {
+        const int lane = tile_first_lane(t, j, &until);
+        const char *keys = (const char *)staged->k + (j - chunk0) * staged->k_stride * real;
+        k->scores(until - j, panel->w - lane, t->r->p->D, keys, staged->k_stride,
+                  (char *)panel->qt + lane * real, panel->w,
+                  (char *)t->s + ((j - t->j0) * panel->w + lane) * real);
+    }
+}
+
+/* Dropped weights are marked like forbidden ones. Word (j & 3) of the Philox block at
+ * (j / 4, i, h, b) decides, so neither layout nor order matters. */
+static void tile_drop(attn__tile *t, int64_t first, int64_t n, char *s)
+{
+    const attn_spec *spec = &t->r->p->spec;
+    const attn__panel *panel = t->panel;
+    const uint32_t key[2] = {(uint32_t)spec->seed, (uint32_t)(spec->seed >> 32)};
+    const uint64_t limit = (uint64_t)(spec->dropout * 0x1p32);
+    uint64_t *keep = tile_part(t, t->r->plan->at.keep);
+    memset(keep, 0, (size_t)n * sizeof *keep);
+    for (int l = 0; l < panel->n; l++) {
+        uint32_t words[4];
+        for (int64_t x = 0; x < n; x++) {
+            const int64_t j = t->j0 + first + x;
+            const uint32_t counter[4] = {(uint32_t)(j >> 2), (uint32_t)panel->i[l],
+                                         (uint32_t)panel->h[l], (uint32_t)t->seq->b};
+            if (x == 0 || (j & 3) == 0) attn__philox(counter, key, words);
+            if (words[j & 3] >= limit) keep[x] |= (uint64_t)1 << l;
+        }
+    }
+    t->r->plan->kernels->drop(n, panel->w, keep, s);
+}
+
+/* acc += weights of keys first .. first + n times their values. */
+static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t chunk0,
+                       int64_t first, int64_t n, bool masked)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const attn__panel *panel = t->panel;
+    const int64_t real = (int64_t)attn__real_size(k), end = t->j0 + first + n;
+    char *acc = tile_part(t, t->r->plan->at.acc);
+    for (int64_t j = t->j0 + first, until; j < end; j = until) {
+        const int lane = tile_first_lane(t, j, &until);
+        until = attn__min(until, end);
+        k->weigh(until - j, panel->w - lane, t->r->p->E,
+                 (char *)t->s + ((j - t->j0) * panel->w + lane) * real, panel->w,
+                 (const char *)staged->v + (j - chunk0) * staged->v_stride * real,
+                 staged->v_stride, masked, acc + lane * real);
+    }
+}
+
+/* Relative values: the weights of each distance are summed, then weigh the table. */
+static void tile_rel_v(const attn__tile *t)
+{
+    const attn__problem *p = t->r->p;
+    const attn__kernels *k = t->r->plan->kernels;
+    const attn__panel *panel = t->panel;
+    const int w = panel->w;
+    if (!attn__present(&p->at.rel_v)) return;
+    void *bucket = tile_part(t, t->r->plan->at.bucket);
+    void *rows = tile_part(t, t->r->plan->at.rel_v);
+    for (int64_t i = 0; i < p->shaw_n * w; i++) attn__real_put(k, bucket, i, -0.0);
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->n; l++) {
+            const double x = attn__real_get(k, t->s, j * w + l);
+            const int64_t at = attn__shaw_index(p, panel->p[l], t->j0 + j) * w + l;
+            if (!signbit(x)) attn__real_put(k, bucket, at, attn__real_get(k, bucket, at) + x);
+        }
+    attn__stage_table(k, &p->at.rel_v, panel->h[0], rows);
+    k->weigh(p->shaw_n, w, p->E, bucket, w, rows, p->E, true, tile_part(t, t->r->plan->at.acc));
+}
+
+/* Scores through the terms, ready for the softmax. */
+static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *staged)
+{
+    const attn_plan *plan = t->r->plan;
+    t->s = tile_part(t, plan->at.s);
+    t->allowed = tile_part(t, plan->at.allowed);
+    if (!attn__masks_apply(t)) return false;
+    tile_scores(t, staged, chunk0);
+    attn__terms_apply(t, ATTN__AT_MASKED);
+    return true;
+}
+
+bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged)
+{
+    attn__tile tile = *panel_at, *t = &tile;
+    const attn_plan *plan = t->r->plan;
+    const attn__kernels *k = plan->kernels;
+    const int64_t real = (int64_t)attn__real_size(k), E = t->r->p->E;
+    const int w = t->panel->w;
+    const bool dropped = t->r->p->spec.dropout > 0;
+    if (!tile_prepare(t, chunk, staged)) return false;
+    void *m = tile_part(t, plan->at.m), *l = tile_part(t, plan->at.l);
+    for (int i = 0; i < w; i++) {
+        attn__real_put(k, m, i, -(double)INFINITY);
+        attn__real_put(k, l, i, 0);
+    }
+    memset(tile_part(t, plan->at.acc), 0, (size_t)(E * w * real));
+    k->row_max(t->n, w, t->s, t->masked ? t->allowed : NULL, m);
+    for (int64_t j = 0; j < t->n; j += ATTN__SUBCHUNK) {
+        const int64_t n = attn__min(ATTN__SUBCHUNK, t->n - j);
+        char *s = (char *)t->s + j * w * real;
+        k->exp_sum(n, w, s, t->masked ? t->allowed + j : NULL, m, l);
+        if (dropped) tile_drop(t, j, n, s);
+        tile_weigh(t, staged, chunk, j, n, t->masked || dropped);
+    }
+    tile_rel_v(t);
+    return true;
+}
+
+void attn__tile_fold(const attn__run *r, char *scratch, const attn__panel *panel)
+{
+    const attn__layout *at = &r->plan->at;
+    r->plan->kernels->fold(panel->w, r->p->E, scratch + at->m, scratch + at->l, scratch + at->acc,
+                           panel->sm, panel->sl, panel->so);
+}
+
+/* ---- the second look, when whole weights or scores were asked for --------------------------- */
+
+/* factor[l] times element (j, l), or -inf where forbidden, into the output. */
+static void tile_emit(const attn__tile *t, const attn_tensor *out, const double *factor,
+                      double forbidden)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const attn__panel *panel = t->panel;
+    for (int l = 0; l < panel->n; l++) {
+        void *row = attn__at(out, t->seq->b, panel->h[l], t->seq->iq + panel->i[l],
+                             t->seq->jk + t->j0);
+        for (int64_t j = 0; j < t->n; j++) {
+            const bool ok = !t->masked || (t->allowed[j] >> l & 1);
+            const double x = attn__real_get(k, t->s, j * panel->w + l) * factor[l];
+            attn__put(out->dtype, row, j * out->stride[3], ok ? x : forbidden);
+        }
+    }
+}
+
+/* weights = exp2(s - m) exp2(m - lse): the first factor is the very number that weighed v. */
+static void tile_write_weights(attn__tile *t)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const attn__panel *panel = t->panel;
+    void *m = tile_part(t, t->r->plan->at.m), *l = tile_part(t, t->r->plan->at.l);
+    const uint64_t *allowed = t->masked ? t->allowed : NULL;
+    double factor[ATTN__PANEL];
+    for (int i = 0; i < panel->w; i++) attn__real_put(k, m, i, -(double)INFINITY);
+    k->row_max(t->n, panel->w, t->s, allowed, m);
+    k->exp_sum(t->n, panel->w, t->s, allowed, m, l);
+    for (int i = 0; i < panel->n; i++) {
+        const double top = attn__real_get(k, m, i), whole = panel->sm[i];
+        factor[i] = top < -DBL_MAX || whole < -DBL_MAX ? 0 : attn__exp2(top - whole);
+    }
+    tile_emit(t, &t->r->p->at.weights, factor, 0);
+}
+
+/* Scores before the masks are written for every pair, so no lane may be left out. */
+static void tile_write_scores(const attn__tile *panel_at, int64_t chunk,
+                              const attn__staged *staged)
+{
+    const attn_spec *spec = &panel_at->r->p->spec;
+    attn__panel whole = *panel_at->panel;
+    attn__tile tile = *panel_at, *t = &tile;
+    double factor[ATTN__PANEL];
+    t->s = tile_part(t, t->r->plan->at.s);
+    t->allowed = tile_part(t, t->r->plan->at.allowed);
+    t->panel = &whole;
+    for (int l = 0; l < whole.n; l++) factor[l] = ATTN__LN2, whole.hi[l] = t->seq->S;
+    tile_scores(t, staged, chunk);
+    attn__terms_apply(t, spec->scores_stage == ATTN_SCORES_SCALED ? ATTN__AT_SCALED
+                                                                  : ATTN__AT_CAPPED);
+    tile_emit(t, &t->r->p->at.scores, factor, -(double)INFINITY);
+}
+
+void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged)
+{
+    const attn__problem *p = panel_at->r->p;
+    const bool weights = attn__present(&p->at.weights), scores = attn__present(&p->at.scores);
+    const bool early = p->spec.scores_stage != ATTN_SCORES_MASKED;
+    double factor[ATTN__PANEL];
+    for (int l = 0; l < panel_at->panel->n; l++) factor[l] = ATTN__LN2;
+    if (scores && early) tile_write_scores(panel_at, chunk, staged);
+    attn__tile tile = *panel_at;
+    if (!(weights || (scores && !early)) || !tile_prepare(&tile, chunk, staged)) return;
+    if (scores && !early) tile_emit(&tile, &p->at.scores, factor, -(double)INFINITY);
+    if (weights) tile_write_weights(&tile);
+}
