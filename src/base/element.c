@@ -280,7 +280,8 @@ double attn__get(attn_dtype dtype, const void *data, int64_t i)
 int64_t attn__get_int(attn_dtype dtype, const void *data, int64_t i)
 {
     const element *from = element_of(dtype);
-    return from->load ? from->load(data, i) : element_round(from->get(data, i));
+    bool rounds = attn__dtype_is_float(dtype);
+    return rounds ? element_round(from->get(data, i)) : from->load(data, i);
 }
 
 void attn__put(attn_dtype dtype, void *data, int64_t i, double value)
@@ -301,7 +302,7 @@ static void element_convert_float(attn__row to, void *dst, attn__row from, const
 void attn__convert(attn__row to, void *dst, attn__row from, const void *src, int64_t n)
 {
     const element *reader = element_of(from.dtype), *writer = element_of(to.dtype);
-    if (!reader->load || !writer->store) {
+    if (attn__dtype_is_float(to.dtype) || attn__dtype_is_float(from.dtype)) {
         element_convert_float(to, dst, from, src, n);
         return;
     }

@@ -23,10 +23,10 @@
 enum { POOL_SPINS = 2000 };
 
 struct attn__pool {
-    alignas(64) atomic_bool busy; /* a region is being run */
     /* On a line of its own: everybody in a region writes it. */
     alignas(64) _Atomic int64_t next;
-    alignas(64) pthread_mutex_t lock; /* for all that follows */
+    alignas(64) pthread_mutex_t turn; /* held by the caller of a region; only ever tried */
+    pthread_mutex_t lock;             /* for all that follows */
     pthread_cond_t work, done;
     pid_t owner;
     int n_workers, n_started;
@@ -141,14 +141,14 @@ void attn__parallel(const attn_ctx *ctx, int n, void (*body)(void *arg, int i), 
         return;
     }
     bool alone = n <= 1 || !pool || pool->owner != getpid();
-    if (alone || atomic_exchange_explicit(&pool->busy, true, memory_order_acquire)) {
+    if (alone || pthread_mutex_trylock(&pool->turn) != 0) {
         pool_run_serial(n, body, arg);
         return;
     }
     pool_open(pool, n, body, arg);
     pool_drain(pool);
     pool_join(pool);
-    atomic_store_explicit(&pool->busy, false, memory_order_release);
+    pthread_mutex_unlock(&pool->turn);
 }
 
 /* ---- life -------------------------------------------------------------------------------- */
@@ -160,7 +160,8 @@ static size_t pool_bytes(int n_workers)
 
 static bool pool_init_locks(struct attn__pool *pool)
 {
-    if (pthread_mutex_init(&pool->lock, NULL) != 0) return false;
+    if (pthread_mutex_init(&pool->turn, NULL) != 0) return false;
+    if (pthread_mutex_init(&pool->lock, NULL) != 0) goto no_lock;
     if (pthread_cond_init(&pool->work, NULL) != 0) goto no_work;
     if (pthread_cond_init(&pool->done, NULL) != 0) goto no_done;
     return true;
@@ -168,6 +169,8 @@ no_done:
     pthread_cond_destroy(&pool->work);
 no_work:
     pthread_mutex_destroy(&pool->lock);
+no_lock:
+    pthread_mutex_destroy(&pool->turn);
     return false;
 }
 
@@ -193,6 +196,7 @@ static void pool_stop(struct attn__pool *pool)
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->lock);
+    pthread_mutex_destroy(&pool->turn);
 }
 
 void attn__pool_destroy(const attn_ctx *ctx, struct attn__pool *pool)

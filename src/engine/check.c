@@ -163,6 +163,7 @@ attn_status attn__problem_check(attn__problem *p, const attn_spec *spec, const a
                     p->shaw_n || attn__present(&p->at.alibi) ||
                     (p->R && !(attn__present(&p->at.q_pos)));
     if (p->spec.scale == 0) p->spec.scale = p->D > 0 ? 1 / sqrt((double)p->D) : 1;
+    if (!with_data) return ATTN_OK;
     ATTN_TRY(attn__alias_check(p, error));
-    return with_data ? attn__data_check(p, error) : ATTN_OK;
+    return attn__data_check(p, error);
 }

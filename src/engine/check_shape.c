@@ -8,6 +8,7 @@
 typedef struct shape_letters {
     int64_t size['z' + 1]; /* by letter; -1 not bound */
     bool loose_t, loose_s; /* packed: t and s are only known with the data */
+    int missing;           /* dims that q, and with it every main tensor, does without */
 } shape_letters;
 
 static bool shape_dtype_ok(char class, attn_dtype dtype)
@@ -44,15 +45,18 @@ static void shape_insert_one(attn_tensor *t, int at)
     t->rank++;
 }
 
-/* Lower ranks: a main tensor lacks H first, then the batch; the others lack leading dims. */
-static attn_status shape_lift(const attn__arg *arg, attn_tensor *t, attn_error *error)
+/* Lower ranks: the main tensors lack H first, then the batch, all of them alike (weights and
+ * scores may be whole); the others lack leading dims. */
+static attn_status shape_lift(const shape_letters *letters, const attn__arg *arg, attn_tensor *t,
+                              attn_error *error)
 {
-    const int full = (int)strlen(arg->dims);
-    const int least = arg->kind == 'm' ? full - 2 : arg->kind == 'b' ? 0 : full;
-    if (t->rank > full || t->rank < least)
+    const int full = (int)strlen(arg->dims), few = full - letters->missing;
+    const int most = arg->kind == 'm' ? few : full;
+    const int least = arg->kind == 'b' ? 0 : arg->kind == 'w' ? few : most;
+    if (t->rank > most || t->rank < least || (arg->kind == 'w' && t->rank != few && t->rank != full))
         return attn__fail_count(error, ATTN_E_RANK, arg->name, "has too many or too few dimensions",
-                                full, t->rank);
-    if (arg->kind == 'm' && t->rank == full - 1) shape_insert_one(t, 1);
+                                most, t->rank);
+    if (arg->kind != 'b' && arg->kind != 'x' && t->rank == full - 1) shape_insert_one(t, 1);
     while (t->rank < full) shape_insert_one(t, 0);
     for (int i = full; i < ATTN_MAX_RANK; i++) t->shape[i] = 1, t->stride[i] = 0;
     return ATTN_OK;
@@ -90,7 +94,7 @@ static attn_status shape_one(attn__problem *p, shape_letters *letters, const att
         return attn__fail(error, ATTN_E_DTYPE, arg->name, shape_dtype_text(arg->dtypes));
     if (p->with_data && !t->data && attn_tensor_count(*t) > 0)
         return attn__fail(error, ATTN_E_NULL, arg->name, "has elements but no data");
-    ATTN_TRY(shape_lift(arg, t, error));
+    ATTN_TRY(shape_lift(letters, arg, t, error));
     if (arg->dtypes == 'o' && attn__tensor_self_overlap(t))
         return attn__fail(error, ATTN_E_ALIAS, arg->name, "an output reaches an element twice");
     return shape_bind(letters, arg, t, error);
@@ -108,6 +112,9 @@ static attn_status shape_sequences(attn__problem *p, shape_letters *letters, att
     if (p->packed_q && at->q.rank == 4 && at->q.shape[0] != 1)
         return attn__fail_count(error, ATTN_E_SHAPE, "q", "packed queries have a batch of 1", 1,
                                 at->q.shape[0]);
+    if (at->q.rank < 2 || at->q.rank > 4)
+        return attn__fail_count(error, ATTN_E_RANK, "q", "must have 2 to 4 dimensions", 4, at->q.rank);
+    letters->missing = 4 - at->q.rank;
     if (cu) size['n'] = cu->shape[0], size['N'] = cu->shape[0] - 1;
     letters->loose_t = p->packed_q;
     letters->loose_s = p->packed_k;
@@ -210,4 +217,20 @@ bool attn__args_same(const attn_args *a, const attn_args *b)
         if (memcmp(x->shape, y->shape, n) || memcmp(x->stride, y->stride, n)) return false;
     }
     return true;
+}
+
+attn_status attn__problem_rebind(attn__problem *p, const attn_args *args, attn_error *error)
+{
+    p->with_data = true;
+    for (int i = 0; i < ATTN__N_ARGS; i++) {
+        const attn__arg *arg = &attn__arg_list[i];
+        const attn_tensor *given = attn__arg_in(args, arg);
+        if (!attn__present(given)) continue;
+        ATTN_TRY(attn__tensor_check(given, arg->name, error));
+        if (!given->data && attn_tensor_count(*given) > 0)
+            return attn__fail(error, ATTN_E_NULL, arg->name, "has elements but no data");
+        attn__arg_of(&p->at, arg)->data = given->data;
+    }
+    ATTN_TRY(attn__alias_check(p, error));
+    return attn__data_check(p, error);
 }

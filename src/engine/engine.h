@@ -41,6 +41,8 @@ attn_status attn__problem_check(attn__problem *p, const attn_spec *spec, const a
 /* check_shape.c: the description of args, walked by the check and by the plan's comparison. */
 attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_error *error);
 bool attn__args_same(const attn_args *a, const attn_args *b); /* all but the pointers */
+/* The problem of a plan with the pointers of another call, looked at again. */
+attn_status attn__problem_rebind(attn__problem *p, const attn_args *args, attn_error *error);
 
 /* check_data.c: what only the contents can tell. Longest sequences by *t and *s. */
 attn_status attn__data_check(const attn__problem *p, attn_error *error);
@@ -66,9 +68,12 @@ int64_t attn__int_at(const attn_tensor *t, int64_t a, int64_t b);
 /* Element (a, b) of a tensor of floats. */
 double attn__float_at(const attn_tensor *t, int64_t a, int64_t b);
 
+/* The same elements at the same indices: an output may stand in for this input. */
+bool attn__same_view(const attn_tensor *a, const attn_tensor *b);
+
 /* ---- plan.c: the only place that chooses ------------------------------------------------- */
 
-enum { ATTN__PANELS = 4, ATTN__SUBCHUNK = 64 };
+enum { ATTN__PANELS = 4 };
 
 /* Offsets in bytes into one thread's scratch, -1 where there is nothing. */
 typedef struct attn__layout {
@@ -88,6 +93,9 @@ typedef struct attn__layout {
 struct attn_plan {
     uint32_t magic;
     attn__problem problem;
+    double q_factor, coef; /* queries are packed times the first (its sign), scores taken times
+                              the second, which gives units of log 2 */
+    attn_args args;       /* as given, to compare with those of a run */
     attn_ctx *ctx;
     const attn__kernels *kernels;
     attn__layout at;
@@ -148,6 +156,7 @@ typedef struct attn__tile {
     int64_t g;
     int64_t j0, n;      /* keys j0 .. j0+n of the sequence */
     void *s;            /* [n][w] */
+    double coef;        /* what s is still to be multiplied by, to be in units of log 2 */
     bool masked;        /* allowed counts */
     uint64_t *allowed;  /* [n]: bit l: query of lane l may see the key */
 } attn__tile;

@@ -8,8 +8,16 @@
 
 #include "engine/engine.h"
 
-static attn_status merge_same(const attn_tensor *t, const attn_tensor *like, int rank,
-                              const char *where, attn_error *error)
+typedef struct merge_job {
+    int64_t n;
+    const attn_tensor *outs, *lses; /* [n] */
+    attn_tensor out, lse;           /* absent when not wanted */
+    int dims;                       /* of a log-sum-exp */
+    int64_t shape[4];               /* of an output */
+} merge_job;
+
+static attn_status merge_tensor(const merge_job *job, const attn_tensor *t, int rank,
+                                const char *where, attn_error *error)
 {
     ATTN_TRY(attn__tensor_check(t, where, error));
     if (!attn__dtype_is_float(t->dtype))
@@ -18,33 +26,60 @@ static attn_status merge_same(const attn_tensor *t, const attn_tensor *like, int
         return attn__fail_count(error, ATTN_E_RANK, where, "has another rank than its fellows",
                                 rank, t->rank);
     for (int i = 0; i < rank; i++)
-        if (t->shape[i] != like->shape[i])
-            return attn__fail_count(error, ATTN_E_SHAPE, where, "has another shape than its fellows",
-                                    like->shape[i], t->shape[i]);
+        if (t->shape[i] != job->shape[i])
+            return attn__fail_count(error, ATTN_E_SHAPE, where,
+                                    "has another shape than its fellows", job->shape[i],
+                                    t->shape[i]);
     if (!t->data && attn_tensor_count(*t) > 0)
         return attn__fail(error, ATTN_E_NULL, where, "has elements but no data");
     return ATTN_OK;
 }
 
-static attn_status merge_check(int64_t n, const attn_tensor *outs, const attn_tensor *lses,
-                               const attn_tensor *out, const attn_tensor *lse, attn_error *error)
+/* An output may be one of the parts itself, element for element, and overlap nothing else. */
+static attn_status merge_output(const merge_job *job, const attn_tensor *t, int rank,
+                                const attn_tensor *parts, const attn_tensor *others,
+                                const char *where, attn_error *error)
 {
-    const bool with_out = out && attn__present(out);
-    if (n < 1 || !outs || !lses)
-        return attn__fail(error, n < 0 ? ATTN_E_PARAM : ATTN_E_NULL, "outs",
-                          "at least one part is needed");
-    if (outs[0].rank < 1 || outs[0].rank > 4)
-        return attn__fail_count(error, ATTN_E_RANK, "outs", "must have 1 to 4 dimensions", 4,
-                                outs[0].rank);
-    for (int64_t r = 0; r < n; r++) {
-        ATTN_TRY(merge_same(&outs[r], &outs[0], outs[0].rank, "outs", error));
-        ATTN_TRY(merge_same(&lses[r], &outs[0], outs[0].rank - 1, "lses", error));
+    if (!attn__present(t)) return ATTN_OK;
+    ATTN_TRY(merge_tensor(job, t, rank, where, error));
+    bool bad = attn__tensor_self_overlap(t);
+    for (int64_t r = 0; r < job->n; r++)
+        bad = bad || attn__tensor_overlap(t, &others[r]) ||
+              (!attn__same_view(t, &parts[r]) && attn__tensor_overlap(t, &parts[r]));
+    return bad ? attn__fail(error, ATTN_E_ALIAS, where, "overlaps itself or a part") : ATTN_OK;
+}
+
+/* What all shapes are compared with: the first part, or the outputs when there is none. */
+static attn_status merge_shape(merge_job *job, attn_error *error)
+{
+    const attn_tensor *like = job->n > 0 ? &job->outs[0]
+                              : attn__present(&job->out) ? &job->out : &job->lse;
+    const int rank = like->rank + (like == &job->lse);
+    if (rank < 1 || rank > 4)
+        return attn__fail_count(error, ATTN_E_RANK, "outs", "must have 1 to 4 dimensions", 4, rank);
+    job->dims = rank - 1;
+    for (int i = 0; i < like->rank; i++) job->shape[i] = like->shape[i];
+    return ATTN_OK;
+}
+
+static attn_status merge_check(merge_job *job, attn_error *error)
+{
+    if (job->n < 0)
+        return attn__fail_count(error, ATTN_E_PARAM, "n", "must not be negative", 0, job->n);
+    if (job->n > 0 && (!job->outs || !job->lses))
+        return attn__fail(error, ATTN_E_NULL, job->outs ? "lses" : "outs", "is required");
+    if (!attn__present(&job->out) && !attn__present(&job->lse))
+        return attn__fail(error, ATTN_E_NULL, "out", "at least one output is needed");
+    ATTN_TRY(merge_shape(job, error));
+    for (int64_t r = 0; r < job->n; r++) {
+        ATTN_TRY(merge_tensor(job, &job->outs[r], job->dims + 1, "outs", error));
+        ATTN_TRY(merge_tensor(job, &job->lses[r], job->dims, "lses", error));
     }
-    if (with_out) ATTN_TRY(merge_same(out, &outs[0], outs[0].rank, "out", error));
-    if (with_out && attn__tensor_self_overlap(out))
-        return attn__fail(error, ATTN_E_ALIAS, "out", "an output reaches an element twice");
-    if (lse && attn__present(lse))
-        ATTN_TRY(merge_same(lse, &outs[0], outs[0].rank - 1, "lse", error));
+    ATTN_TRY(merge_output(job, &job->out, job->dims + 1, job->outs, job->lses, "out", error));
+    ATTN_TRY(merge_output(job, &job->lse, job->dims, job->lses, job->outs, "lse", error));
+    if (attn__present(&job->out) && attn__present(&job->lse) &&
+        attn__tensor_overlap(&job->out, &job->lse))
+        return attn__fail(error, ATTN_E_ALIAS, "lse", "overlaps out");
     return ATTN_OK;
 }
 
@@ -58,13 +93,6 @@ static int64_t merge_index(const attn_tensor *t, int dims, const int64_t *shape,
     }
     return index;
 }
-
-typedef struct merge_job {
-    int64_t n;
-    const attn_tensor *outs, *lses;
-    int dims;
-    const int64_t *shape;
-} merge_job;
 
 static double merge_lse(const merge_job *job, int64_t r, int64_t row)
 {
@@ -100,25 +128,30 @@ static double merge_element(const merge_job *job, int64_t row, int64_t e, double
     return sum == 0 ? 0 : value / sum;
 }
 
+static void merge_row(const merge_job *job, int64_t row)
+{
+    const attn_tensor *out = &job->out, *lse = &job->lse;
+    double top, sum = merge_total(job, row, &top);
+    for (int64_t e = 0; attn__present(out) && e < job->shape[job->dims]; e++)
+        attn__put(out->dtype, out->data,
+                  merge_index(out, job->dims, job->shape, row) + e * out->stride[job->dims],
+                  merge_element(job, row, e, top, sum));
+    if (attn__present(lse))
+        attn__put(lse->dtype, lse->data, merge_index(lse, job->dims, job->shape, row),
+                  sum == 0 ? -(double)INFINITY : (top + attn__log2(sum)) * ATTN__LN2);
+}
+
 attn_status attn_merge(int64_t n, const attn_tensor *outs, const attn_tensor *lses,
                        const attn_tensor *out, const attn_tensor *lse, attn_error *error)
 {
-    ATTN_TRY(merge_check(n, outs, lses, out, lse, error));
-    const merge_job job = {n, outs, lses, outs[0].rank - 1, outs[0].shape};
-    const int64_t width = outs[0].shape[job.dims];
-    const attn__fpenv saved = attn__fpenv_enter();
+    const attn_tensor none = {0};
+    merge_job job = {.n = n, .outs = outs, .lses = lses, .out = out ? *out : none,
+                     .lse = lse ? *lse : none};
     int64_t rows = 1;
+    ATTN_TRY(merge_check(&job, error));
     for (int i = 0; i < job.dims; i++) rows *= job.shape[i];
-    for (int64_t row = 0; row < rows; row++) {
-        double top, sum = merge_total(&job, row, &top);
-        for (int64_t e = 0; out && attn__present(out) && e < width; e++)
-            attn__put(out->dtype, out->data,
-                      merge_index(out, job.dims, job.shape, row) + e * out->stride[job.dims],
-                      merge_element(&job, row, e, top, sum));
-        if (lse && attn__present(lse))
-            attn__put(lse->dtype, lse->data, merge_index(lse, job.dims, job.shape, row),
-                      sum == 0 ? -(double)INFINITY : (top + attn__log2(sum)) * ATTN__LN2);
-    }
+    const attn__fpenv saved = attn__fpenv_enter();
+    for (int64_t row = 0; row < rows; row++) merge_row(&job, row);
     attn__fpenv_leave(saved);
     return ATTN_OK;
 }

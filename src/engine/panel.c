@@ -71,7 +71,7 @@ static void panel_lanes(const attn__problem *p, const attn__seq *seq, int64_t g,
         }
 }
 
-/* Queries as lanes: scaled so that scores come out in units of log 2. */
+/* Queries as lanes. */
 static void panel_queries(const attn__run *r, char *scratch, const attn__seq *seq,
                           attn__panel *panel)
 {
@@ -89,7 +89,7 @@ static void panel_queries(const attn__run *r, char *scratch, const attn__seq *se
         attn__stage_row(k, q->dtype, src, q->stride[3], p->D, staged);
         if (p->R) attn__rotate_row(r, attn__rotate_q_position(r, seq, panel->i[l]), staged);
     }
-    k->pack(panel->n, panel->w, p->D, rows, p->spec.scale * ATTN__LOG2E, panel->qt);
+    k->pack(panel->n, panel->w, p->D, rows, plan->q_factor, panel->qt);
 }
 
 /* rq[r][l] = q_l . rel_k[r]: what the relative keys add, for every distance. */
@@ -175,6 +175,7 @@ void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
 {
     const attn__problem *p = r->p;
     const attn_tensor *lse = &p->at.lse;
+    const bool logs = attn__present(lse) || attn__present(&p->at.weights);
     double inv[ATTN__PANEL] = {0};
     for (int l = 0; l < panel->n; l++) {
         const double sink = panel_sink(p, seq, panel->h[l]), m = panel->sm[l];
@@ -186,6 +187,7 @@ void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
         }
         if (sink > -(double)INFINITY || sink != sink) total += attn__exp2(sink - top);
         inv[l] = keep == 0 ? total * 0 : keep / (total * (1 - p->spec.dropout));
+        if (!logs) continue;
         panel->sm[l] = total == 0 ? -(double)INFINITY : top + attn__log2(total);
         if (attn__present(lse))
             attn__put(lse->dtype,

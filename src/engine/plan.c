@@ -50,7 +50,7 @@ static bool plan_scratch(attn_plan *plan)
         {&at->m, w, real},                    {&at->l, w, real},
         {&at->allowed, C, 8},                 {&at->keep, C, 8},
         {&at->rel_k, W * p->D, real},         {&at->rel_v, W * p->E, real},
-        {&at->bucket, W * w, real}};
+        {&at->bucket, W * w, 8}};
     if (!PLAN_PARTS(&at->panel_bytes, panel) || !PLAN_PARTS(&at->bytes, scratch)) return false;
     return plan_take(&at->bytes, plan->panels_per_task, at->panel_bytes, &at->panels);
 }
@@ -110,6 +110,17 @@ static void plan_tiles(attn_plan *plan)
     if (!plan->split) plan->threads = (int)attn__max(1, attn__min(threads, plan->max_tasks));
 }
 
+/* A negative scale turns the queries, so that the largest product is the largest score; a zero
+ * one makes them 0, so that no -inf meets a factor 0. */
+static void plan_scale(attn_plan *plan)
+{
+    const double scale = plan->problem.spec.scale, coef = (scale < 0 ? -scale : scale) * ATTN__LOG2E;
+    const bool zero = scale == ATTN_ZERO ||
+                      (plan->problem.real == ATTN_DTYPE_F32 && (float)coef == 0);
+    plan->q_factor = zero ? 0 : scale < 0 ? -1 : 1;
+    plan->coef = zero ? 1 : coef;
+}
+
 static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
 {
     uint32_t allowed;
@@ -121,6 +132,7 @@ static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
     plan->kernels = attn__kernels_pick(plan->problem.real, allowed);
     if (!plan->kernels)
         return attn__fail(error, ATTN_E_ISA, "isa_mask", "allows no table that this machine runs");
+    plan_scale(plan);
     plan_tiles(plan);
     if (!plan_scratch(plan) || !plan_shared(plan))
         return attn__fail(error, ATTN_E_OVERFLOW, "workspace", "does not fit in 64 bits");
@@ -134,6 +146,7 @@ static attn_status plan_make(attn_plan *plan, attn_ctx *ctx, const attn_spec *sp
     const attn__fpenv saved = attn__fpenv_enter();
     *plan = (attn_plan){0};
     attn_status status = attn__problem_check(&plan->problem, spec, args, with_data, error);
+    if (status == ATTN_OK) plan->args = *args;
     if (status == ATTN_OK) status = plan_fill(plan, ctx, error);
     attn__fpenv_leave(saved);
     return status;
@@ -168,12 +181,18 @@ size_t attn_plan_workspace(const attn_plan *plan)
 attn_status attn_plan_run(const attn_plan *plan, const attn_args *args, void *workspace,
                           size_t workspace_size, attn_error *error)
 {
-    attn__problem p;
-    if (!plan || plan->magic != PLAN_MAGIC)
+    if (!plan) return attn__fail(error, ATTN_E_NULL, "plan", "is required");
+    if (!args) return attn__fail(error, ATTN_E_NULL, "args", "is required");
+    if (plan->magic != PLAN_MAGIC)
         return attn__fail(error, ATTN_E_HANDLE, "plan", "not a live plan");
-    ATTN_TRY(attn__problem_check(&p, &plan->problem.spec, args, true, error));
-    if (!attn__args_same(&p.at, &plan->problem.at))
+    if (args->size != sizeof *args)
+        return attn__fail_count(error, ATTN_E_VERSION, "args",
+                                "size must be that of attn_args: use ATTN_ARGS()",
+                                (int64_t)sizeof *args, (int64_t)args->size);
+    if (!attn__args_same(args, &plan->args))
         return attn__fail(error, ATTN_E_SHAPE, "args", "differ from those of the plan");
+    attn__problem p = plan->problem;
+    ATTN_TRY(attn__problem_rebind(&p, args, error));
     if (plan->bytes > 0 && (!workspace || workspace_size < (size_t)plan->bytes))
         return attn__fail_count(error, ATTN_E_WORKSPACE, "workspace", "is too small", plan->bytes,
                                 workspace ? (int64_t)workspace_size : 0);

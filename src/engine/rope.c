@@ -43,6 +43,8 @@ static attn_status rope_tensors(rope_job *job, attn_error *error)
                                     job->x.shape[i], job->y.shape[i]);
     if (attn__tensor_self_overlap(&job->y))
         return attn__fail(error, ATTN_E_ALIAS, "y", "an output reaches an element twice");
+    if (!attn__same_view(&job->x, &job->y) && attn__tensor_overlap(&job->x, &job->y))
+        return attn__fail(error, ATTN_E_ALIAS, "y", "overlaps x, and is not x itself");
     return ATTN_OK;
 }
 

@@ -20,6 +20,13 @@ double attn__float_at(const attn_tensor *t, int64_t a, int64_t b)
     return attn__get(t->dtype, t->data, a * t->stride[0] + b * t->stride[1]);
 }
 
+bool attn__same_view(const attn_tensor *a, const attn_tensor *b)
+{
+    bool same = a->data == b->data && a->dtype == b->dtype && a->rank == b->rank;
+    for (int i = 0; same && i < a->rank; i++) same = a->stride[i] == b->stride[i];
+    return same;
+}
+
 /* Rows [*first, *first + *n) of one side. */
 static void seq_side(const attn_tensor *cu, const attn_tensor *start, const attn_tensor *len,
                      int64_t rows, int64_t b, int64_t *first, int64_t *n)

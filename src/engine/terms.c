@@ -54,6 +54,22 @@ static void term_rel_k(attn__tile *t)
     term_add(t, 1);
 }
 
+/* ---- scale: with nothing after it, the exponential multiplies in passing ------------------- */
+
+static bool term_scale_on(const attn__problem *p)
+{
+    const attn_args *a = &p->at;
+    return p->spec.softcap > 0 || p->spec.tile || attn__present(&a->bias_pre) ||
+           attn__present(&a->bias) || attn__present(&a->alibi) || attn__present(&a->rel_table) ||
+           (attn__present(&a->mask) && attn__dtype_is_float(a->mask.dtype));
+}
+
+static void term_scale(attn__tile *t)
+{
+    term_kernels(t)->scale(t->n, t->panel->w, t->coef, t->s);
+    t->coef = 1;
+}
+
 /* ---- dense operands ----------------------------------------------------------------------- */
 
 /* Clears the bits where row is -inf and makes it finite there. */
@@ -182,43 +198,48 @@ static bool term_callback_on(const attn__problem *p)
     return p->spec.tile != NULL;
 }
 
-static void term_rescale(const attn__tile *t, double factor)
-{
-    const attn__kernels *k = term_kernels(t);
-    for (int64_t i = 0; i < t->n * t->panel->w; i++)
-        attn__real_put(k, t->s, i, attn__real_get(k, t->s, i) * factor);
-}
-
 /* Lanes first .. last are one head and consecutive queries. */
 static void term_call(attn__tile *t, int first, int last)
 {
     const attn_spec *spec = &t->r->p->spec;
     const attn__kernels *k = term_kernels(t);
     const int w = t->panel->w;
+    char *natural = term_memory(t);
     attn_tile tile = {.b = t->seq->b, .h = t->panel->h[first], .i0 = t->panel->i[first],
                       .n_i = last - first, .j0 = t->j0, .n_j = t->n, .dtype = k->dtype,
                       .i_stride = 1, .j_stride = w};
     const attn_tile_kind kind =
         spec->classify ? spec->classify(spec->user, &tile) : ATTN_TILE_PARTIAL;
-    if (kind == ATTN_TILE_FULL) return;
-    tile.s = (char *)t->s + first * (int64_t)attn__real_size(k);
-    if (kind != ATTN_TILE_EMPTY) spec->tile(spec->user, &tile);
+    tile.s = natural + first * (int64_t)attn__real_size(k);
+    if (kind == ATTN_TILE_PARTIAL) spec->tile(spec->user, &tile);
+    if (kind != ATTN_TILE_EMPTY) return;
     for (int64_t j = 0; j < t->n; j++)
-        for (int l = first; l < last; l++)
-            if (kind == ATTN_TILE_EMPTY || attn__real_get(k, t->s, j * w + l) < -DBL_MAX)
-                t->allowed[j] &= ~((uint64_t)1 << l);
+        for (int l = first; l < last; l++) attn__real_put(k, natural, j * w + l, -(double)INFINITY);
 }
 
+/* User code sees natural units, in a copy. A score it leaves alone keeps its bits. */
 static void term_callback(attn__tile *t)
 {
     const attn__panel *panel = t->panel;
+    const attn__kernels *k = term_kernels(t);
+    void *natural = term_memory(t);
     term_need_bits(t);
-    term_rescale(t, ATTN__LN2);
+    for (int64_t x = 0; x < t->n * panel->w; x++)
+        attn__real_put(k, natural, x, attn__real_get(k, t->s, x) * ATTN__LN2);
     for (int first = 0, l = 1; first < panel->n; first = l, l++) {
         while (l < panel->n && panel->h[l] == panel->h[first]) l++;
         term_call(t, first, l);
     }
-    term_rescale(t, ATTN__LOG2E);
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->n; l++) {
+            const int64_t x = j * panel->w + l;
+            const double now = attn__real_get(k, natural, x);
+            double before[1];
+            attn__real_put(k, before, 0, attn__real_get(k, t->s, x) * ATTN__LN2);
+            if (now < -DBL_MAX) t->allowed[j] &= ~((uint64_t)1 << l);
+            else if (now != attn__real_get(k, before, 0))
+                attn__real_put(k, t->s, x, now * ATTN__LOG2E);
+        }
 }
 
 /* ---- the order ---------------------------------------------------------------------------- */

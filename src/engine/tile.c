@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * One panel against one chunk of keys: scores, terms, maximum, weights, weighted sum. All that a
  * chunk produces (m, l, acc) is a function of its own scores; attn__tile_fold adds it to the
- * state of the panel. Weights are made and used a few dozen keys at a time, while they are warm;
- * the chains run on through memory, so this does not show in the result. */
+ * state of the panel. Weights are made and used a block of 64 keys at a time, while they are warm;
+ * blocks lie at multiples of 64, wherever masks let a tile begin. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -71,22 +71,19 @@ static void tile_drop(attn__tile *t, int64_t first, int64_t n, char *s)
     t->r->plan->kernels->drop(n, panel->w, keep, s);
 }
 
-/* acc += weights of keys first .. first + n times their values. */
+/* acc += weights of keys first .. first + n times their values. The block is one chain for every
+ * lane, so only lanes that see none of it are left out. */
 static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t chunk0,
                        int64_t first, int64_t n, bool masked)
 {
     const attn__kernels *k = t->r->plan->kernels;
-    const attn__panel *panel = t->panel;
-    const int64_t real = (int64_t)attn__real_size(k), end = t->j0 + first + n;
-    char *acc = tile_part(t, t->r->plan->at.acc);
-    for (int64_t j = t->j0 + first, until; j < end; j = until) {
-        const int lane = tile_first_lane(t, j, &until);
-        until = attn__min(until, end);
-        k->weigh(until - j, panel->w - lane, t->r->p->E,
-                 (char *)t->s + ((j - t->j0) * panel->w + lane) * real, panel->w,
-                 (const char *)staged->v + (j - chunk0) * staged->v_stride * real,
-                 staged->v_stride, masked, acc + lane * real);
-    }
+    const int64_t real = (int64_t)attn__real_size(k), j = t->j0 + first;
+    const int w = t->panel->w;
+    int64_t until;
+    const int lane = tile_first_lane(t, j, &until);
+    k->weigh(n, w - lane, t->r->p->E, (char *)t->s + (first * w + lane) * real, w,
+             (const char *)staged->v + (j - chunk0) * staged->v_stride * real, staged->v_stride,
+             masked, (char *)tile_part(t, t->r->plan->at.acc) + lane * real);
 }
 
 /* Relative values: the weights of each distance are summed, then weigh the table. */
@@ -97,17 +94,29 @@ static void tile_rel_v(const attn__tile *t)
     const attn__panel *panel = t->panel;
     const int w = panel->w;
     if (!attn__present(&p->at.rel_v)) return;
-    void *bucket = tile_part(t, t->r->plan->at.bucket);
-    void *rows = tile_part(t, t->r->plan->at.rel_v);
-    for (int64_t i = 0; i < p->shaw_n * w; i++) attn__real_put(k, bucket, i, -0.0);
+    double *sum = tile_part(t, t->r->plan->at.bucket);
+    void *bucket = sum, *rows = tile_part(t, t->r->plan->at.rel_v);
+    for (int64_t i = 0; i < p->shaw_n * w; i++) sum[i] = -0.0;
     for (int64_t j = 0; j < t->n; j++)
         for (int l = 0; l < panel->n; l++) {
             const double x = attn__real_get(k, t->s, j * w + l);
             const int64_t at = attn__shaw_index(p, panel->p[l], t->j0 + j) * w + l;
-            if (!signbit(x)) attn__real_put(k, bucket, at, attn__real_get(k, bucket, at) + x);
+            if (!signbit(x)) sum[at] += x;
         }
+    for (int64_t i = 0; i < p->shaw_n * w; i++) attn__real_put(k, bucket, i, sum[i]);
     attn__stage_table(k, &p->at.rel_v, panel->h[0], rows);
     k->weigh(p->shaw_n, w, p->E, bucket, w, rows, p->E, true, tile_part(t, t->r->plan->at.acc));
+}
+
+/* The largest allowed score of each lane, in units of log 2: the product with a positive number
+ * is monotone, so it is the product of the largest. */
+static void tile_max(const attn__tile *t, void *m)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const int w = t->panel->w;
+    for (int i = 0; i < w; i++) attn__real_put(k, m, i, -(double)INFINITY);
+    k->row_max(t->n, w, t->s, t->masked ? t->allowed : NULL, m);
+    k->scale(1, w, t->coef, m);
 }
 
 /* Scores through the terms, ready for the softmax. */
@@ -116,6 +125,7 @@ static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stag
     const attn_plan *plan = t->r->plan;
     t->s = tile_part(t, plan->at.s);
     t->allowed = tile_part(t, plan->at.allowed);
+    t->coef = t->r->plan->coef;
     if (!attn__masks_apply(t)) return false;
     tile_scores(t, staged, chunk0);
     attn__terms_apply(t, ATTN__AT_MASKED);
@@ -132,16 +142,13 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     const bool dropped = t->r->p->spec.dropout > 0;
     if (!tile_prepare(t, chunk, staged)) return false;
     void *m = tile_part(t, plan->at.m), *l = tile_part(t, plan->at.l);
-    for (int i = 0; i < w; i++) {
-        attn__real_put(k, m, i, -(double)INFINITY);
-        attn__real_put(k, l, i, 0);
-    }
+    memset(l, 0, (size_t)(w * real));
     memset(tile_part(t, plan->at.acc), 0, (size_t)(E * w * real));
-    k->row_max(t->n, w, t->s, t->masked ? t->allowed : NULL, m);
-    for (int64_t j = 0; j < t->n; j += ATTN__SUBCHUNK) {
-        const int64_t n = attn__min(ATTN__SUBCHUNK, t->n - j);
+    tile_max(t, m);
+    for (int64_t j = 0, n; j < t->n; j += n) {
+        n = attn__min(ATTN__BLOCK - (t->j0 + j) % ATTN__BLOCK, t->n - j);
         char *s = (char *)t->s + j * w * real;
-        k->exp_sum(n, w, s, t->masked ? t->allowed + j : NULL, m, l);
+        k->exp_sum(n, w, t->coef, s, t->masked ? t->allowed + j : NULL, m, l);
         if (dropped) tile_drop(t, j, n, s);
         tile_weigh(t, staged, chunk, j, n, t->masked || dropped);
     }
@@ -183,9 +190,8 @@ static void tile_write_weights(attn__tile *t)
     void *m = tile_part(t, t->r->plan->at.m), *l = tile_part(t, t->r->plan->at.l);
     const uint64_t *allowed = t->masked ? t->allowed : NULL;
     double factor[ATTN__PANEL];
-    for (int i = 0; i < panel->w; i++) attn__real_put(k, m, i, -(double)INFINITY);
-    k->row_max(t->n, panel->w, t->s, allowed, m);
-    k->exp_sum(t->n, panel->w, t->s, allowed, m, l);
+    tile_max(t, m);
+    k->exp_sum(t->n, panel->w, t->coef, t->s, allowed, m, l);
     for (int i = 0; i < panel->n; i++) {
         const double top = attn__real_get(k, m, i), whole = panel->sm[i];
         factor[i] = top < -DBL_MAX || whole < -DBL_MAX ? 0 : attn__exp2(top - whole);
@@ -204,10 +210,12 @@ static void tile_write_scores(const attn__tile *panel_at, int64_t chunk,
     t->s = tile_part(t, t->r->plan->at.s);
     t->allowed = tile_part(t, t->r->plan->at.allowed);
     t->panel = &whole;
-    for (int l = 0; l < whole.n; l++) factor[l] = ATTN__LN2, whole.hi[l] = t->seq->S;
+    for (int l = 0; l < whole.n; l++) whole.hi[l] = t->seq->S;
+    t->coef = t->r->plan->coef;
     tile_scores(t, staged, chunk);
     attn__terms_apply(t, spec->scores_stage == ATTN_SCORES_SCALED ? ATTN__AT_SCALED
                                                                   : ATTN__AT_CAPPED);
+    for (int l = 0; l < whole.n; l++) factor[l] = t->coef * ATTN__LN2;
     tile_emit(t, &t->r->p->at.scores, factor, -(double)INFINITY);
 }
 
@@ -217,10 +225,10 @@ void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__sta
     const bool weights = attn__present(&p->at.weights), scores = attn__present(&p->at.scores);
     const bool early = p->spec.scores_stage != ATTN_SCORES_MASKED;
     double factor[ATTN__PANEL];
-    for (int l = 0; l < panel_at->panel->n; l++) factor[l] = ATTN__LN2;
     if (scores && early) tile_write_scores(panel_at, chunk, staged);
     attn__tile tile = *panel_at;
     if (!(weights || (scores && !early)) || !tile_prepare(&tile, chunk, staged)) return;
+    for (int l = 0; l < tile.panel->n; l++) factor[l] = tile.coef * ATTN__LN2;
     if (scores && !early) tile_emit(&tile, &p->at.scores, factor, -(double)INFINITY);
     if (weights) tile_write_weights(&tile);
 }

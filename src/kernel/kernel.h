@@ -15,7 +15,8 @@
 
 enum {
     ATTN__PANEL = 48,  /* queries at most in a panel; lanes of a mask word */
-    ATTN__CHUNK = 256, /* keys a chunk: part of the numeric contract (docs/numerics.md) */
+    ATTN__CHUNK = 256, /* keys folded at once, and keys summed in one chain: both are part of */
+    ATTN__BLOCK = 64,  /* the numeric contract (docs/numerics.md) */
     ATTN__N_FLOATS = ATTN_DTYPE_F16 + 1
 };
 
@@ -38,6 +39,9 @@ typedef struct attn__kernels {
     void (*scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
                    const void *q, int ld, void *s);
 
+    /* s = coef * s over n x w. */
+    void (*scale)(int64_t n, int w, double coef, void *s);
+
     /* s = fma(term, coef, s) over n x w; a result below the least finite number becomes it,
      * unless s was -inf. */
     void (*add)(int64_t n, int w, const void *term, double coef, void *s);
@@ -48,15 +52,17 @@ typedef struct attn__kernels {
     /* m[l] = max(m[l], s[j][l]) over j where bit l of allowed[j] is set; allowed NULL: all. */
     void (*row_max)(int64_t n, int w, const void *s, const uint64_t *allowed, void *m);
 
-    /* s[j][l] = exp2(s[j][l] - m[l]) (m -inf counts as 0), l[l] += it, j ascending; where bit l of
-     * allowed[j] is clear: s = -0 and nothing is added. */
-    void (*exp_sum)(int64_t n, int w, void *s, const uint64_t *allowed, const void *m, void *l);
+    /* s[j][l] = exp2(coef * s[j][l] - m[l]) (m -inf counts as 0); l[l] += the sum of these over j
+     * ascending from 0; where bit l of allowed[j] is clear: s = -0 and nothing is added. The
+     * product is rounded. */
+    void (*exp_sum)(int64_t n, int w, double coef, void *s, const uint64_t *allowed,
+                    const void *m, void *l);
 
     /* p[j][l] = -0 where bit l of keep[j] is clear. */
     void (*drop)(int64_t n, int w, const uint64_t *keep, void *p);
 
     /* acc[e * ld + l] += sum over j ascending of p[j * ld + l] * v[j * v_stride + e], one fma chain
-     * from acc; j < n, e < width, l < w. masked: where p is -0 the value is not used, so that it
+     * from 0; j < n, e < width, l < w. masked: where p is -0 the value is not used, so that it
      * may be anything. */
     void (*weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                   int64_t v_stride, bool masked, void *acc);

@@ -21,7 +21,9 @@ double attn__log2(double x)
     bits -= (uint64_t)((int64_t)from >> 52) << 52;
     memcpy(&x, &bits, sizeof x);
     double s = (x - 1) / (x + 1), z = s * s, sum = 0;
-    for (int k = 23; k >= 3; k -= 2) sum = (sum + 1.0 / k) * z;
+    static const double odd[] = {1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9,  1.0 / 11, 1.0 / 13,
+                                 1.0 / 15, 1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23};
+    for (int k = 10; k >= 0; k--) sum = (sum + odd[k]) * z;
     const double log2e = 0x1.71547652b82fep+0, low = 0x1.777d0ffda0d24p-56;
     double y = 2 * s, t = y * sum;
     return ((double)e + y * log2e) + (fma(y, log2e, -(y * log2e)) + (t * log2e + y * low));

@@ -22,6 +22,7 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .narrow = K_NARROW,
     .pack = K(pack),
     .scores = K(scores),
+    .scale = K(scale),
     .add = K(add),
     .cap = K(cap),
     .row_max = K(row_max),

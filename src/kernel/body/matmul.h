@@ -53,16 +53,14 @@ static void K(scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_
     }
 }
 
-/* nr columns of v by nv vectors over all n keys. */
+/* nr columns of v by nv vectors over n keys: chains from 0, added to acc at the end. */
 static inline __attribute__((always_inline)) void
 K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride, real *acc,
               const int nr, const int nv, const bool masked)
 {
     v_vec sum[V_TILE_R * V_TILE_V];
-#pragma GCC unroll 8
-    for (int r = 0; r < nr; r++)
-#pragma GCC unroll 4
-        for (int x = 0; x < nv; x++) sum[r * V_TILE_V + x] = v_load(acc + r * ld + x * V_LANES);
+#pragma GCC unroll 32
+    for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
     for (int64_t j = 0; j < n; j++, p += ld, v += v_stride) {
         v_vec w[V_TILE_V];
 #pragma GCC unroll 4
@@ -80,7 +78,10 @@ K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride,
 #pragma GCC unroll 8
     for (int r = 0; r < nr; r++)
 #pragma GCC unroll 4
-        for (int x = 0; x < nv; x++) v_store(acc + r * ld + x * V_LANES, sum[r * V_TILE_V + x]);
+        for (int x = 0; x < nv; x++) {
+            real *at = acc + r * ld + x * V_LANES;
+            v_store(at, v_add(v_load(at), sum[r * V_TILE_V + x]));
+        }
 }
 
 static inline __attribute__((always_inline)) void

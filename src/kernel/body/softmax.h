@@ -4,6 +4,13 @@
 #ifndef ATTN__BODY_SOFTMAX_H
 #define ATTN__BODY_SOFTMAX_H
 
+static void K(scale)(int64_t n, int w, double coef, void *s)
+{
+    const v_vec c = v_set((real)coef);
+    real *x = s;
+    for (int64_t i = 0; i < n * w; i += V_LANES) v_store(x + i, v_mul(v_load(x + i), c));
+}
+
 static void K(add)(int64_t n, int w, const void *term, double coef, void *s)
 {
     const v_vec c = v_set((real)coef), lowest = v_set(-REAL_MAX);
@@ -44,25 +51,27 @@ static void K(row_max)(int64_t n, int w, const void *s, const uint64_t *allowed,
 }
 
 static inline __attribute__((always_inline)) void
-K(exp_sum_one)(int64_t n, int w, real *s, const uint64_t *allowed, const real *m, real *sum, int l,
-               const bool masked)
+K(exp_sum_one)(int64_t n, int w, v_vec coef, real *s, const uint64_t *allowed, const real *m,
+               real *sum, int l, const bool masked)
 {
-    v_vec top = v_load(m + l), total = v_load(sum + l);
+    v_vec top = v_load(m + l), total = v_set(0);
     top = v_select(v_lt(top, v_set(-REAL_MAX)), v_set(0), top);
     for (int64_t j = 0; j < n; j++) {
-        v_vec p = K(v_exp2)(v_sub(v_load(s + j * w + l), top));
+        v_vec p = K(v_exp2)(v_sub(v_mul(v_load(s + j * w + l), coef), top));
         if (masked) p = v_select(v_mask_from(allowed[j] >> l), p, v_set(-(real)0));
         total = v_add(total, p);
         v_store(s + j * w + l, p);
     }
-    v_store(sum + l, total);
+    v_store(sum + l, v_add(v_load(sum + l), total));
 }
 
-static void K(exp_sum)(int64_t n, int w, void *s, const uint64_t *allowed, const void *m, void *l)
+static void K(exp_sum)(int64_t n, int w, double coef, void *s, const uint64_t *allowed,
+                       const void *m, void *l)
 {
+    const v_vec c = v_set((real)coef);
     for (int x = 0; x < w; x += V_LANES) {
-        if (allowed) K(exp_sum_one)(n, w, s, allowed, m, l, x, true);
-        else K(exp_sum_one)(n, w, s, NULL, m, l, x, false);
+        if (allowed) K(exp_sum_one)(n, w, c, s, allowed, m, l, x, true);
+        else K(exp_sum_one)(n, w, c, s, NULL, m, l, x, false);
     }
 }
 

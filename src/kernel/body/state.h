@@ -4,24 +4,31 @@
 #ifndef ATTN__BODY_STATE_H
 #define ATTN__BODY_STATE_H
 
+/* One square block: lanes l .., elements d ..; whole: nothing of it lies beyond n or depth. */
+static inline __attribute__((always_inline)) void
+K(pack_block)(int n, int w, int64_t depth, const void *const *rows, v_vec scale, real *t, int l,
+              int64_t d, const bool whole)
+{
+    v_vec x[V_LANES];
+#pragma GCC unroll 16
+    for (int i = 0; i < V_LANES; i++) {
+        if (whole) x[i] = v_load((const real *)rows[l + i] + d);
+        else x[i] = l + i < n ? v_load_n((const real *)rows[l + i] + d, depth - d) : v_set(0);
+    }
+    v_transpose(x);
+#pragma GCC unroll 16
+    for (int i = 0; i < V_LANES; i++)
+        if (whole || d + i < depth) v_store(t + (d + i) * w + l, v_mul(x[i], scale));
+}
+
 static void K(pack)(int n, int w, int64_t depth, const void *const *rows, double scale, void *t)
 {
     const v_vec c = v_set((real)scale);
-    real *out = t;
     for (int l = 0; l < w; l += V_LANES)
         for (int64_t d = 0; d < depth; d += V_LANES) {
-            v_vec x[V_LANES];
-#pragma GCC unroll 16
-            for (int i = 0; i < V_LANES; i++) {
-                const real *row = l + i < n ? (const real *)rows[l + i] + d : NULL;
-                x[i] = !row                   ? v_set(0)
-                       : depth - d >= V_LANES ? v_load(row)
-                                              : v_load_n(row, depth - d);
-            }
-            v_transpose(x);
-#pragma GCC unroll 16
-            for (int i = 0; i < V_LANES; i++)
-                if (d + i < depth) v_store(out + (d + i) * w + l, v_mul(x[i], c));
+            if (l + V_LANES <= n && d + V_LANES <= depth)
+                K(pack_block)(n, w, depth, rows, c, t, l, d, true);
+            else K(pack_block)(n, w, depth, rows, c, t, l, d, false);
         }
 }
 
@@ -50,25 +57,34 @@ static void K(fold)(int w, int64_t width, const void *m, const void *l, const vo
         }
 }
 
+static inline __attribute__((always_inline)) void
+K(finish_block)(int n, int w, int64_t width, const double *so, const double *inv,
+                void *const *rows, int l, int64_t e, const bool whole)
+{
+    const v_vec quiet = v_set((real)NAN);
+    v_vec x[V_LANES];
+#pragma GCC unroll 16
+    for (int i = 0; i < V_LANES; i++)
+        x[i] = whole || e + i < width ? v_mul_wide(so + (e + i) * w + l, inv + l) : v_set(0);
+    v_transpose(x);
+#pragma GCC unroll 16
+    for (int i = 0; i < V_LANES; i++) {
+        if (!whole && l + i >= n) break;
+        real *row = (real *)rows[l + i] + e;
+        v_vec y = v_add(v_select(v_nan(x[i]), quiet, x[i]), v_set(0)); /* no -0 */
+        if (whole) v_store(row, y);
+        else v_store_n(row, y, width - e);
+    }
+}
+
 static void K(finish)(int n, int w, int64_t width, const double *so, const double *inv,
                       void *const *rows)
 {
-    const v_vec quiet = v_set((real)NAN);
     for (int l = 0; l < n; l += V_LANES)
         for (int64_t e = 0; e < width; e += V_LANES) {
-            v_vec x[V_LANES];
-#pragma GCC unroll 16
-            for (int i = 0; i < V_LANES; i++)
-                x[i] = e + i < width ? v_mul_wide(so + (e + i) * w + l, inv + l) : v_set(0);
-            v_transpose(x);
-#pragma GCC unroll 16
-            for (int i = 0; i < V_LANES; i++) {
-                if (l + i >= n) break;
-                real *row = (real *)rows[l + i] + e;
-                x[i] = v_select(v_nan(x[i]), quiet, x[i]);
-                if (width - e >= V_LANES) v_store(row, x[i]);
-                else v_store_n(row, x[i], width - e);
-            }
+            if (l + V_LANES <= n && e + V_LANES <= width)
+                K(finish_block)(n, w, width, so, inv, rows, l, e, true);
+            else K(finish_block)(n, w, width, so, inv, rows, l, e, false);
         }
 }
 
