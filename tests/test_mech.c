@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT
+ * The gallery's desk: lookup, parameters from text, shapes with and without heads and batch,
+ * and what a run refuses; then softmax through its table against attn_forward itself. */
+#include "mech/mech.h"
+
+#include "attn/attention.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <math.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* ---- tables -------------------------------------------------------------------------- */
+
+static void test_every_table_is_sound(void **state)
+{
+    (void)state;
+    assert_true(attn_mech_count() > 0);
+    assert_null(attn_mech_at(-1));
+    assert_null(attn_mech_at(attn_mech_count()));
+    for (int i = 0; i < attn_mech_count(); i++) {
+        const attn_mech *m = attn_mech_at(i);
+        assert_ptr_equal(attn_mech_find(m->name), m);
+        assert_true(m->family && m->about && m->formula && m->cost && m->source && m->example);
+        assert_non_null(m->run);
+        int n = 0;
+        for (; m->slots[n].name; n++) {
+            assert_int_equal(attn_mech_slot(m, m->slots[n].name), n);
+            assert_true(attn__shape_rank(m->slots[n].shape) > 0);
+            assert_true((m->slots[n].kind & 7) != 0);
+            assert_non_null(m->slots[n].about);
+        }
+        assert_true(n > 0 && n < ATTN_MAX_SLOTS);
+    }
+}
+
+static void test_every_default_reads_back(void **state)
+{
+    (void)state;
+    for (int i = 0; i < attn_mech_count(); i++) {
+        const attn_mech *m = attn_mech_at(i);
+        attn_value filled[ATTN_MAX_PARAMS], set[ATTN_MAX_PARAMS];
+        memset(filled, 0xff, sizeof filled);
+        memset(set, 0, sizeof set);
+        attn_mech_defaults(m, filled);
+        for (int p = 0; m->params[p].name; p++) {
+            assert_int_equal(attn_mech_param(m, m->params[p].name), p);
+            assert_int_equal(
+                attn_mech_set(m, set, m->params[p].name, m->params[p].fallback, NULL), ATTN_OK);
+            assert_true(filled[p].f == set[p].f && filled[p].i == set[p].i);
+        }
+    }
+}
+
+static void test_unknown_names(void **state)
+{
+    (void)state;
+    const attn_mech *m = attn_mech_find("softmax");
+    attn_value params[ATTN_MAX_PARAMS];
+    attn_error error;
+    attn_mech_defaults(m, params);
+    assert_null(attn_mech_find("softmaxx"));
+    assert_null(attn_mech_find(""));
+    assert_null(attn_mech_find(NULL));
+    assert_int_equal(attn_mech_slot(m, "nope"), -1);
+    assert_int_equal(attn_mech_param(m, "nope"), -1);
+    assert_int_equal(attn_mech_set(m, params, "nope", "1", &error), ATTN_E_NAME);
+    assert_string_equal(error.name, "nope");
+    assert_int_equal(attn_mech_set(m, params, NULL, "1", &error), ATTN_E_NULL);
+}
+
+/* ---- parameters ---------------------------------------------------------------------- */
+
+typedef struct param_case {
+    const char *name, *text;
+    attn_status status;
+    double f;
+    int64_t i;
+} param_case;
+
+static const param_case param_cases[] = {
+    {"scale", "0.125", ATTN_OK, 0.125, 0},
+    {"scale", "-1e-3", ATTN_OK, -1e-3, 0},
+    {"scale", "1e999", ATTN_E_PARAM, 0, 0},
+    {"scale", "", ATTN_E_PARAM, 0, 0},
+    {"scale", " 1", ATTN_E_PARAM, 0, 0},
+    {"scale", "1 ", ATTN_E_PARAM, 0, 0},
+    {"scale", "1x", ATTN_E_PARAM, 0, 0},
+    {"chunk", "17", ATTN_OK, 0, 17},
+    {"chunk", "-9223372036854775808", ATTN_OK, 0, INT64_MIN},
+    {"chunk", "9223372036854775808", ATTN_E_PARAM, 0, 0},
+    {"chunk", "1.0", ATTN_E_PARAM, 0, 0},
+    {"chunk", "", ATTN_E_PARAM, 0, 0},
+    {"chunk", "0x10", ATTN_E_PARAM, 0, 0},
+    {"causal", "true", ATTN_OK, 0, 1},
+    {"causal", "yes", ATTN_OK, 0, 1},
+    {"causal", "1", ATTN_OK, 0, 1},
+    {"causal", "no", ATTN_OK, 0, 0},
+    {"causal", "TRUE", ATTN_E_PARAM, 0, 0},
+    {"causal", "2", ATTN_E_PARAM, 0, 0},
+    {"align", "bottom_right", ATTN_OK, 0, ATTN_ALIGN_BOTTOM_RIGHT},
+    {"align", "offset", ATTN_OK, 0, ATTN_ALIGN_OFFSET},
+    {"align", "bottom", ATTN_E_PARAM, 0, 0},
+    {"align", "", ATTN_E_PARAM, 0, 0},
+    {"align", "unset|top_left", ATTN_E_PARAM, 0, 0},
+    {"scores_stage", "masked", ATTN_OK, 0, ATTN_SCORES_MASKED},
+    {"rel", "grid", ATTN_OK, 0, ATTN_REL_GRID},
+    {"head_map", "tiled", ATTN_OK, 0, ATTN_HEADS_TILED},
+    {"rope", "interleaved", ATTN_OK, 0, ATTN_ROPE_INTERLEAVED},
+};
+
+static void test_parameters_from_text(void **state)
+{
+    (void)state;
+    const attn_mech *m = attn_mech_find("softmax");
+    for (size_t c = 0; c < sizeof param_cases / sizeof param_cases[0]; c++) {
+        const param_case *t = &param_cases[c];
+        attn_value before[ATTN_MAX_PARAMS], params[ATTN_MAX_PARAMS];
+        attn_error error = {0};
+        attn_mech_defaults(m, before);
+        attn_mech_defaults(m, params);
+        int p = attn_mech_param(m, t->name);
+        print_message("%s=%s\n", t->name, t->text);
+        assert_int_equal(attn_mech_set(m, params, t->name, t->text, &error), t->status);
+        if (t->status == ATTN_OK) {
+            assert_true(params[p].f == t->f && params[p].i == t->i);
+            continue;
+        }
+        assert_string_equal(error.where, t->name);
+        assert_true(params[p].f == before[p].f && params[p].i == before[p].i);
+    }
+}
+
+/* ---- shapes -------------------------------------------------------------------------- */
+
+static void test_lift_and_drop(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *shape;
+        int rank, missing;
+        int first; /* what the first slot leaves out in such a call */
+        int64_t dims[4], full[4];
+    } cases[] = {
+        {"B H T D", 4, 0, 0, {2, 3, 5, 7}, {2, 3, 5, 7}},
+        {"B H T D", 3, 1, 1, {2, 5, 7}, {2, 1, 5, 7}},
+        {"B G S E", 2, 2, 2, {5, 7}, {1, 1, 5, 7}},
+        {"B H T", 2, 1, 1, {2, 5}, {2, 1, 5}},
+        {"B H T", 1, 2, 2, {5}, {1, 1, 5}},
+        {"B T", 2, 0, 1, {2, 5}, {2, 5}},
+        {"B T", 1, -1, 2, {5}, {5}},
+        {"H R D", 3, 0, 2, {3, 5, 7}, {3, 5, 7}},
+        {"H R D", 2, -1, 0, {5, 7}, {5, 7}},
+        {"*B H", 1, -1, 0, {5}, {5}},
+        {"B H T D", 1, -1, 0, {5}, {5}},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        float x[256];
+        attn_tensor t = attn_tensor_make(x, ATTN_DTYPE_F32, cases[c].rank, cases[c].dims);
+        assert_int_equal(attn__mech_missing(cases[c].shape, t.rank), cases[c].missing);
+        attn_tensor full = attn__mech_lift(cases[c].shape, t);
+        assert_memory_equal(full.shape, cases[c].full, (size_t)full.rank * sizeof(int64_t));
+        assert_int_equal(attn_tensor_count(full), attn_tensor_count(t));
+        int64_t dims[ATTN_MAX_RANK];
+        memcpy(dims, full.shape, sizeof dims);
+        int rank = attn__mech_drop(cases[c].shape, cases[c].first, full.rank, dims);
+        assert_int_equal(rank, t.rank);
+        assert_memory_equal(dims, t.shape, (size_t)rank * sizeof(int64_t));
+    }
+}
+
+static void test_output_shapes_follow_q(void **state)
+{
+    (void)state;
+    const attn_mech *m = attn_mech_find("softmax");
+    static const struct {
+        int rank;
+        int64_t q[4], k[4], v[4];
+        int out_rank;
+        int64_t out[4], lse[4], weights[4];
+    } cases[] = {
+        {4, {2, 6, 5, 8}, {2, 3, 9, 8}, {2, 3, 9, 4}, 4, {2, 6, 5, 4}, {2, 6, 5}, {2, 6, 5, 9}},
+        {3, {2, 5, 8}, {2, 9, 8}, {2, 9, 4}, 3, {2, 5, 4}, {2, 5}, {2, 5, 9}},
+        {2, {5, 8}, {9, 8}, {9, 4}, 2, {5, 4}, {5}, {5, 9}},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        attn_tensor slots[ATTN_MAX_SLOTS] = {0};
+        slots[0] = attn_tensor_make(NULL, ATTN_DTYPE_F32, cases[c].rank, cases[c].q);
+        slots[1] = attn_tensor_make(NULL, ATTN_DTYPE_F32, cases[c].rank, cases[c].k);
+        slots[2] = attn_tensor_make(NULL, ATTN_DTYPE_F32, cases[c].rank, cases[c].v);
+        const char *names[] = {"out", "lse", "weights"};
+        const int64_t *want[] = {cases[c].out, cases[c].lse, cases[c].weights};
+        for (int i = 0; i < 3; i++) {
+            int rank, less = i == 1;
+            int64_t shape[ATTN_MAX_RANK];
+            assert_int_equal(
+                attn_mech_shape(m, slots, attn_mech_slot(m, names[i]), &rank, shape, NULL),
+                ATTN_OK);
+            assert_int_equal(rank, cases[c].out_rank - less);
+            assert_memory_equal(shape, want[i], (size_t)rank * sizeof(int64_t));
+        }
+    }
+}
+
+/* Packed: B of q is 1, masks and weights count sequences and their own rows. */
+static void test_packed_sequences_have_their_own_letters(void **state)
+{
+    (void)state;
+    const attn_mech *m = attn_mech_find("softmax");
+    int32_t cu[4] = {0, 2, 3, 7};
+    attn_tensor slots[ATTN_MAX_SLOTS] = {ATTN_TENSOR(NULL, F32, 1, 2, 7, 8),
+                                         ATTN_TENSOR(NULL, F32, 3, 2, 9, 8),
+                                         ATTN_TENSOR(NULL, F32, 3, 2, 9, 5)};
+    int cu_q = attn_mech_slot(m, "cu_q"), mask = attn_mech_slot(m, "mask"), rank;
+    int64_t shape[ATTN_MAX_RANK];
+    attn_error error;
+    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_E_SHAPE);
+    slots[cu_q] = ATTN_TENSOR(cu, I32, 4);
+    static const int64_t out[] = {1, 2, 7, 5}, free_weights[] = {3, 2, 7, 9};
+    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_OK);
+    assert_memory_equal(shape, out, sizeof out);
+    int weights = attn_mech_slot(m, "weights");
+    assert_int_equal(attn_mech_shape(m, slots, weights, &rank, shape, &error), ATTN_OK);
+    assert_memory_equal(shape, free_weights, sizeof free_weights);
+    slots[mask] = ATTN_TENSOR(NULL, BOOL, 3, 1, 4, 9);
+    assert_int_equal(attn_mech_shape(m, slots, weights, &rank, shape, &error), ATTN_OK);
+    static const int64_t by_mask[] = {3, 2, 4, 9};
+    assert_memory_equal(shape, by_mask, sizeof by_mask);
+    slots[attn_mech_slot(m, "k_len")] = ATTN_TENSOR(NULL, I64, 2);
+    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_E_SHAPE);
+}
+
+static void test_a_clash_names_letter_and_slots(void **state)
+{
+    (void)state;
+    const attn_mech *m = attn_mech_find("softmax");
+    attn_tensor slots[ATTN_MAX_SLOTS] = {ATTN_TENSOR(NULL, F32, 1, 2, 5, 8),
+                                         ATTN_TENSOR(NULL, F32, 1, 2, 9, 7)};
+    int rank;
+    int64_t shape[ATTN_MAX_RANK];
+    attn_error error;
+    char text[256];
+    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_E_SHAPE);
+    attn_error_text(&error, text, sizeof text);
+    assert_non_null(strstr(text, "D"));
+    assert_non_null(strstr(text, "q"));
+    assert_non_null(strstr(text, "k"));
+    assert_int_equal(error.want, 8);
+    assert_int_equal(error.got, 7);
+    slots[1] = (attn_tensor){0};
+    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_E_SHAPE);
+    assert_int_equal(attn_mech_shape(m, slots, 63, &rank, shape, &error), ATTN_E_NAME);
+    assert_int_equal(attn_mech_shape(m, slots, -1, &rank, shape, &error), ATTN_E_NAME);
+}
+
+/* ---- running ------------------------------------------------------------------------- */
+
+static attn_status probe_run(attn_ctx *ctx, const attn_mech_call *call, attn_error *error)
+{
+    (void)ctx;
+    (void)error;
+    *(int64_t *)call->slots[1].data = call->slots[0].rank * 100 + call->params[0].i;
+    return ATTN_OK;
+}
+
+static const attn_slot probe_slots[] = {{"x", ATTN_IN, "B H T D", ""},
+                                        {"y", ATTN_OUT, "1", ""},
+                                        {"w", ATTN_PARAM | ATTN_OPTIONAL, "D", ""},
+                                        {0}};
+static const attn_param probe_params[] = {{"n", 'i', "7", NULL, ""}, {0}};
+static const attn_mech probe = {
+    .name = "probe", .slots = probe_slots, .params = probe_params, .run = probe_run};
+
+static void test_run_checks_slots_and_lifts(void **state)
+{
+    (void)state;
+    float x[20], w[8];
+    int64_t y = 0;
+    attn_value params[ATTN_MAX_PARAMS];
+    attn_error error;
+    attn_mech_defaults(&probe, params);
+    attn_tensor slots[ATTN_MAX_SLOTS] = {0};
+    assert_int_equal(attn_mech_run(NULL, &probe, slots, params, &error), ATTN_E_NULL);
+    assert_string_equal(error.where, "x");
+    slots[0] = ATTN_TENSOR(x, F32, 5, 4);
+    assert_int_equal(attn_mech_run(NULL, &probe, slots, params, &error), ATTN_E_NULL);
+    slots[1] = ATTN_TENSOR(&y, I64, 1);
+    slots[2] = ATTN_TENSOR(w, F32, 5);
+    assert_int_equal(attn_mech_run(NULL, &probe, slots, params, &error), ATTN_E_SHAPE);
+    assert_int_equal(y, 0);
+    slots[2] = ATTN_TENSOR(w, F32, 4);
+    assert_int_equal(attn_mech_run(NULL, &probe, slots, params, &error), ATTN_OK);
+    assert_int_equal(y, 407);
+    slots[0].rank = 99;
+    assert_int_equal(attn_mech_run(NULL, &probe, slots, params, &error), ATTN_E_RANK);
+    assert_int_equal(attn_mech_run(NULL, NULL, slots, params, &error), ATTN_E_NULL);
+}
+
+static void fill(float *x, int n, unsigned seed)
+{
+    for (int i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = (float)(seed >> 8) * 0x1p-23f - 1;
+    }
+}
+
+/* Every field the table sets by hand must arrive: the same bits as the engine itself. */
+static void test_softmax_is_the_engine(void **state)
+{
+    (void)state;
+    enum { H = 2, T = 5, S = 5, D = 4 };
+    float q[H * T * D], k[H * S * D], v[H * S * D], bias[T * S], sink[H];
+    float got[H * T * D], want[H * T * D], got_lse[H * T], want_lse[H * T];
+    fill(q, H * T * D, 1), fill(k, H * S * D, 2), fill(v, H * S * D, 3);
+    fill(bias, T * S, 4), fill(sink, H, 5);
+    const attn_mech *m = attn_mech_find("softmax");
+    static const char *const set[][2] = {{"causal", "true"}, {"scale", "0.3"},
+                                         {"softcap", "5"},   {"window_left", "3"},
+                                         {"rope", "half"},   {"prefix", "1"}};
+    attn_value params[ATTN_MAX_PARAMS];
+    attn_mech_defaults(m, params);
+    for (size_t i = 0; i < sizeof set / sizeof set[0]; i++)
+        assert_int_equal(attn_mech_set(m, params, set[i][0], set[i][1], NULL), ATTN_OK);
+    attn_tensor slots[ATTN_MAX_SLOTS] = {0};
+    slots[0] = ATTN_TENSOR(q, F32, 1, H, T, D);
+    slots[1] = ATTN_TENSOR(k, F32, 1, H, S, D);
+    slots[2] = ATTN_TENSOR(v, F32, 1, H, S, D);
+    slots[3] = ATTN_TENSOR(got, F32, 1, H, T, D);
+    slots[attn_mech_slot(m, "lse")] = ATTN_TENSOR(got_lse, F32, 1, H, T);
+    slots[attn_mech_slot(m, "bias")] = ATTN_TENSOR(bias, F32, T, S);
+    slots[attn_mech_slot(m, "sink")] = ATTN_TENSOR(sink, F32, H);
+    int64_t positions[T] = {3, 1, 4, 1, 5};
+    slots[attn_mech_slot(m, "positions")] = ATTN_TENSOR(positions, I64, T);
+    assert_int_equal(attn_mech_run(NULL, m, slots, params, NULL), ATTN_OK);
+
+    attn_tensor pos = ATTN_TENSOR(positions, I64, 1, T);
+    attn_args args = ATTN_ARGS(.q = slots[0], .k = slots[1], .v = slots[2],
+                               .out = ATTN_TENSOR(want, F32, 1, H, T, D),
+                               .lse = ATTN_TENSOR(want_lse, F32, 1, H, T),
+                               .bias = ATTN_TENSOR(bias, F32, T, S),
+                               .sink = ATTN_TENSOR(sink, F32, H), .q_pos = pos, .k_pos = pos);
+    attn_spec spec = ATTN_SPEC(.causal = true, .scale = 0.3, .softcap = 5, .prefix = 1,
+                               .window = ATTN_WINDOW(3, -1), .rope = {ATTN_ROPE_HALF, 0, 0});
+    assert_int_equal(attn_forward(NULL, &spec, &args, NULL), ATTN_OK);
+    assert_memory_equal(got, want, sizeof got);
+    assert_memory_equal(got_lse, want_lse, sizeof got_lse);
+}
+
+static void test_softmax_one_head_and_one_sequence(void **state)
+{
+    (void)state;
+    enum { T = 3, S = 7, D = 5 };
+    float q[T * D], k[S * D], v[S * D], a[T * D], b[T * D];
+    fill(q, T * D, 6), fill(k, S * D, 7), fill(v, S * D, 8);
+    const attn_mech *m = attn_mech_find("softmax");
+    attn_value params[ATTN_MAX_PARAMS];
+    attn_mech_defaults(m, params);
+    attn_tensor flat[ATTN_MAX_SLOTS] = {ATTN_TENSOR(q, F32, T, D), ATTN_TENSOR(k, F32, S, D),
+                                        ATTN_TENSOR(v, F32, S, D), ATTN_TENSOR(a, F32, T, D)};
+    attn_tensor full[ATTN_MAX_SLOTS] = {
+        ATTN_TENSOR(q, F32, 1, 1, T, D), ATTN_TENSOR(k, F32, 1, 1, S, D),
+        ATTN_TENSOR(v, F32, 1, 1, S, D), ATTN_TENSOR(b, F32, 1, 1, T, D)};
+    assert_int_equal(attn_mech_run(NULL, m, flat, params, NULL), ATTN_OK);
+    assert_int_equal(attn_mech_run(NULL, m, full, params, NULL), ATTN_OK);
+    assert_memory_equal(a, b, sizeof a);
+    for (int i = 0; i < T * D; i++) assert_true(isfinite(a[i]) && a[i] != 0);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_every_table_is_sound),
+    cmocka_unit_test(test_every_default_reads_back),
+    cmocka_unit_test(test_unknown_names),
+    cmocka_unit_test(test_parameters_from_text),
+    cmocka_unit_test(test_lift_and_drop),
+    cmocka_unit_test(test_output_shapes_follow_q),
+    cmocka_unit_test(test_packed_sequences_have_their_own_letters),
+    cmocka_unit_test(test_a_clash_names_letter_and_slots),
+    cmocka_unit_test(test_run_checks_slots_and_lifts),
+    cmocka_unit_test(test_softmax_is_the_engine),
+    cmocka_unit_test(test_softmax_one_head_and_one_sequence),
+};
+
+int main(void)
+{
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
