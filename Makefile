@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+# The front door. CMake does the work; each target first installs, or names, what it misses.
+#
+#   make            build build/release          make test       everything, about 10 minutes
+#   make run        build, then `attn demo`      make long       exhaustive grids
+#   make bench      speed on this machine        make sanitize   ASan+UBSan, TSan, valgrind
+#   make install    PREFIX=/usr/local DESTDIR=   make fuzz       SECONDS=60 per target
+#   make format     clang-format 14              make qemu       ARM64, and x86 without AVX
+#   make tidy       clang-tidy 14                make clean
+
+BUILD   ?= build
+PREFIX  ?= /usr/local
+JOBS    ?= $(shell nproc)
+SECONDS ?= 60
+CMAKE   ?= cmake
+PYTHON  ?= python3
+
+setup = tools/setup.sh
+# $(call build,name,options): configures and builds $(BUILD)/name
+build = env -u MAKEFLAGS CMAKE="$(CMAKE)" JOBS="$(JOBS)" tools/build.sh $(BUILD)/$(1) $(2)
+tests = $(PYTHON) tools/run_tests.py
+attn  = $(BUILD)/release/attn
+
+.PHONY: all run test long bench install sanitize fuzz qemu format tidy clean release
+
+all: release
+	@echo "$(attn) is ready; try: make run, or $(attn) help"
+
+release:
+	@$(setup) run
+	@$(call build,release,-DCMAKE_INSTALL_PREFIX=$(PREFIX))
+
+run: release
+	@$(attn) demo
+
+bench: release
+	@$(attn) bench
+
+install: release
+	@$(CMAKE) --install $(BUILD)/release
+
+test:
+	@$(setup) test
+	@$(call build,release,-DCMAKE_INSTALL_PREFIX=$(PREFIX))
+	@$(call build,clang,-DCMAKE_C_COMPILER=clang-14 -DATTN_WERROR=ON)
+	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
+	@$(tests) --list $(BUILD)/test/tests.list \
+	    --run checks "$(PYTHON) tools/check_all.py $(BUILD)/release" \
+	    --run consumer "tests/consumer/run.sh $(BUILD)/release $(BUILD)/consumer"
+
+long:
+	@$(setup) test
+	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
+	@ATTN_LONG=1 $(tests) --list $(BUILD)/test/tests.list --timeout 36000
+
+sanitize:
+	@$(setup) sanitize
+	@$(call build,asan,-DCMAKE_C_COMPILER=clang-14 -DATTN_TESTS=ON "-DATTN_SANITIZE=address;undefined")
+	@$(call build,tsan,-DCMAKE_C_COMPILER=clang-14 -DATTN_TESTS=ON "-DATTN_SANITIZE=thread")
+	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
+	@tools/run_sanitize.sh $(BUILD)
+
+fuzz:
+	@$(setup) fuzz
+	@$(call build,fuzz,-DCMAKE_C_COMPILER=clang-14 "-DATTN_SANITIZE=address;undefined;fuzzer")
+	@tools/run_fuzz.sh $(BUILD)/fuzz $(SECONDS)
+
+qemu:
+	@$(setup) qemu
+	@tools/fetch_cmocka_arm64.sh $(BUILD)/arm64-root
+	@$(call build,arm64,--toolchain cmake/toolchains/aarch64-linux-gnu.cmake \
+	    -DATTN_ARM64_ROOT=$(abspath $(BUILD)/arm64-root) -DATTN_WERROR=ON -DATTN_TESTS=ON)
+	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
+	@tools/run_qemu.sh $(BUILD)
+
+format:
+	@$(setup) format
+	@tools/check_format.sh -i
+
+tidy:
+	@$(setup) tidy
+	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
+	@$(PYTHON) tools/run_tidy.py $(BUILD)/test
+
+clean:
+	@$(CMAKE) -E rm -rf $(BUILD)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+# How every C file of the project is compiled. attn_target(name) applies it.
+#
+# No -march and no -ffast-math anywhere: the first would let the compiler use instructions the
+# machine may lack, the second deletes the tests for NaN and -inf that masking is made of.
+# -ffp-contract=off: a fused multiply-add is written as one, or it is none.
+
+set(ATTN_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
+    -Wdouble-promotion -Wundef -Wvla -Wcast-align -Wformat=2 -Wstrict-prototypes
+    -Wmissing-prototypes $<$<BOOL:${ATTN_WERROR}>:-Werror>)
+
+# Tests run with assertions, whatever the build type says.
+set(ATTN_OPTIMISE $<$<CONFIG:Release>:-O2 -g> $<$<BOOL:${ATTN_TESTS}>:-UNDEBUG>)
+
+if(ATTN_SANITIZE)
+    list(TRANSFORM ATTN_SANITIZE REPLACE "^fuzzer$" "fuzzer-no-link" OUTPUT_VARIABLE ATTN_CHECKS)
+    list(JOIN ATTN_CHECKS "," ATTN_CHECKS)
+    set(ATTN_CHECKS -fsanitize=${ATTN_CHECKS} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+endif()
+
+function(attn_target name)
+    set_target_properties(${name} PROPERTIES
+        C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF
+        C_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)
+    target_compile_options(${name} PRIVATE
+        "${ATTN_WARNINGS}" "${ATTN_OPTIMISE}" -ffp-contract=off ${ATTN_CHECKS})
+    target_link_options(${name} PRIVATE ${ATTN_CHECKS})
+endfunction()
+
+# One file, one instruction set: a kernel table is only called after the CPU was asked.
+set(ATTN_FLAGS_KERNEL $<$<CONFIG:Release>:-O3>)
+set(ATTN_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(ATTN_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
+    -mprefer-vector-width=512)
+foreach(isa IN LISTS ATTN_ISAS)
+    set_source_files_properties(${KERNEL_${isa}_SOURCES} PROPERTIES
+        COMPILE_OPTIONS "${ATTN_FLAGS_KERNEL};${ATTN_FLAGS_${isa}}"
+        INCLUDE_DIRECTORIES ${PROJECT_SOURCE_DIR}/src/kernel) # "vec/...", "body/..."
+endforeach()

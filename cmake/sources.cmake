@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+# Every C file of the project, by room. A file that is not listed here is not built
+# (tools/check_sources.py compares these lists with the tree).
+
+set(BASE_SOURCES
+    src/base/copy.c
+    src/base/cpu.c
+    src/base/ctx.c
+    src/base/dtype.c
+    src/base/element.c
+    src/base/error.c
+    src/base/half.c
+    src/base/overlap.c
+    src/base/pool.c
+    src/base/quota.c
+    src/base/random.c
+    src/base/shape.c
+    src/base/size.c
+    src/base/tensor.c
+    src/base/version.c)
+
+set(KERNEL_SOURCES
+    src/kernel/fpenv.c
+    src/kernel/math.c
+    src/kernel/pick.c)
+
+# The kernel tables this kind of machine can have, weakest first.
+set(ATTN_ISAS scalar)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
+    list(APPEND ATTN_ISAS avx2 avx512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+    list(APPEND ATTN_ISAS neon)
+endif()
+set(KERNEL_scalar_SOURCES
+    src/kernel/isa/scalar_f32.c
+    src/kernel/isa/scalar_f64.c)
+set(KERNEL_avx2_SOURCES
+    src/kernel/isa/avx2_f32.c
+    src/kernel/isa/avx2_f64.c)
+set(KERNEL_avx512_SOURCES
+    src/kernel/isa/avx512_f32.c
+    src/kernel/isa/avx512_f64.c)
+set(KERNEL_neon_SOURCES
+    src/kernel/isa/neon_f32.c
+    src/kernel/isa/neon_f64.c)
+foreach(isa IN LISTS ATTN_ISAS)
+    list(APPEND KERNEL_SOURCES ${KERNEL_${isa}_SOURCES})
+endforeach()
+
+set(ENGINE_SOURCES
+    src/engine/alias.c
+    src/engine/check.c
+    src/engine/check_data.c
+    src/engine/check_shape.c
+    src/engine/describe.c
+    src/engine/masks.c
+    src/engine/merge.c
+    src/engine/output.c
+    src/engine/panel.c
+    src/engine/plan.c
+    src/engine/rel.c
+    src/engine/rope.c
+    src/engine/rotate.c
+    src/engine/run.c
+    src/engine/seq.c
+    src/engine/stage.c
+    src/engine/terms.c
+    src/engine/tile.c)
+
+set(MECH_SOURCES
+    src/mech/lift.c
+    src/mech/param.c
+    src/mech/registry.c
+    src/mech/softmax.c)
+
+set(IO_SOURCES
+    src/io/archive.c
+    src/io/arena.c
+    src/io/bytes.c
+    src/io/crc.c
+    src/io/file_read.c
+    src/io/file_write.c
+    src/io/format.c
+    src/io/inflate.c
+    src/io/json.c
+    src/io/npy.c
+    src/io/npy_write.c
+    src/io/npz.c
+    src/io/npz_write.c
+    src/io/onnx.c
+    src/io/pb.c
+    src/io/protobuf.c
+    src/io/safetensors.c
+    src/io/safetensors_write.c
+    src/io/save.c
+    src/io/sink.c
+    src/io/zip.c)
+
+set(CLI_SOURCES
+    cli/array.c
+    cli/bench_job.c
+    cli/cmd_bench.c
+    cli/cmd_completion.c
+    cli/cmd_compute.c
+    cli/cmd_conformance.c
+    cli/cmd_demo.c
+    cli/cmd_describe.c
+    cli/cmd_help.c
+    cli/cmd_info.c
+    cli/cmd_list.c
+    cli/cmd_verify.c
+    cli/cmd_version.c
+    cli/context.c
+    cli/deflate.c
+    cli/heatmap.c
+    cli/help.c
+    cli/input.c
+    cli/json.c
+    cli/main.c
+    cli/man.c
+    cli/measure.c
+    cli/nearest.c
+    cli/onnx_attention.c
+    cli/onnx_case.c
+    cli/onnx_rotary.c
+    cli/option.c
+    cli/output.c
+    cli/reference.c
+    cli/report.c
+    cli/shape.c
+    cli/verify_gold.c
+    cli/verify_promise.c)
+
+set(ORACLE_SOURCES
+    tests/oracle/oracle_call.c
+    tests/oracle/oracle_mask.c
+    tests/oracle/oracle_naive.c
+    tests/oracle/oracle_number.c
+    tests/oracle/oracle_philox.c
+    tests/oracle/oracle_position.c
+    tests/oracle/oracle_score.c
+    tests/oracle/softmax.c)
+
+# What several test programs share.
+set(TEST_SUPPORT_SOURCES
+    tests/support/bits.c
+    tests/support/callback.c
+    tests/support/case.c
+    tests/support/compare.c
+    tests/support/contexts.c
+    tests/support/draw_operand.c
+    tests/support/draw_position.c
+    tests/support/draw_shape.c
+    tests/support/env.c
+    tests/support/memory.c
+    tests/support/outputs.c
+    tests/support/random.c
+    tests/support/tensor.c
+    tests/support/views.c)
+
+# tests/<name>.c, a program each.
+set(TEST_PROGRAMS
+    test_alloc
+    test_bad_input
+    test_base
+    test_base_copy
+    test_base_ctx
+    test_base_element
+    test_base_half
+    test_base_shape
+    test_base_tensor
+    test_big
+    test_bits
+    test_bits_parts
+    test_concurrent
+    test_fenv
+    test_gold
+    test_grid
+    test_guard
+    test_guard_operands
+    test_io_damage
+    test_io_format
+    test_io_hostile
+    test_io_memory
+    test_io_npz
+    test_io_onnx
+    test_io_roundtrip
+    test_io_save
+    test_manifest
+    test_mech
+    test_merge_rope
+    test_plan
+    test_pool
+    test_pool_fork
+    test_regression_layout
+    test_regression_mask
+    test_regression_number
+    test_regression_position
+    test_special
+    test_special_hide)
+
+# Programs that a script among the tests runs.
+set(TEST_HELPERS
+    io_copy
+    oracle_dump)
+
+# Python 3 without packages; a missing one that is needed makes a test skip itself.
+set(TEST_SCRIPTS
+    tests/cli_onnx_test.py
+    tests/cli_test.py
+    tests/io_roundtrip.py
+    tests/test_oracle.py)
+
+# fuzz/<name>.c
+set(FUZZ_TARGETS
+    fuzz_npy
+    fuzz_npz
+    fuzz_onnx
+    fuzz_safetensors)
