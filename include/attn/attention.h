@@ -3,7 +3,8 @@
  *
  * One call:
  *     attn_tensor q = ATTN_TENSOR(qp, F32, B, H, T, D), k = ..., v = ..., o = ...;
- *     attn_forward(NULL, &ATTN_SPEC(.causal = true), &ATTN_ARGS(.q = q, .k = k, .v = v, .out = o), NULL);
+ *     attn_forward(NULL, &ATTN_SPEC(.causal = true), &ATTN_ARGS(.q = q, .k = k, .v = v, .out =
+ * o), NULL);
  *
  * Letters: B batch, H query heads, G key/value heads, T queries, S keys, D key width, E value
  * width. Query i of sequence b stands at position p = i + offset, key j at position j.
@@ -75,9 +76,9 @@ typedef struct attn_rope_spec {
 
 typedef struct attn_rel_spec {
     attn_rel_kind kind;
-    bool causal_buckets;  /* BUCKET: the one-sided T5 form (decoders); else both sides */
-    int64_t max_distance; /* BUCKET: 0 means 128 */
-    int64_t height, width;/* GRID */
+    bool causal_buckets;   /* BUCKET: the one-sided T5 form (decoders); else both sides */
+    int64_t max_distance;  /* BUCKET: 0 means 128 */
+    int64_t height, width; /* GRID */
 } attn_rel_spec;
 
 /* ---- user code on tiles ---------------------------------------------------------------- */
@@ -91,7 +92,11 @@ typedef struct attn_tile {
     int64_t i_stride, j_stride;
 } attn_tile;
 
-typedef enum attn_tile_kind { ATTN_TILE_EMPTY, ATTN_TILE_FULL, ATTN_TILE_PARTIAL } attn_tile_kind;
+typedef enum attn_tile_kind {
+    ATTN_TILE_EMPTY,
+    ATTN_TILE_FULL,
+    ATTN_TILE_PARTIAL
+} attn_tile_kind;
 
 /* Changes scores in place; writing -inf masks the pair. It must be a function of the element
  * alone, because tiles are cut as the library likes; calls come from several threads. */
@@ -106,21 +111,21 @@ typedef attn_tile_kind (*attn_classify_fn)(void *user, const attn_tile *tile);
 #define ATTN_ZERO 0x1p-1074
 
 typedef struct attn_spec {
-    size_t size;          /* sizeof(attn_spec); ATTN_SPEC() fills it */
-    double scale;         /* 0: 1 / sqrt(D) */
-    double softcap;       /* c: score = c tanh(score / c); 0: none */
-    bool causal;          /* j <= p */
-    bool softmax1;        /* one more weight exp(0) in the sum, going nowhere */
+    size_t size;    /* sizeof(attn_spec); ATTN_SPEC() fills it */
+    double scale;   /* 0: 1 / sqrt(D) */
+    double softcap; /* c: score = c tanh(score / c); 0: none */
+    bool causal;    /* j <= p */
+    bool softmax1;  /* one more weight exp(0) in the sum, going nowhere */
     attn_window window;
-    int64_t prefix;       /* prefix-LM: keys j < prefix are visible in spite of causal */
-    int64_t chunk;        /* chunked: p / chunk == j / chunk (rounded down); 0: none */
+    int64_t prefix; /* prefix-LM: keys j < prefix are visible in spite of causal */
+    int64_t chunk;  /* chunked: p / chunk == j / chunk (rounded down); 0: none */
     attn_align align;
-    int64_t offset;       /* ATTN_ALIGN_OFFSET */
+    int64_t offset; /* ATTN_ALIGN_OFFSET */
     attn_head_map head_map;
     attn_rope_spec rope;
     attn_rel_spec rel;
     int64_t block_q, block_k; /* sizes of the blocks of args.block_mask */
-    double dropout;       /* probability to drop a weight; kept ones are scaled by 1/(1-p) */
+    double dropout; /* probability to drop a weight; kept ones are scaled by 1/(1-p) */
     uint64_t seed;
     attn_scores_stage scores_stage;
     attn_tile_fn tile;
@@ -141,31 +146,34 @@ typedef struct attn_spec {
  * Operands "B H T S" are indexed by the row in the tensor when padded, and within the sequence
  * when packed. They broadcast: right-aligned, each dimension full, 1 or missing. */
 typedef struct attn_args {
-    size_t size;                            /* sizeof(attn_args); ATTN_ARGS() fills it */
-    attn_tensor q, k, v;                    /* B H T D, B G S D, B G S E: f64 f32 bf16 f16 */
-    attn_tensor out;                        /* B H T E */
-    attn_tensor lse;                        /* B H T: natural log of the sum of exp(score) */
-    attn_tensor weights;                    /* B H T S: the softmax, before dropout */
-    attn_tensor scores;                     /* B H T S: see spec.scores_stage */
-    attn_tensor bias_pre, bias;             /* B H T S, any float; -inf masks the pair */
-    attn_tensor mask;                       /* B H T S: bool or u8, 0 forbids; a float adds */
-    attn_tensor block_mask;                 /* B H ceil(T/block_q) ceil(S/block_k), u8:
-                                               attn_tile_kind; FULL ignores a bool mask there */
-    attn_tensor alibi, sink;                /* B H: slopes; scores of the sink */
+    size_t size;                /* sizeof(attn_args); ATTN_ARGS() fills it */
+    attn_tensor q, k, v;        /* B H T D, B G S D, B G S E: f64 f32 bf16 f16 */
+    attn_tensor out;            /* B H T E */
+    attn_tensor lse;            /* B H T: natural log of the sum of exp(score) */
+    attn_tensor weights;        /* B H T S: the softmax, before dropout */
+    attn_tensor scores;         /* B H T S: see spec.scores_stage */
+    attn_tensor bias_pre, bias; /* B H T S, any float; -inf masks the pair */
+    attn_tensor mask;           /* B H T S: bool or u8, 0 forbids; a float adds */
+    attn_tensor block_mask;     /* B H ceil(T/block_q) ceil(S/block_k), u8:
+                                   attn_tile_kind; FULL ignores a bool mask there */
+    attn_tensor alibi, sink;    /* B H: slopes; scores of the sink */
     attn_tensor q_start, q_len, k_start, k_len; /* B, i64 or i32 */
-    attn_tensor cu_q, cu_k;                 /* B + 1, i64 or i32 */
-    attn_tensor offset, prefix;             /* B: in place of the fields of the spec */
-    attn_tensor q_seg, k_seg;               /* B T, B S, integers: only equal ones see each other */
-    attn_tensor rel_table;                  /* H N */
-    attn_tensor rel_k, rel_v;               /* H 2R+1 D, H 2R+1 E: Shaw, by clip(j - p, -R, R) */
-    attn_tensor q_pos, k_pos;               /* B T, B S: positions for the rotation only */
-    attn_tensor rope_cos, rope_sin;         /* P R/2: in place of the base */
+    attn_tensor cu_q, cu_k;                     /* B + 1, i64 or i32 */
+    attn_tensor offset, prefix;                 /* B: in place of the fields of the spec */
+    attn_tensor q_seg, k_seg;       /* B T, B S, integers: only equal ones see each other */
+    attn_tensor rel_table;          /* H N */
+    attn_tensor rel_k, rel_v;       /* H 2R+1 D, H 2R+1 E: Shaw, by clip(j - p, -R, R) */
+    attn_tensor q_pos, k_pos;       /* B T, B S: positions for the rotation only */
+    attn_tensor rope_cos, rope_sin; /* P R/2: in place of the base */
 } attn_args;
 
 #ifndef __cplusplus
 #    define ATTN_SPEC(...) ((attn_spec){.size = sizeof(attn_spec), __VA_ARGS__})
 #    define ATTN_ARGS(...) ((attn_args){.size = sizeof(attn_args), __VA_ARGS__})
-#    define ATTN_WINDOW(l, r) {.on = true, .left = (l), .right = (r)}
+#    define ATTN_WINDOW(l, r)                                                                  \
+        {                                                                                      \
+            .on = true, .left = (l), .right = (r)                                              \
+        }
 #endif
 
 /* ---- 1 one call ------------------------------------------------------------------------ */
@@ -175,7 +183,8 @@ typedef struct attn_args {
 ATTN_API attn_status attn_forward(attn_ctx *ctx, const attn_spec *spec, const attn_args *args,
                                   attn_error *error);
 /* Says what attn_forward would say, and does nothing. */
-ATTN_API attn_status attn_check(const attn_spec *spec, const attn_args *args, attn_error *error);
+ATTN_API attn_status attn_check(const attn_spec *spec, const attn_args *args,
+                                attn_error *error);
 
 /* ---- 2 plan and run -------------------------------------------------------------------- */
 
@@ -185,11 +194,11 @@ typedef struct attn_plan_info {
     const char *isa;       /* kernel table */
     attn_dtype arithmetic; /* f32 or f64 */
     int threads;
-    int64_t chunk, panel;  /* keys folded at once; queries worked on at once */
-    int64_t tasks;         /* pieces shared out among the threads, at most */
-    bool split_keys;       /* few rows: the keys are shared out as well */
-    size_t workspace;      /* bytes */
-    double flops, bytes;   /* of unmasked work, by the largest lengths */
+    int64_t chunk, panel; /* keys folded at once; queries worked on at once */
+    int64_t tasks;        /* pieces shared out among the threads, at most */
+    bool split_keys;      /* few rows: the keys are shared out as well */
+    size_t workspace;     /* bytes */
+    double flops, bytes;  /* of unmasked work, by the largest lengths */
 } attn_plan_info;
 
 /* A plan fits every later args that differs in nothing but data pointers and in the contents of
@@ -197,19 +206,19 @@ typedef struct attn_plan_info {
  * its own workspace. The context must live as long. Pointers in args may be NULL here. */
 ATTN_API attn_status attn_plan_create(attn_plan **plan, attn_ctx *ctx, const attn_spec *spec,
                                       const attn_args *args, attn_error *error);
-ATTN_API void attn_plan_destroy(attn_plan *plan); /* NULL is legal */
+ATTN_API void attn_plan_destroy(attn_plan *plan);           /* NULL is legal */
 ATTN_API size_t attn_plan_workspace(const attn_plan *plan); /* bytes, aligned to 64 */
 /* Checks args against the plan, then runs. Allocates nothing. */
-ATTN_API attn_status attn_plan_run(const attn_plan *plan, const attn_args *args, void *workspace,
-                                   size_t workspace_size, attn_error *error);
+ATTN_API attn_status attn_plan_run(const attn_plan *plan, const attn_args *args,
+                                   void *workspace, size_t workspace_size, attn_error *error);
 ATTN_API void attn_plan_describe(const attn_plan *plan, attn_plan_info *info);
 
 /* Whether table i of isa.def is in this build, on this machine, and allowed by this context
  * and by ATTN_ISA. Calls use the last usable one. */
 ATTN_API bool attn_isa_usable(const attn_ctx *ctx, int i);
 
-/* Runs rounds of independent fused multiply-adds in f32 on the calling thread, with the table that
- * calls would use, and returns how many flops that was: the ceiling to measure against. */
+/* Runs rounds of independent fused multiply-adds in f32 on the calling thread, with the table
+ * that calls would use, and returns how many flops that was: the ceiling to measure against. */
 ATTN_API double attn_probe_fma(const attn_ctx *ctx, int64_t rounds);
 
 /* ---- 3 partial results and rotations --------------------------------------------------- */

@@ -94,9 +94,9 @@ ATTN_API attn_status attn_tensor_copy(attn_tensor dst, attn_tensor src, attn_err
 
 #ifndef __cplusplus
 /* attn_tensor q = ATTN_TENSOR(ptr, F32, B, H, T, D); */
-#    define ATTN_TENSOR(ptr, TYPE, ...)                                                     \
-        attn_tensor_make((ptr), ATTN_DTYPE_##TYPE,                                          \
-                         (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),         \
+#    define ATTN_TENSOR(ptr, TYPE, ...)                                                        \
+        attn_tensor_make((ptr), ATTN_DTYPE_##TYPE,                                             \
+                         (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),            \
                          (const int64_t[]){__VA_ARGS__})
 #endif
 

@@ -28,10 +28,10 @@ enum {
 };
 
 typedef struct attn_config {
-    size_t size;                   /* sizeof(attn_config); ATTN_CONFIG() fills it */
-    int threads;                   /* 0: every CPU this process may use */
-    uint32_t isa_mask;             /* ATTN_ISA_* bits that may be used; 0: all */
-    attn_alloc_fn alloc;           /* NULL: malloc and free */
+    size_t size;         /* sizeof(attn_config); ATTN_CONFIG() fills it */
+    int threads;         /* 0: every CPU this process may use */
+    uint32_t isa_mask;   /* ATTN_ISA_* bits that may be used; 0: all */
+    attn_alloc_fn alloc; /* NULL: malloc and free */
     void *alloc_user;
     attn_parallel_fn parallel_for; /* NULL: own pool of threads; else it runs every region */
     void *parallel_user;
@@ -51,12 +51,14 @@ ATTN_API attn_status attn_ctx_create(attn_ctx **ctx, const attn_config *config,
 ATTN_API void attn_ctx_destroy(attn_ctx *ctx); /* NULL is legal */
 ATTN_API int attn_ctx_threads(const attn_ctx *ctx);
 
-/* The names of isa.def in order, NULL past the end. (attn_isa_usable is in attn/attention.h.) */
+/* The names of isa.def in order, NULL past the end. (attn_isa_usable is in attn/attention.h.)
+ */
 ATTN_API const char *attn_isa_name(int i);
 
 /* CPUs this process may run on: affinity and cgroup quota considered. At least 1. */
 ATTN_API int attn_cpu_count(void);
-/* The CPU features that matter here, "avx2 fma f16c avx512f ...", at most n bytes with the 0. */
+/* The CPU features that matter here, "avx2 fma f16c avx512f ...", at most n bytes with the 0.
+ */
 ATTN_API size_t attn_cpu_text(char *text, size_t n);
 
 #ifdef __cplusplus

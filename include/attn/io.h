@@ -25,8 +25,9 @@ typedef struct attn_archive attn_archive;
 ATTN_API attn_status attn_archive_load(attn_archive **archive, attn_ctx *ctx, const char *path,
                                        attn_format format, attn_error *error);
 /* The same from bytes, which may go when it returns. AUTO is not accepted here. */
-ATTN_API attn_status attn_archive_parse(attn_archive **archive, attn_ctx *ctx, const void *bytes,
-                                        size_t n, attn_format format, attn_error *error);
+ATTN_API attn_status attn_archive_parse(attn_archive **archive, attn_ctx *ctx,
+                                        const void *bytes, size_t n, attn_format format,
+                                        attn_error *error);
 ATTN_API void attn_archive_destroy(attn_archive *archive); /* NULL is legal */
 ATTN_API int64_t attn_archive_count(const attn_archive *archive);
 /* Entry i in the order of the file. The view lives as long as the archive. An npy file has one
@@ -41,7 +42,7 @@ typedef size_t (*attn_deflate_fn)(void *user, const void *bytes, size_t n, void 
                                   size_t capacity);
 
 typedef struct attn_save_options {
-    size_t size;             /* sizeof(attn_save_options) */
+    size_t size; /* sizeof(attn_save_options) */
     attn_format format;
     attn_deflate_fn deflate; /* npz: NULL stores */
     void *deflate_user;
@@ -64,8 +65,8 @@ ATTN_API attn_status attn_onnx_load(attn_onnx_node **node, attn_ctx *ctx, const 
 ATTN_API attn_status attn_onnx_parse(attn_onnx_node **node, attn_ctx *ctx, const void *bytes,
                                      size_t n, attn_error *error);
 ATTN_API void attn_onnx_destroy(attn_onnx_node *node);
-ATTN_API const char *attn_onnx_op(const attn_onnx_node *node);    /* "Attention" */
-ATTN_API int64_t attn_onnx_opset(const attn_onnx_node *node);     /* of its domain */
+ATTN_API const char *attn_onnx_op(const attn_onnx_node *node); /* "Attention" */
+ATTN_API int64_t attn_onnx_opset(const attn_onnx_node *node);  /* of its domain */
 /* Names in order; "" for an optional one left out; NULL past the end. */
 ATTN_API const char *attn_onnx_input(const attn_onnx_node *node, int i);
 ATTN_API const char *attn_onnx_output(const attn_onnx_node *node, int i);

@@ -39,9 +39,9 @@ typedef struct attn_value {
 
 /* Promises that generic tests hold a mechanism to. */
 enum attn_trait {
-    ATTN_ROWS_SUM_1 = 1,       /* with v all 1, out is 1 */
-    ATTN_KEY_PERMUTABLE = 2,   /* keys and values reordered together change nothing */
-    ATTN_SHIFT_INVARIANT = 4,  /* a constant added to a row of scores changes nothing */
+    ATTN_ROWS_SUM_1 = 1,      /* with v all 1, out is 1 */
+    ATTN_KEY_PERMUTABLE = 2,  /* keys and values reordered together change nothing */
+    ATTN_SHIFT_INVARIANT = 4, /* a constant added to a row of scores changes nothing */
     ATTN_LINEAR_IN_V = 8,
     ATTN_BATCH_FREE = 16,      /* each batch entry as if alone */
     ATTN_MASKED_ROW_ZERO = 32, /* nothing allowed: 0 */
@@ -73,8 +73,8 @@ struct attn_mech {
 };
 
 ATTN_API int attn_mech_count(void);
-ATTN_API const attn_mech *attn_mech_at(int i);            /* NULL past the end */
-ATTN_API const attn_mech *attn_mech_find(const char *name); /* NULL when unknown */
+ATTN_API const attn_mech *attn_mech_at(int i);                         /* NULL past the end */
+ATTN_API const attn_mech *attn_mech_find(const char *name);            /* NULL when unknown */
 ATTN_API int attn_mech_slot(const attn_mech *mech, const char *name);  /* -1 when unknown */
 ATTN_API int attn_mech_param(const attn_mech *mech, const char *name); /* -1 when unknown */
 
@@ -86,8 +86,8 @@ ATTN_API attn_status attn_mech_set(const attn_mech *mech, attn_value *params, co
  * present: what an output must have. */
 ATTN_API attn_status attn_mech_shape(const attn_mech *mech, const attn_tensor *slots, int i,
                                      int *rank, int64_t *shape, attn_error *error);
-/* Checks slots against the shape strings, then runs. Optional outputs are computed when present.
- * On failure no output has been touched. */
+/* Checks slots against the shape strings, then runs. Optional outputs are computed when
+ * present. On failure no output has been touched. */
 ATTN_API attn_status attn_mech_run(attn_ctx *ctx, const attn_mech *mech,
                                    const attn_tensor *slots, const attn_value *params,
                                    attn_error *error);

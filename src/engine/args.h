@@ -14,7 +14,7 @@ typedef struct attn__arg {
 } attn__arg;
 
 static const attn__arg attn__arg_list[] = {
-#define ARG(field, kind, dtypes, dims, status)                                              \
+#define ARG(field, kind, dtypes, dims, status)                                                 \
     {#field, offsetof(attn_args, field), kind, dtypes, dims, status},
 #include "engine/args.def"
 #undef ARG

@@ -143,8 +143,8 @@ static attn_status check_rel(attn__problem *p, attn_error *error)
                                     "a grid needs (2 height - 1)(2 width - 1) entries", y * x,
                                     p->rel_n);
     } else if (rel->kind == ATTN_REL_OFFSET && p->rel_n % 2 == 0) {
-        return attn__fail_count(error, ATTN_E_SHAPE, "rel_table", "2 R + 1 entries: an odd number",
-                                p->rel_n + 1, p->rel_n);
+        return attn__fail_count(error, ATTN_E_SHAPE, "rel_table",
+                                "2 R + 1 entries: an odd number", p->rel_n + 1, p->rel_n);
     }
     return ATTN_OK;
 }

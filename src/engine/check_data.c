@@ -18,12 +18,13 @@ static attn_status data_cu(const attn_tensor *cu, const char *where, int64_t row
         last = next;
     }
     if (last > rows)
-        return attn__fail_count(error, ATTN_E_CUSEQ, where, "ends beyond the tensor", rows, last);
+        return attn__fail_count(error, ATTN_E_CUSEQ, where, "ends beyond the tensor", rows,
+                                last);
     return ATTN_OK;
 }
 
-static attn_status data_range(const attn_tensor *start, const attn_tensor *len, const char *where,
-                              int64_t rows, int64_t n, attn_error *error)
+static attn_status data_range(const attn_tensor *start, const attn_tensor *len,
+                              const char *where, int64_t rows, int64_t n, attn_error *error)
 {
     if (!attn__present(start) && !attn__present(len)) return ATTN_OK;
     for (int64_t b = 0; b < n; b++) {
@@ -32,7 +33,9 @@ static attn_status data_range(const attn_tensor *start, const attn_tensor *len, 
         if (first < 0 || count < 0 || first > rows || count > rows - first)
             return attn__fail_count(error, ATTN_E_LENGTH, where,
                                     "a start or length is negative or beyond the tensor", rows,
-                                    first < 0 ? first : count < 0 ? count : first + count);
+                                    first < 0   ? first
+                                    : count < 0 ? count
+                                                : first + count);
     }
     return ATTN_OK;
 }
@@ -71,8 +74,8 @@ static attn_status data_table_row(int64_t position, int64_t rows, const char *wh
                             "a position is outside the table of angles", rows, position);
 }
 
-static attn_status data_positions(const attn_tensor *pos, int64_t batch, int64_t first, int64_t n,
-                                  int64_t base, int64_t rows, const char *where,
+static attn_status data_positions(const attn_tensor *pos, int64_t batch, int64_t first,
+                                  int64_t n, int64_t base, int64_t rows, const char *where,
                                   attn_error *error)
 {
     if (!attn__present(pos)) {

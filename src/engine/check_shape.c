@@ -47,15 +47,16 @@ static void shape_insert_one(attn_tensor *t, int at)
 
 /* Lower ranks: the main tensors lack H first, then the batch, all of them alike (weights and
  * scores may be whole); the others lack leading dims. */
-static attn_status shape_lift(const shape_letters *letters, const attn__arg *arg, attn_tensor *t,
-                              attn_error *error)
+static attn_status shape_lift(const shape_letters *letters, const attn__arg *arg,
+                              attn_tensor *t, attn_error *error)
 {
     const int full = (int)strlen(arg->dims), few = full - letters->missing;
     const int most = arg->kind == 'm' ? few : full;
     const int least = arg->kind == 'b' ? 0 : arg->kind == 'w' ? few : most;
-    if (t->rank > most || t->rank < least || (arg->kind == 'w' && t->rank != few && t->rank != full))
-        return attn__fail_count(error, ATTN_E_RANK, arg->name, "has too many or too few dimensions",
-                                most, t->rank);
+    if (t->rank > most || t->rank < least ||
+        (arg->kind == 'w' && t->rank != few && t->rank != full))
+        return attn__fail_count(error, ATTN_E_RANK, arg->name,
+                                "has too many or too few dimensions", most, t->rank);
     if (arg->kind != 'b' && arg->kind != 'x' && t->rank == full - 1) shape_insert_one(t, 1);
     while (t->rank < full) shape_insert_one(t, 0);
     for (int i = full; i < ATTN_MAX_RANK; i++) t->shape[i] = 1, t->stride[i] = 0;
@@ -68,11 +69,10 @@ static attn_status shape_bind(shape_letters *letters, const attn__arg *arg, attn
     for (int i = 0; i < t->rank; i++) {
         const char letter = arg->dims[i];
         int64_t *size = &letters->size[(int)letter];
-        const bool loose = (letter == 'c' && arg->kind == 'm') || /* shape_batches looks */
-                           (letter == 't' && letters->loose_t) ||
-                           (letter == 's' && letters->loose_s) ||
-                           (letter == 'x' && letters->loose_t) ||
-                           (letter == 'y' && letters->loose_s);
+        const bool loose =
+            (letter == 'c' && arg->kind == 'm') || /* shape_batches looks */
+            (letter == 't' && letters->loose_t) || (letter == 's' && letters->loose_s) ||
+            (letter == 'x' && letters->loose_t) || (letter == 'y' && letters->loose_s);
         if (t->shape[i] == 1) t->stride[i] = 0;
         if (loose || (arg->kind == 'b' && t->shape[i] == 1)) continue;
         if (*size < 0) *size = t->shape[i];
@@ -113,7 +113,8 @@ static attn_status shape_sequences(attn__problem *p, shape_letters *letters, att
         return attn__fail_count(error, ATTN_E_SHAPE, "q", "packed queries have a batch of 1", 1,
                                 at->q.shape[0]);
     if (at->q.rank < 2 || at->q.rank > 4)
-        return attn__fail_count(error, ATTN_E_RANK, "q", "must have 2 to 4 dimensions", 4, at->q.rank);
+        return attn__fail_count(error, ATTN_E_RANK, "q", "must have 2 to 4 dimensions", 4,
+                                at->q.rank);
     letters->missing = 4 - at->q.rank;
     if (cu) size['n'] = cu->shape[0], size['N'] = cu->shape[0] - 1;
     letters->loose_t = p->packed_q;

@@ -21,18 +21,18 @@
 
 /* ---- check.c: the only place that says no ------------------------------------------------ */
 
-/* A call in canonical form: the spec with its defaults filled in, every tensor lifted to its full
- * rank with stride 0 where it broadcasts. */
+/* A call in canonical form: the spec with its defaults filled in, every tensor lifted to its
+ * full rank with stride 0 where it broadcasts. */
 typedef struct attn__problem {
     attn_spec spec;
     attn_args at;
-    int64_t N;             /* sequences */
+    int64_t N;                /* sequences */
     int64_t H, G, T, S, D, E; /* T, S: rows of q and of k */
-    int64_t R;             /* turned elements of a head, 0: no rotation */
-    int64_t rel_n, shaw_n; /* entries of rel_table, of rel_k and rel_v; 0: none */
-    attn_dtype real;       /* the arithmetic: F32 or F64 */
+    int64_t R;                /* turned elements of a head, 0: no rotation */
+    int64_t rel_n, shaw_n;    /* entries of rel_table, of rel_k and rel_v; 0: none */
+    attn_dtype real;          /* the arithmetic: F32 or F64 */
     bool packed_q, packed_k, positional;
-    bool with_data;        /* data pointers are required */
+    bool with_data; /* data pointers are required */
 } attn__problem;
 
 attn_status attn__problem_check(attn__problem *p, const attn_spec *spec, const attn_args *args,
@@ -54,9 +54,9 @@ attn_status attn__alias_check(const attn__problem *p, attn_error *error);
 
 typedef struct attn__seq {
     int64_t b;
-    int64_t q0, T, k0, S;  /* rows q0 .. q0+T of q, k0 .. k0+S of k */
-    int64_t qb, kb;        /* batch entry of q and of k */
-    int64_t iq, jk;        /* operand index of query 0 and key 0 */
+    int64_t q0, T, k0, S; /* rows q0 .. q0+T of q, k0 .. k0+S of k */
+    int64_t qb, kb;       /* batch entry of q and of k */
+    int64_t iq, jk;       /* operand index of query 0 and key 0 */
     int64_t offset, prefix;
 } attn__seq;
 
@@ -77,15 +77,15 @@ enum { ATTN__PANELS = 4 };
 
 /* Offsets in bytes into one thread's scratch, -1 where there is nothing. */
 typedef struct attn__layout {
-    int64_t k, v;          /* staged keys [chunk][D], values [chunk][E] */
-    int64_t rows;          /* a row per lane, [48][max(D, E, chunk)] */
-    int64_t s, term;       /* [chunk][w] */
-    int64_t acc;           /* [E][w] */
-    int64_t m, l;          /* [w] */
-    int64_t allowed, keep; /* [chunk] words */
-    int64_t rel_k, rel_v;  /* staged tables [2R+1][D], [2R+1][E] */
-    int64_t bucket;        /* [2R+1][w] */
-    int64_t panels;        /* ATTN__PANELS times panel_bytes */
+    int64_t k, v;               /* staged keys [chunk][D], values [chunk][E] */
+    int64_t rows;               /* a row per lane, [48][max(D, E, chunk)] */
+    int64_t s, term;            /* [chunk][w] */
+    int64_t acc;                /* [E][w] */
+    int64_t m, l;               /* [w] */
+    int64_t allowed, keep;      /* [chunk] words */
+    int64_t rel_k, rel_v;       /* staged tables [2R+1][D], [2R+1][E] */
+    int64_t bucket;             /* [2R+1][w] */
+    int64_t panels;             /* ATTN__PANELS times panel_bytes */
     int64_t qt, rq, sm, sl, so; /* inside a panel: [D][w], [2R+1][w], f64 [w], [w], [E][w] */
     int64_t panel_bytes, bytes;
 } attn__layout;
@@ -95,19 +95,19 @@ struct attn_plan {
     attn__problem problem;
     double q_factor, coef; /* queries are packed times the first (its sign), scores taken times
                               the second, which gives units of log 2 */
-    attn_args args;       /* as given, to compare with those of a run */
+    attn_args args;        /* as given, to compare with those of a run */
     attn_ctx *ctx;
     const attn__kernels *kernels;
     attn__layout at;
     int threads;
     int panels_per_task;
-    bool split;           /* chunks of one task go to several threads */
+    bool split; /* chunks of one task go to several threads */
     int64_t max_tasks;
-    int64_t slots;        /* split: chunks held at once over all tasks */
+    int64_t slots; /* split: chunks held at once over all tasks */
     int64_t seqs, starts, trig, keys, states, partials, scratch; /* offsets of shared parts */
-    int64_t trig_n;       /* positions in the table of angles */
+    int64_t trig_n; /* positions in the table of angles */
     int64_t bytes;
-    int buckets[256];     /* REL_BUCKET: distance at which bucket i begins */
+    int buckets[256]; /* REL_BUCKET: distance at which bucket i begins */
 };
 
 /* ---- run.c: from sequences to tasks ------------------------------------------------------ */
@@ -116,8 +116,8 @@ typedef struct attn__run {
     const attn_plan *plan;
     const attn__problem *p; /* of this call: its pointers */
     char *workspace;
-    attn__seq *seqs;      /* [N] */
-    int64_t *starts;      /* [N + 1]: first task of a sequence */
+    attn__seq *seqs; /* [N] */
+    int64_t *starts; /* [N + 1]: first task of a sequence */
     int64_t n_tasks;
     _Atomic int64_t next;
     int64_t wave_first, wave_chunks; /* split: chunks of every task in flight */
@@ -128,15 +128,15 @@ void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace
 /* ---- panel.c: queries in lanes ----------------------------------------------------------- */
 
 typedef struct attn__panel {
-    int n, w;                    /* queries, and lanes: n rounded up to the step */
-    int64_t any_lo, any_hi;      /* keys that some lane may see */
-    int64_t all_lo, all_hi;      /* keys that every lane may see */
-    int64_t h[ATTN__PANEL];      /* head */
-    int64_t i[ATTN__PANEL];      /* query of the sequence */
-    int64_t p[ATTN__PANEL];      /* its position */
+    int n, w;                                 /* queries, and lanes: n rounded up to the step */
+    int64_t any_lo, any_hi;                   /* keys that some lane may see */
+    int64_t all_lo, all_hi;                   /* keys that every lane may see */
+    int64_t h[ATTN__PANEL];                   /* head */
+    int64_t i[ATTN__PANEL];                   /* query of the sequence */
+    int64_t p[ATTN__PANEL];                   /* its position */
     int64_t lo[ATTN__PANEL], hi[ATTN__PANEL]; /* keys by causal, window, prefix and chunk */
     void *qt, *rq;
-    double *sm, *sl, *so;        /* the state: maximum, sum, outputs */
+    double *sm, *sl, *so; /* the state: maximum, sum, outputs */
 } attn__panel;
 
 int64_t attn__panels_count(const attn__problem *p, int64_t T);
@@ -154,11 +154,11 @@ typedef struct attn__tile {
     const attn__panel *panel;
     char *scratch;
     int64_t g;
-    int64_t j0, n;      /* keys j0 .. j0+n of the sequence */
-    void *s;            /* [n][w] */
-    double coef;        /* what s is still to be multiplied by, to be in units of log 2 */
-    bool masked;        /* allowed counts */
-    uint64_t *allowed;  /* [n]: bit l: query of lane l may see the key */
+    int64_t j0, n;     /* keys j0 .. j0+n of the sequence */
+    void *s;           /* [n][w] */
+    double coef;       /* what s is still to be multiplied by, to be in units of log 2 */
+    bool masked;       /* allowed counts */
+    uint64_t *allowed; /* [n]: bit l: query of lane l may see the key */
 } attn__tile;
 
 typedef struct attn__staged {
@@ -172,7 +172,8 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
 void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
 void attn__tile_fold(const attn__run *r, char *scratch, const attn__panel *panel);
 
-/* ---- terms.c, rel.c, callback.c: what is added to scores, in the order of terms.def -------- */
+/* ---- terms.c, rel.c, callback.c: what is added to scores, in the order of terms.def --------
+ */
 
 typedef enum attn__stage { ATTN__AT_SCALED, ATTN__AT_CAPPED, ATTN__AT_MASKED } attn__stage;
 void attn__terms_apply(attn__tile *t, attn__stage until);
@@ -181,7 +182,8 @@ int64_t attn__rel_index(const attn_plan *plan, const attn__problem *p, int64_t p
 void attn__rel_thresholds(attn_plan *plan);
 int64_t attn__shaw_index(const attn__problem *p, int64_t pos, int64_t j); /* of rel_k, rel_v */
 
-/* ---- masks.c: which pairs are allowed, by masks.def --------------------------------------- */
+/* ---- masks.c: which pairs are allowed, by masks.def ---------------------------------------
+ */
 
 /* Narrows the tile's keys and sets masked and allowed. False when no pair is left. */
 bool attn__masks_apply(attn__tile *t);
@@ -193,10 +195,11 @@ void attn__stage_row(const attn__kernels *k, attn_dtype dtype, const void *src, 
                      int64_t n, void *dst);
 /* Whether rows of this tensor can be read in place. */
 bool attn__stage_direct(const attn__kernels *k, const attn_tensor *t);
-attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
-                               int64_t j0, int64_t j1);
+attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__seq *seq,
+                               int64_t g, int64_t j0, int64_t j1);
 /* A table H n width, the rows of head h, dense. */
-void attn__stage_table(const attn__kernels *k, const attn_tensor *table, int64_t h, void *memory);
+void attn__stage_table(const attn__kernels *k, const attn_tensor *table, int64_t h,
+                       void *memory);
 size_t attn__real_size(const attn__kernels *k);
 static inline double attn__real_get(const attn__kernels *k, const void *x, int64_t i)
 {
@@ -204,18 +207,22 @@ static inline double attn__real_get(const attn__kernels *k, const void *x, int64
 }
 static inline void attn__real_put(const attn__kernels *k, void *x, int64_t i, double value)
 {
-    if (k->dtype == ATTN_DTYPE_F64) ((double *)x)[i] = value;
-    else ((float *)x)[i] = (float)value;
+    if (k->dtype == ATTN_DTYPE_F64)
+        ((double *)x)[i] = value;
+    else
+        ((float *)x)[i] = (float)value;
 }
 
-/* ---- rotate.c: rotary positions ------------------------------------------------------------ */
+/* ---- rotate.c: rotary positions ------------------------------------------------------------
+ */
 
-void attn__rotate_table(const attn__run *r);                     /* angles of all positions */
+void attn__rotate_table(const attn__run *r); /* angles of all positions */
 void attn__rotate_row(const attn__run *r, int64_t position, void *row); /* D reals in place */
 void attn__rotate_keys(const attn__run *r); /* every key, into the workspace; parallel */
 int64_t attn__rotate_q_position(const attn__run *r, const attn__seq *seq, int64_t i);
 
-/* ---- output.c ------------------------------------------------------------------------------ */
+/* ---- output.c ------------------------------------------------------------------------------
+ */
 
 /* Writes 0, -inf and so on where no sequence reaches. */
 void attn__output_fill(const attn__run *r);

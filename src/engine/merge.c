@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Merging results over disjoint sets of keys. Part r with output o_r and log-sum-exp L_r stands for
- * sums exp(L_r) and exp(L_r) o_r; with M the largest L_r,
- *   out = sum_r exp(L_r - M) o_r / sum_r exp(L_r - M),    lse = M + log sum_r exp(L_r - M),
- * in doubles, in the order given. */
+ * Merging results over disjoint sets of keys. Part r with output o_r and log-sum-exp L_r stands
+ * for sums exp(L_r) and exp(L_r) o_r; with M the largest L_r, out = sum_r exp(L_r - M) o_r /
+ * sum_r exp(L_r - M),    lse = M + log sum_r exp(L_r - M), in doubles, in the order given. */
 #include <float.h>
 #include <math.h>
 
@@ -52,11 +51,13 @@ static attn_status merge_output(const merge_job *job, const attn_tensor *t, int 
 /* What all shapes are compared with: the first part, or the outputs when there is none. */
 static attn_status merge_shape(merge_job *job, attn_error *error)
 {
-    const attn_tensor *like = job->n > 0 ? &job->outs[0]
-                              : attn__present(&job->out) ? &job->out : &job->lse;
+    const attn_tensor *like = job->n > 0                 ? &job->outs[0]
+                              : attn__present(&job->out) ? &job->out
+                                                         : &job->lse;
     const int rank = like->rank + (like == &job->lse);
     if (rank < 1 || rank > 4)
-        return attn__fail_count(error, ATTN_E_RANK, "outs", "must have 1 to 4 dimensions", 4, rank);
+        return attn__fail_count(error, ATTN_E_RANK, "outs", "must have 1 to 4 dimensions", 4,
+                                rank);
     job->dims = rank - 1;
     for (int i = 0; i < like->rank; i++) job->shape[i] = like->shape[i];
     return ATTN_OK;
@@ -97,7 +98,8 @@ static int64_t merge_index(const attn_tensor *t, int dims, const int64_t *shape,
 static double merge_lse(const merge_job *job, int64_t r, int64_t row)
 {
     const attn_tensor *t = &job->lses[r];
-    return attn__get(t->dtype, t->data, merge_index(t, job->dims, job->shape, row)) * ATTN__LOG2E;
+    return attn__get(t->dtype, t->data, merge_index(t, job->dims, job->shape, row)) *
+           ATTN__LOG2E;
 }
 
 /* The largest lse of a row and the sum relative to it, in units of log 2. */
@@ -116,13 +118,15 @@ static double merge_total(const merge_job *job, int64_t row, double *top)
     return sum;
 }
 
-static double merge_element(const merge_job *job, int64_t row, int64_t e, double top, double sum)
+static double merge_element(const merge_job *job, int64_t row, int64_t e, double top,
+                            double sum)
 {
     double value = 0;
     for (int64_t r = 0; r < job->n; r++) {
         const attn_tensor *t = &job->outs[r];
         const double x = merge_lse(job, r, row), weight = attn__exp2(x - top);
-        const int64_t at = merge_index(t, job->dims, job->shape, row) + e * t->stride[job->dims];
+        const int64_t at =
+            merge_index(t, job->dims, job->shape, row) + e * t->stride[job->dims];
         if (x >= -DBL_MAX || x != x) value += weight * attn__get(t->dtype, t->data, at);
     }
     return sum == 0 ? 0 : value / sum;
@@ -145,8 +149,8 @@ attn_status attn_merge(int64_t n, const attn_tensor *outs, const attn_tensor *ls
                        const attn_tensor *out, const attn_tensor *lse, attn_error *error)
 {
     const attn_tensor none = {0};
-    merge_job job = {.n = n, .outs = outs, .lses = lses, .out = out ? *out : none,
-                     .lse = lse ? *lse : none};
+    merge_job job = {
+        .n = n, .outs = outs, .lses = lses, .out = out ? *out : none, .lse = lse ? *lse : none};
     int64_t rows = 1;
     ATTN_TRY(merge_check(&job, error));
     for (int i = 0; i < job.dims; i++) rows *= job.shape[i];

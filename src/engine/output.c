@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What is written where no sequence reaches: rows of padding receive 0 and lse -inf, pairs outside
- * every sequence weight 0. Tensors that sequences cover whole are not touched here. */
+ * What is written where no sequence reaches: rows of padding receive 0 and lse -inf, pairs
+ * outside every sequence weight 0. Tensors that sequences cover whole are not touched here. */
 #include <math.h>
 
 #include "engine/engine.h"

@@ -24,7 +24,8 @@ int64_t attn__panels_count(const attn__problem *p, int64_t T)
 
 static int64_t panel_head(const attn__problem *p, int64_t g, int64_t member)
 {
-    return p->spec.head_map == ATTN_HEADS_TILED ? g + member * p->G : g * (p->H / p->G) + member;
+    return p->spec.head_map == ATTN_HEADS_TILED ? g + member * p->G
+                                                : g * (p->H / p->G) + member;
 }
 
 /* The keys a query at p may see by causal, prefix, window and chunk: one interval. */
@@ -100,7 +101,8 @@ static void panel_relative(const attn__run *r, char *scratch, attn__panel *panel
     if (!attn__present(&p->at.rel_k)) return;
     char *rows = scratch + plan->at.rel_k;
     attn__stage_table(plan->kernels, &p->at.rel_k, panel->h[0], rows);
-    plan->kernels->scores(p->shaw_n, panel->w, p->D, rows, p->D, panel->qt, panel->w, panel->rq);
+    plan->kernels->scores(p->shaw_n, panel->w, p->D, rows, p->D, panel->qt, panel->w,
+                          panel->rq);
 }
 
 void attn__panel_reset(const attn__run *r, attn__panel *panel)
@@ -190,9 +192,8 @@ void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
         if (!logs) continue;
         panel->sm[l] = total == 0 ? -(double)INFINITY : top + attn__log2(total);
         if (attn__present(lse))
-            attn__put(lse->dtype,
-                      attn__at(lse, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0), 0,
-                      panel->sm[l] * ATTN__LN2);
+            attn__put(lse->dtype, attn__at(lse, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0),
+                      0, panel->sm[l] * ATTN__LN2);
     }
     panel_write(r, scratch, seq, panel, inv);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * The plan: the only place that chooses. Kernel table, panels a task, whether keys are split, and
- * where everything lies in the workspace. Nothing chosen here shows in a result. */
+ * The plan: the only place that chooses. Kernel table, panels a task, whether keys are split,
+ * and where everything lies in the workspace. Nothing chosen here shows in a result. */
 #include "engine/engine.h"
 
 enum { PLAN_MAGIC = 0x6E616C70, PLAN_SLOTS_A_THREAD = 8 };
 
-/* Bytes from *at on, rounded so that the next part begins at a cache line. False on overflow. */
+/* Bytes from *at on, rounded so that the next part begins at a cache line. False on overflow.
+ */
 static bool plan_take(int64_t *at, int64_t count, int64_t size, int64_t *where)
 {
     int64_t bytes, end;
@@ -40,17 +41,24 @@ static bool plan_scratch(attn_plan *plan)
     const bool own_k = !p->R && !attn__stage_direct(k, &p->at.k);
     const bool own_v = !attn__stage_direct(k, &p->at.v);
     attn__layout *at = &plan->at;
-    const plan_part panel[] = {{&at->qt, p->D * w, real}, {&at->rq, W * w, real},
-                               {&at->sm, w, 8},           {&at->sl, w, 8},
+    const plan_part panel[] = {{&at->qt, p->D * w, real},
+                               {&at->rq, W * w, real},
+                               {&at->sm, w, 8},
+                               {&at->sl, w, 8},
                                {&at->so, p->E * w, 8}};
-    const plan_part scratch[] = {
-        {&at->k, own_k ? C * p->D : 0, real}, {&at->v, own_v ? C * p->E : 0, real},
-        {&at->rows, w * widest, real},        {&at->s, C * w, real},
-        {&at->term, C * w, real},             {&at->acc, p->E * w, real},
-        {&at->m, w, real},                    {&at->l, w, real},
-        {&at->allowed, C, 8},                 {&at->keep, C, 8},
-        {&at->rel_k, W * p->D, real},         {&at->rel_v, W * p->E, real},
-        {&at->bucket, W * w, 8}};
+    const plan_part scratch[] = {{&at->k, own_k ? C * p->D : 0, real},
+                                 {&at->v, own_v ? C * p->E : 0, real},
+                                 {&at->rows, w * widest, real},
+                                 {&at->s, C * w, real},
+                                 {&at->term, C * w, real},
+                                 {&at->acc, p->E * w, real},
+                                 {&at->m, w, real},
+                                 {&at->l, w, real},
+                                 {&at->allowed, C, 8},
+                                 {&at->keep, C, 8},
+                                 {&at->rel_k, W * p->D, real},
+                                 {&at->rel_v, W * p->E, real},
+                                 {&at->bucket, W * w, 8}};
     if (!PLAN_PARTS(&at->panel_bytes, panel) || !PLAN_PARTS(&at->bytes, scratch)) return false;
     return plan_take(&at->bytes, plan->panels_per_task, at->panel_bytes, &at->panels);
 }
@@ -73,14 +81,14 @@ static bool plan_shared(attn_plan *plan)
     if (p->R && (!attn__mul(p->packed_k ? 1 : p->N, p->G, &rows) ||
                  !attn__mul(rows, p->S, &rows) || !attn__mul(rows, p->D, &keys)))
         return false;
-    const plan_part shared[] = {{&plan->seqs, p->N, sizeof(attn__seq)},
-                                {&plan->starts, p->N + 1, 8},
-                                {&plan->trig, trig, 8},
-                                {&plan->keys, keys, real},
-                                {&plan->states, plan->split ? plan->max_tasks : 0,
-                                 plan->at.panel_bytes},
-                                {&plan->partials, plan->split ? plan->slots : 0, slot},
-                                {&plan->scratch, plan->threads, plan->at.bytes}};
+    const plan_part shared[] = {
+        {&plan->seqs, p->N, sizeof(attn__seq)},
+        {&plan->starts, p->N + 1, 8},
+        {&plan->trig, trig, 8},
+        {&plan->keys, keys, real},
+        {&plan->states, plan->split ? plan->max_tasks : 0, plan->at.panel_bytes},
+        {&plan->partials, plan->split ? plan->slots : 0, slot},
+        {&plan->scratch, plan->threads, plan->at.bytes}};
     return PLAN_PARTS(&plan->bytes, shared);
 }
 
@@ -100,8 +108,7 @@ static void plan_tiles(attn_plan *plan)
     const attn__problem *p = &plan->problem;
     const int64_t threads = plan->threads;
     plan->panels_per_task = ATTN__PANELS;
-    while (plan->panels_per_task > 1 &&
-           plan_tasks(p, plan->panels_per_task) < 4 * threads)
+    while (plan->panels_per_task > 1 && plan_tasks(p, plan->panels_per_task) < 4 * threads)
         plan->panels_per_task /= 2;
     plan->max_tasks = plan_tasks(p, plan->panels_per_task);
     plan->split = threads > 1 && plan->panels_per_task == 1 && plan->max_tasks < 2 * threads &&
@@ -114,9 +121,10 @@ static void plan_tiles(attn_plan *plan)
  * one makes them 0, so that no -inf meets a factor 0. */
 static void plan_scale(attn_plan *plan)
 {
-    const double scale = plan->problem.spec.scale, coef = (scale < 0 ? -scale : scale) * ATTN__LOG2E;
-    const bool zero = scale == ATTN_ZERO ||
-                      (plan->problem.real == ATTN_DTYPE_F32 && (float)coef == 0);
+    const double scale = plan->problem.spec.scale,
+                 coef = (scale < 0 ? -scale : scale) * ATTN__LOG2E;
+    const bool zero =
+        scale == ATTN_ZERO || (plan->problem.real == ATTN_DTYPE_F32 && (float)coef == 0);
     plan->q_factor = zero ? 0 : scale < 0 ? -1 : 1;
     plan->coef = zero ? 1 : coef;
 }
@@ -131,7 +139,8 @@ static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
     plan->threads = ctx ? ctx->threads : 1;
     plan->kernels = attn__kernels_pick(plan->problem.real, allowed);
     if (!plan->kernels)
-        return attn__fail(error, ATTN_E_ISA, "isa_mask", "allows no table that this machine runs");
+        return attn__fail(error, ATTN_E_ISA, "isa_mask",
+                          "allows no table that this machine runs");
     plan_scale(plan);
     plan_tiles(plan);
     if (!plan_scratch(plan) || !plan_shared(plan))
@@ -194,8 +203,8 @@ attn_status attn_plan_run(const attn_plan *plan, const attn_args *args, void *wo
     attn__problem p = plan->problem;
     ATTN_TRY(attn__problem_rebind(&p, args, error));
     if (plan->bytes > 0 && (!workspace || workspace_size < (size_t)plan->bytes))
-        return attn__fail_count(error, ATTN_E_WORKSPACE, "workspace", "is too small", plan->bytes,
-                                workspace ? (int64_t)workspace_size : 0);
+        return attn__fail_count(error, ATTN_E_WORKSPACE, "workspace", "is too small",
+                                plan->bytes, workspace ? (int64_t)workspace_size : 0);
     if ((uintptr_t)workspace % 64)
         return attn__fail_count(error, ATTN_E_WORKSPACE, "workspace", "must be aligned", 64,
                                 (int64_t)((uintptr_t)workspace % 64));
@@ -215,7 +224,8 @@ attn_status attn_forward(attn_ctx *ctx, const attn_spec *spec, const attn_args *
     attn_plan plan;
     ATTN_TRY(plan_make(&plan, ctx, spec, args, true, error));
     void *workspace = attn__new(ctx, (size_t)plan.bytes);
-    if (!workspace) return attn__fail(error, ATTN_E_MEMORY, "workspace", "an allocation failed");
+    if (!workspace)
+        return attn__fail(error, ATTN_E_MEMORY, "workspace", "an allocation failed");
     attn__run_go(&plan, &plan.problem, workspace);
     attn__delete(ctx, workspace, (size_t)plan.bytes);
     return ATTN_OK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Which entry of a relative table belongs to a pair. The logarithmic buckets of T5 are decided by
- * whole-number thresholds, found once in the plan, so that exact powers fall on the same side
- * everywhere. */
+ * Which entry of a relative table belongs to a pair. The logarithmic buckets of T5 are decided
+ * by whole-number thresholds, found once in the plan, so that exact powers fall on the same
+ * side everywhere. */
 #include <math.h>
 
 #include "engine/engine.h"
@@ -34,8 +34,10 @@ static int64_t rel_bucket(const attn_plan *plan, const attn__problem *p, int64_t
     int64_t low = 0, high = n; /* the last bucket that begins at or before a */
     while (high - low > 1) {
         const int64_t middle = (low + high) / 2;
-        if (plan->buckets[middle] <= a) low = middle;
-        else high = middle;
+        if (plan->buckets[middle] <= a)
+            low = middle;
+        else
+            high = middle;
     }
     return base + low;
 }

@@ -21,7 +21,8 @@ static attn_status rope_lift(attn_tensor *t, const char *where, attn_error *erro
     if (!attn__dtype_is_float(t->dtype))
         return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
     if (t->rank < 2 || t->rank > 4)
-        return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 to 4 dimensions", 4, t->rank);
+        return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 to 4 dimensions", 4,
+                                t->rank);
     /* Dims that are missing stand behind as 1 and are moved to where H and B belong. */
     static const int orders[3][4] = {{2, 3, 0, 1}, {0, 3, 1, 2}, {0, 1, 2, 3}};
     const int *order = orders[t->rank - 2];
@@ -56,10 +57,11 @@ static attn_status rope_table(const rope_job *job, const attn_tensor *t, const c
         return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
     const bool by_token = t->rank == 3;
     if (t->rank != 2 && t->rank != 3)
-        return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 or 3 dimensions", 2, t->rank);
+        return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 or 3 dimensions", 2,
+                                t->rank);
     if (t->shape[t->rank - 1] != job->R / 2)
-        return attn__fail_count(error, ATTN_E_SHAPE, where, "one angle for each pair", job->R / 2,
-                                t->shape[t->rank - 1]);
+        return attn__fail_count(error, ATTN_E_SHAPE, where, "one angle for each pair",
+                                job->R / 2, t->shape[t->rank - 1]);
     if (by_token && (t->shape[0] != job->x.shape[0] || t->shape[1] != job->x.shape[2]))
         return attn__fail_count(error, ATTN_E_SHAPE, where, "one row for each token",
                                 job->x.shape[2], t->shape[1]);
@@ -104,7 +106,8 @@ static attn_status rope_rows(const rope_job *job, attn_error *error)
     return ATTN_OK;
 }
 
-static void rope_angle(const rope_job *job, int64_t b, int64_t i, int64_t t, double *c, double *s)
+static void rope_angle(const rope_job *job, int64_t b, int64_t i, int64_t t, double *c,
+                       double *s)
 {
     if (!attn__present(&job->cos)) {
         const double theta = attn__root_power(job->base, t, job->R / 2);
@@ -165,7 +168,10 @@ attn_status attn_rope(const attn_rope_spec *rope, const attn_tensor *x, const at
     const attn_tensor none = {0};
     if (!rope || !x || !y || !attn__present(x) || !attn__present(y))
         return attn__fail(error, ATTN_E_NULL, !rope ? "rope" : x ? "y" : "x", "is required");
-    rope_job job = {.x = *x, .y = *y, .pos = pos ? *pos : none, .cos = cos ? *cos : none,
+    rope_job job = {.x = *x,
+                    .y = *y,
+                    .pos = pos ? *pos : none,
+                    .cos = cos ? *cos : none,
                     .sin = sin ? *sin : none};
     ATTN_TRY(rope_tensors(&job, error));
     ATTN_TRY(rope_spec(&job, rope, error));

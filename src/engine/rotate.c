@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Rotary positions on the way in: pair t of a head at position m turns by m base^(-2t/R).
  *   half: (t, t + R/2)      interleaved: (2t, 2t + 1)
- * Angles, sines and cosines are doubles from math.c; products are doubles rounded once. Keys are
- * turned once, before any task, into the workspace; queries when their panel opens. */
+ * Angles, sines and cosines are doubles from math.c; products are doubles rounded once. Keys
+ * are turned once, before any task, into the workspace; queries when their panel opens. */
 #include "engine/engine.h"
 
 typedef struct rotate_pairs {
@@ -81,7 +81,8 @@ static void rotate_key(const attn__run *r, const attn__seq *seq, int64_t g, int6
     const attn_tensor *t = &p->at.k;
     const int64_t row = ((p->packed_k ? 0 : seq->b) * p->G + g) * p->S + seq->k0 + j;
     char *dst = r->workspace + r->plan->keys + row * p->D * (int64_t)attn__real_size(k);
-    attn__stage_row(k, t->dtype, attn__at(t, seq->kb, g, seq->k0 + j, 0), t->stride[3], p->D, dst);
+    attn__stage_row(k, t->dtype, attn__at(t, seq->kb, g, seq->k0 + j, 0), t->stride[3], p->D,
+                    dst);
     const attn_tensor *pos = &p->at.k_pos;
     attn__rotate_row(r, attn__present(pos) ? attn__int_at(pos, seq->kb, seq->k0 + j) : j, dst);
 }
@@ -100,5 +101,6 @@ static void rotate_share(void *arg, int thread)
 
 void attn__rotate_keys(const attn__run *r)
 {
-    if (r->p->R) attn__parallel(r->plan->ctx, r->plan->threads, rotate_share, (void *)(uintptr_t)r);
+    if (r->p->R)
+        attn__parallel(r->plan->ctx, r->plan->threads, rotate_share, (void *)(uintptr_t)r);
 }

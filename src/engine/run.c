@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * A run: sequences are cut into tasks, tasks are taken by threads one after the other, the heavy
- * ones first. A task is a few panels of one sequence and one key/value head that walk the chunks
- * of keys together, so a chunk is staged once for all of them.
+ * A run: sequences are cut into tasks, tasks are taken by threads one after the other, the
+ * heavy ones first. A task is a few panels of one sequence and one key/value head that walk the
+ * chunks of keys together, so a chunk is staged once for all of them.
  *
- * When there are too few tasks to feed the threads, the chunks of a task are shared out as well:
- * a wave of chunks is computed into slots, then each task folds its slots in ascending order.
- * Both ways fold the same numbers in the same order, so the bits are the same. */
+ * When there are too few tasks to feed the threads, the chunks of a task are shared out as
+ * well: a wave of chunks is computed into slots, then each task folds its slots in ascending
+ * order. Both ways fold the same numbers in the same order, so the bits are the same. */
 #include <string.h>
 
 #include "engine/engine.h"
@@ -31,8 +31,10 @@ static void run_find(const attn__run *r, int64_t index, run_task *task)
     index = r->n_tasks - 1 - index;
     while (high - low > 1) {
         const int64_t middle = (low + high) / 2;
-        if (r->starts[middle] <= index) low = middle;
-        else high = middle;
+        if (r->starts[middle] <= index)
+            low = middle;
+        else
+            high = middle;
     }
     task->seq = r->seqs[low];
     const int64_t panels = attn__panels_count(p, task->seq.T), each = r->plan->panels_per_task;
@@ -60,8 +62,13 @@ static attn__tile run_tile(const attn__run *r, char *scratch, const run_task *ta
                            int64_t chunk)
 {
     const int64_t j0 = chunk * ATTN__CHUNK;
-    return (attn__tile){.r = r, .seq = &task->seq, .panel = &task->panels[x], .scratch = scratch,
-                        .g = task->g, .j0 = j0, .n = attn__min(ATTN__CHUNK, task->seq.S - j0)};
+    return (attn__tile){.r = r,
+                        .seq = &task->seq,
+                        .panel = &task->panels[x],
+                        .scratch = scratch,
+                        .g = task->g,
+                        .j0 = j0,
+                        .n = attn__min(ATTN__CHUNK, task->seq.S - j0)};
 }
 
 static attn__staged run_stage(const attn__run *r, char *scratch, const run_task *task,
@@ -105,7 +112,8 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
     run_close(r, scratch, &task);
 }
 
-/* ---- split keys ----------------------------------------------------------------------------- */
+/* ---- split keys -----------------------------------------------------------------------------
+ */
 
 /* What one chunk left behind: a flag, then m, l, acc as they lie in scratch. */
 static char *run_slot(const attn__run *r, int64_t task, int64_t chunk)
@@ -165,7 +173,8 @@ static void run_finish(attn__run *r, char *scratch, int64_t index)
     run_close(r, scratch, &task);
 }
 
-/* ---- threads ---------------------------------------------------------------------------------- */
+/* ---- threads
+ * ---------------------------------------------------------------------------------- */
 
 typedef struct run_phase {
     attn__run *r;
@@ -228,7 +237,9 @@ void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace
     attn__output_fill(r);
     attn__rotate_table(r);
     attn__rotate_keys(r);
-    if (plan->split) run_split(r);
-    else run_all(r, run_whole, r->n_tasks);
+    if (plan->split)
+        run_split(r);
+    else
+        run_all(r, run_whole, r->n_tasks);
     attn__fpenv_leave(saved);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Where sequence b lies in the tensors. Packed sides have cumulative lengths, padded sides a row
- * of the batch with an optional start and length; everything after this counts from the start
- * of the sequence. */
+ * Where sequence b lies in the tensors. Packed sides have cumulative lengths, padded sides a
+ * row of the batch with an optional start and length; everything after this counts from the
+ * start of the sequence. */
 #include "engine/engine.h"
 
 void *attn__at(const attn_tensor *t, int64_t a, int64_t b, int64_t c, int64_t d)
@@ -44,7 +44,8 @@ static int64_t seq_offset(const attn__problem *p, const attn__seq *seq)
 {
     if (p->spec.align == ATTN_ALIGN_BOTTOM_RIGHT) return seq->S - seq->T;
     if (p->spec.align != ATTN_ALIGN_OFFSET) return 0;
-    return attn__present(&p->at.offset) ? attn__int_at(&p->at.offset, seq->b, 0) : p->spec.offset;
+    return attn__present(&p->at.offset) ? attn__int_at(&p->at.offset, seq->b, 0)
+                                        : p->spec.offset;
 }
 
 attn__seq attn__seq_get(const attn__problem *p, int64_t b)

@@ -42,8 +42,8 @@ void attn__stage_row(const attn__kernels *k, attn_dtype dtype, const void *src, 
 }
 
 /* Rows j0 .. j1 of one head of t, in place or in memory; *stride is that of the result. */
-static const void *stage_rows(const attn__kernels *k, const attn_tensor *t, int64_t b, int64_t g,
-                              int64_t row0, int64_t n, char *memory, int64_t *stride)
+static const void *stage_rows(const attn__kernels *k, const attn_tensor *t, int64_t b,
+                              int64_t g, int64_t row0, int64_t n, char *memory, int64_t *stride)
 {
     if (attn__stage_direct(k, t)) {
         *stride = t->stride[2];
@@ -57,7 +57,8 @@ static const void *stage_rows(const attn__kernels *k, const attn_tensor *t, int6
     return memory;
 }
 
-void attn__stage_table(const attn__kernels *k, const attn_tensor *table, int64_t h, void *memory)
+void attn__stage_table(const attn__kernels *k, const attn_tensor *table, int64_t h,
+                       void *memory)
 {
     const int64_t width = table->shape[2], bytes = width * (int64_t)attn__real_size(k);
     for (int64_t x = 0; x < table->shape[1]; x++)
@@ -65,8 +66,8 @@ void attn__stage_table(const attn__kernels *k, const attn_tensor *table, int64_t
                         (char *)memory + x * bytes);
 }
 
-attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
-                               int64_t j0, int64_t j1)
+attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__seq *seq,
+                               int64_t g, int64_t j0, int64_t j1)
 {
     const attn_plan *plan = r->plan;
     const attn__problem *p = r->p;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * What is added to the scores of a tile, in the order of terms.def. Scores are in units of log 2
- * here, so a natural term is multiplied by log2(e) in the fma that adds it. A term is first laid
- * out as a tile of its own, [key][lane], and one kernel adds it. -inf in a dense operand forbids
- * its pair: the bit is cleared and 0 is added. */
+ * What is added to the scores of a tile, in the order of terms.def. Scores are in units of log
+ * 2 here, so a natural term is multiplied by log2(e) in the fma that adds it. A term is first
+ * laid out as a tile of its own, [key][lane], and one kernel adds it. -inf in a dense operand
+ * forbids its pair: the bit is cleared and 0 is added. */
 #include <float.h>
 #include <math.h>
 
@@ -31,7 +31,8 @@ static void term_need_bits(attn__tile *t)
     t->masked = true;
 }
 
-/* ---- relative keys ------------------------------------------------------------------------ */
+/* ---- relative keys ------------------------------------------------------------------------
+ */
 
 static bool term_rel_k_on(const attn__problem *p)
 {
@@ -47,20 +48,23 @@ static void term_rel_k(attn__tile *t)
         for (int l = 0; l < panel->w; l++) {
             double x = 0;
             if (l < panel->n)
-                x = attn__real_get(k, panel->rq,
-                                   attn__shaw_index(t->r->p, panel->p[l], t->j0 + j) * panel->w + l);
+                x = attn__real_get(
+                    k, panel->rq,
+                    attn__shaw_index(t->r->p, panel->p[l], t->j0 + j) * panel->w + l);
             attn__real_put(k, term, j * panel->w + l, x);
         }
     term_add(t, 1);
 }
 
-/* ---- scale: with nothing after it, the exponential multiplies in passing ------------------- */
+/* ---- scale: with nothing after it, the exponential multiplies in passing -------------------
+ */
 
 static bool term_scale_on(const attn__problem *p)
 {
     const attn_args *a = &p->at;
     return p->spec.softcap > 0 || p->spec.tile || attn__present(&a->bias_pre) ||
-           attn__present(&a->bias) || attn__present(&a->alibi) || attn__present(&a->rel_table) ||
+           attn__present(&a->bias) || attn__present(&a->alibi) ||
+           attn__present(&a->rel_table) ||
            (attn__present(&a->mask) && attn__dtype_is_float(a->mask.dtype));
 }
 
@@ -70,7 +74,8 @@ static void term_scale(attn__tile *t)
     t->coef = 1;
 }
 
-/* ---- dense operands ----------------------------------------------------------------------- */
+/* ---- dense operands -----------------------------------------------------------------------
+ */
 
 /* Clears the bits where row is -inf and makes it finite there. */
 static void term_forbid(attn__tile *t, int l, attn_dtype dtype, const char *src, int64_t stride,
@@ -85,8 +90,10 @@ static void term_forbid(attn__tile *t, int l, attn_dtype dtype, const char *src,
             term_need_bits(t);
             t->allowed[j] &= ~((uint64_t)1 << l);
         }
-        if (exact == -(double)INFINITY) attn__real_put(k, row, j, 0);
-        else if (k->dtype == ATTN_DTYPE_F32) attn__real_put(k, row, j, -0x1.fffffep127);
+        if (exact == -(double)INFINITY)
+            attn__real_put(k, row, j, 0);
+        else if (k->dtype == ATTN_DTYPE_F32)
+            attn__real_put(k, row, j, -0x1.fffffep127);
     }
 }
 
@@ -137,7 +144,8 @@ static void term_mask(attn__tile *t)
     term_dense(t, &t->r->p->at.mask);
 }
 
-/* ---- softcap ------------------------------------------------------------------------------ */
+/* ---- softcap ------------------------------------------------------------------------------
+ */
 
 static bool term_softcap_on(const attn__problem *p)
 {
@@ -149,7 +157,8 @@ static void term_softcap(attn__tile *t)
     term_kernels(t)->cap(t->n, t->panel->w, t->r->p->spec.softcap * ATTN__LOG2E, t->s);
 }
 
-/* ---- terms by distance -------------------------------------------------------------------- */
+/* ---- terms by distance --------------------------------------------------------------------
+ */
 
 static bool term_alibi_on(const attn__problem *p)
 {
@@ -191,7 +200,8 @@ static void term_rel_table(attn__tile *t)
     term_add(t, ATTN__LOG2E);
 }
 
-/* ---- user code ---------------------------------------------------------------------------- */
+/* ---- user code ----------------------------------------------------------------------------
+ */
 
 static bool term_callback_on(const attn__problem *p)
 {
@@ -205,16 +215,23 @@ static void term_call(attn__tile *t, int first, int last)
     const attn__kernels *k = term_kernels(t);
     const int w = t->panel->w;
     char *natural = term_memory(t);
-    attn_tile tile = {.b = t->seq->b, .h = t->panel->h[first], .i0 = t->panel->i[first],
-                      .n_i = last - first, .j0 = t->j0, .n_j = t->n, .dtype = k->dtype,
-                      .i_stride = 1, .j_stride = w};
+    attn_tile tile = {.b = t->seq->b,
+                      .h = t->panel->h[first],
+                      .i0 = t->panel->i[first],
+                      .n_i = last - first,
+                      .j0 = t->j0,
+                      .n_j = t->n,
+                      .dtype = k->dtype,
+                      .i_stride = 1,
+                      .j_stride = w};
     const attn_tile_kind kind =
         spec->classify ? spec->classify(spec->user, &tile) : ATTN_TILE_PARTIAL;
     tile.s = natural + first * (int64_t)attn__real_size(k);
     if (kind == ATTN_TILE_PARTIAL) spec->tile(spec->user, &tile);
     if (kind != ATTN_TILE_EMPTY) return;
     for (int64_t j = 0; j < t->n; j++)
-        for (int l = first; l < last; l++) attn__real_put(k, natural, j * w + l, -(double)INFINITY);
+        for (int l = first; l < last; l++)
+            attn__real_put(k, natural, j * w + l, -(double)INFINITY);
 }
 
 /* User code sees natural units, in a copy. A score it leaves alone keeps its bits. */
@@ -236,13 +253,15 @@ static void term_callback(attn__tile *t)
             const double now = attn__real_get(k, natural, x);
             double before[1];
             attn__real_put(k, before, 0, attn__real_get(k, t->s, x) * ATTN__LN2);
-            if (now < -DBL_MAX) t->allowed[j] &= ~((uint64_t)1 << l);
+            if (now < -DBL_MAX)
+                t->allowed[j] &= ~((uint64_t)1 << l);
             else if (now != attn__real_get(k, before, 0))
                 attn__real_put(k, t->s, x, now * ATTN__LOG2E);
         }
 }
 
-/* ---- the order ---------------------------------------------------------------------------- */
+/* ---- the order ----------------------------------------------------------------------------
+ */
 
 typedef struct term_rule {
     bool (*on)(const attn__problem *p);

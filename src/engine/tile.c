@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * One panel against one chunk of keys: scores, terms, maximum, weights, weighted sum. All that a
- * chunk produces (m, l, acc) is a function of its own scores; attn__tile_fold adds it to the
- * state of the panel. Weights are made and used a block of 64 keys at a time, while they are warm;
- * blocks lie at multiples of 64, wherever masks let a tile begin. */
+ * One panel against one chunk of keys: scores, terms, maximum, weights, weighted sum. All that
+ * a chunk produces (m, l, acc) is a function of its own scores; attn__tile_fold adds it to the
+ * state of the panel. Weights are made and used a block of 64 keys at a time, while they are
+ * warm; blocks lie at multiples of 64, wherever masks let a tile begin. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -14,9 +14,9 @@ static void *tile_part(const attn__tile *t, int64_t at)
     return t->scratch + at;
 }
 
-/* The slices of 16 lanes that still see keys at or beyond j: lanes rise with the query, so under
- * a causal mask the first slices drop out first. Returns the first lane in use, and by *until
- * the key up to which that holds. */
+/* The slices of 16 lanes that still see keys at or beyond j: lanes rise with the query, so
+ * under a causal mask the first slices drop out first. Returns the first lane in use, and by
+ * *until the key up to which that holds. */
 static int tile_first_lane(const attn__tile *t, int64_t j, int64_t *until)
 {
     const attn__panel *panel = t->panel;
@@ -71,8 +71,8 @@ static void tile_drop(attn__tile *t, int64_t first, int64_t n, char *s)
     t->r->plan->kernels->drop(n, panel->w, keep, s);
 }
 
-/* acc += weights of keys first .. first + n times their values. The block is one chain for every
- * lane, so only lanes that see none of it are left out. */
+/* acc += weights of keys first .. first + n times their values. The block is one chain for
+ * every lane, so only lanes that see none of it are left out. */
 static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t chunk0,
                        int64_t first, int64_t n, bool masked)
 {
@@ -159,11 +159,12 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
 void attn__tile_fold(const attn__run *r, char *scratch, const attn__panel *panel)
 {
     const attn__layout *at = &r->plan->at;
-    r->plan->kernels->fold(panel->w, r->p->E, scratch + at->m, scratch + at->l, scratch + at->acc,
-                           panel->sm, panel->sl, panel->so);
+    r->plan->kernels->fold(panel->w, r->p->E, scratch + at->m, scratch + at->l,
+                           scratch + at->acc, panel->sm, panel->sl, panel->so);
 }
 
-/* ---- the second look, when whole weights or scores were asked for --------------------------- */
+/* ---- the second look, when whole weights or scores were asked for ---------------------------
+ */
 
 /* factor[l] times element (j, l), or -inf where forbidden, into the output. */
 static void tile_emit(const attn__tile *t, const attn_tensor *out, const double *factor,
@@ -172,8 +173,8 @@ static void tile_emit(const attn__tile *t, const attn_tensor *out, const double 
     const attn__kernels *k = t->r->plan->kernels;
     const attn__panel *panel = t->panel;
     for (int l = 0; l < panel->n; l++) {
-        void *row = attn__at(out, t->seq->b, panel->h[l], t->seq->iq + panel->i[l],
-                             t->seq->jk + t->j0);
+        void *row =
+            attn__at(out, t->seq->b, panel->h[l], t->seq->iq + panel->i[l], t->seq->jk + t->j0);
         for (int64_t j = 0; j < t->n; j++) {
             const bool ok = !t->masked || (t->allowed[j] >> l & 1);
             const double x = attn__real_get(k, t->s, j * panel->w + l) * factor[l];

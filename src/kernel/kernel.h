@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * The machines: loops over plain arrays, once per instruction set and per arithmetic.
  *
- * A table serves one arithmetic: a "real" is float in the f32 tables and double in the f64 ones,
- * and every void pointer below that is not said to be something else points at reals. Every
- * number these loops produce is one chain in a fixed order, so all tables give the same bits.
- * A panel is a block of at most ATTN__PANEL queries that lie in the lanes of vectors; arrays
- * over a panel are [row][w] with w its width, a multiple of the table's step.
+ * A table serves one arithmetic: a "real" is float in the f32 tables and double in the f64
+ * ones, and every void pointer below that is not said to be something else points at reals.
+ * Every number these loops produce is one chain in a fixed order, so all tables give the same
+ * bits. A panel is a block of at most ATTN__PANEL queries that lie in the lanes of vectors;
+ * arrays over a panel are [row][w] with w its width, a multiple of the table's step.
  *
  * Weights carry their mask in the sign: an allowed weight is >= +0, a forbidden one is -0. */
 #ifndef ATTN__KERNEL_H
@@ -21,21 +21,21 @@ enum {
 };
 
 typedef struct attn__kernels {
-    const char *name;   /* of isa.def */
-    uint32_t isa;       /* its ATTN_ISA bit */
-    attn_dtype dtype;   /* of a real */
-    int step;           /* panel widths are multiples of this */
+    const char *name; /* of isa.def */
+    uint32_t isa;     /* its ATTN_ISA bit */
+    attn_dtype dtype; /* of a real */
+    int step;         /* panel widths are multiples of this */
 
-    /* dst[i] = src[i]: n elements of a float dtype to reals, and back with one rounding. Indexed
-     * by attn_dtype. */
+    /* dst[i] = src[i]: n elements of a float dtype to reals, and back with one rounding.
+     * Indexed by attn_dtype. */
     void (*widen[ATTN__N_FLOATS])(int64_t n, const void *src, void *dst);
     void (*narrow[ATTN__N_FLOATS])(int64_t n, const void *src, void *dst);
 
     /* t[d * w + l] = scale * rows[l][d] for l < n, 0 for n <= l < w; d < depth. */
     void (*pack)(int n, int w, int64_t depth, const void *const *rows, double scale, void *t);
 
-    /* s[j * ld + l] = sum over d ascending of k[j * k_stride + d] * q[d * ld + l], one fma chain
-     * from 0; j < n, l < w. */
+    /* s[j * ld + l] = sum over d ascending of k[j * k_stride + d] * q[d * ld + l], one fma
+     * chain from 0; j < n, l < w. */
     void (*scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
                    const void *q, int ld, void *s);
 
@@ -52,8 +52,8 @@ typedef struct attn__kernels {
     /* m[l] = max(m[l], s[j][l]) over j where bit l of allowed[j] is set; allowed NULL: all. */
     void (*row_max)(int64_t n, int w, const void *s, const uint64_t *allowed, void *m);
 
-    /* s[j][l] = exp2(coef * s[j][l] - m[l]) (m -inf counts as 0); l[l] += the sum of these over j
-     * ascending from 0; where bit l of allowed[j] is clear: s = -0 and nothing is added. The
+    /* s[j][l] = exp2(coef * s[j][l] - m[l]) (m -inf counts as 0); l[l] += the sum of these over
+     * j ascending from 0; where bit l of allowed[j] is clear: s = -0 and nothing is added. The
      * product is rounded. */
     void (*exp_sum)(int64_t n, int w, double coef, void *s, const uint64_t *allowed,
                     const void *m, void *l);
@@ -61,18 +61,19 @@ typedef struct attn__kernels {
     /* p[j][l] = -0 where bit l of keep[j] is clear. */
     void (*drop)(int64_t n, int w, const uint64_t *keep, void *p);
 
-    /* acc[e * ld + l] += sum over j ascending of p[j * ld + l] * v[j * v_stride + e], one fma chain
-     * from 0; j < n, e < width, l < w. masked: where p is -0 the value is not used, so that it
-     * may be anything. */
+    /* acc[e * ld + l] += sum over j ascending of p[j * ld + l] * v[j * v_stride + e], one fma
+     * chain from 0; j < n, e < width, l < w. masked: where p is -0 the value is not used, so
+     * that it may be anything. */
     void (*weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                   int64_t v_stride, bool masked, void *acc);
 
     /* Adds a chunk (m, l, acc) to the state (sm, sl, so) in f64:
      * M = max(sm, m); so = fma(acc, 2^(m-M), so * 2^(sm-M)); sl likewise with l; sm = M. */
-    void (*fold)(int w, int64_t width, const void *m, const void *l, const void *acc, double *sm,
-                 double *sl, double *so);
+    void (*fold)(int w, int64_t width, const void *m, const void *l, const void *acc,
+                 double *sm, double *sl, double *so);
 
-    /* rows[l][e] = so[e * w + l] * inv[l] rounded once, l < n; a NaN becomes the one quiet NaN. */
+    /* rows[l][e] = so[e * w + l] * inv[l] rounded once, l < n; a NaN becomes the one quiet NaN.
+     */
     void (*finish)(int n, int w, int64_t width, const double *so, const double *inv,
                    void *const *rows);
 
@@ -97,8 +98,8 @@ void attn__fpenv_leave(attn__fpenv saved);
 
 /* ---- math.c: scalar functions with the same bits everywhere ------------------------------ */
 
-double attn__log2(double x);                     /* x > 0 finite or inf or NaN; 0 gives -inf */
-double attn__exp2(double x);                     /* flushed to 0 below -1021 */
+double attn__log2(double x); /* x > 0 finite or inf or NaN; 0 gives -inf */
+double attn__exp2(double x); /* flushed to 0 below -1021 */
 void attn__sincos(double x, double *s, double *c); /* |x| < 2^31 or so; else still finite */
 double attn__root_power(double base, int64_t t, int64_t n); /* base^(-t/n), n > 0 */
 

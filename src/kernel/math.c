@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Scalar functions whose bits do not depend on the C library. They use +, -, *, / and fma only,
- * which are exact by definition everywhere, so a log-sum-exp or a rotation is the same number on
- * every machine. Errors are about one unit in the last place. */
+ * which are exact by definition everywhere, so a log-sum-exp or a rotation is the same number
+ * on every machine. Errors are about one unit in the last place. */
 #include <math.h>
 #include <string.h>
 
@@ -32,11 +32,20 @@ double attn__log2(double x)
 static double exp2_poly(double f)
 {
     /* log(2)^k / k! */
-    static const double c[] = {
-        0x1p+0,                0x1.62e42fefa39efp-1,  0x1.ebfbdff82c58fp-3, 0x1.c6b08d704a0c0p-5,
-        0x1.3b2ab6fba4e77p-7,  0x1.5d87fe78a6731p-10, 0x1.430912f86c787p-13, 0x1.ffcbfc588b0c7p-17,
-        0x1.62c0223a5c824p-20, 0x1.b5253d395e7c4p-24, 0x1.e4cf5158b8ecap-28, 0x1.e8cac7351bb25p-32,
-        0x1.c3bd650fc2986p-36, 0x1.816193166d0f9p-40};
+    static const double c[] = {0x1p+0,
+                               0x1.62e42fefa39efp-1,
+                               0x1.ebfbdff82c58fp-3,
+                               0x1.c6b08d704a0c0p-5,
+                               0x1.3b2ab6fba4e77p-7,
+                               0x1.5d87fe78a6731p-10,
+                               0x1.430912f86c787p-13,
+                               0x1.ffcbfc588b0c7p-17,
+                               0x1.62c0223a5c824p-20,
+                               0x1.b5253d395e7c4p-24,
+                               0x1.e4cf5158b8ecap-28,
+                               0x1.e8cac7351bb25p-32,
+                               0x1.c3bd650fc2986p-36,
+                               0x1.816193166d0f9p-40};
     double p = 0;
     for (int i = (int)(sizeof c / sizeof c[0]) - 1; i >= 0; i--) p = fma(p, f, c[i]);
     return p;
@@ -91,8 +100,8 @@ static pair pair_power(pair x, int64_t n)
     return y;
 }
 
-/* x = base^(1/n): a first guess by logarithms, mended by Newton on x^n = base in pairs; then the
- * power t, and its reciprocal. */
+/* x = base^(1/n): a first guess by logarithms, mended by Newton on x^n = base in pairs; then
+ * the power t, and its reciprocal. */
 double attn__root_power(double base, int64_t t, int64_t n)
 {
     double guess = attn__exp2(attn__log2(base) / (double)n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Which table a call uses: the strongest that is built and allowed. Tables stand in the order of
- * isa.def, so the last one that fits is the best. */
+ * Which table a call uses: the strongest that is built and allowed. Tables stand in the order
+ * of isa.def, so the last one that fits is the best. */
 #include "kernel/kernel.h"
 
 #define HAVE_scalar 1
@@ -18,7 +18,8 @@
 #    define HAVE_neon   0
 #endif
 
-#define ISA(name, bit, needs) extern const attn__kernels attn__kernels_f32_##name, attn__kernels_f64_##name;
+#define ISA(name, bit, needs)                                                                  \
+    extern const attn__kernels attn__kernels_f32_##name, attn__kernels_f64_##name;
 #include "attn/isa.def"
 #undef ISA
 
@@ -26,8 +27,8 @@ typedef struct pick_row {
     const attn__kernels *f32, *f64;
 } pick_row;
 
-#define PICK_0(name) {NULL, NULL},
-#define PICK_1(name) {&attn__kernels_f32_##name, &attn__kernels_f64_##name},
+#define PICK_0(name)      {NULL, NULL},
+#define PICK_1(name)      {&attn__kernels_f32_##name, &attn__kernels_f64_##name},
 #define PICK2(have, name) PICK_##have(name)
 #define PICK(have, name)  PICK2(have, name)
 static const pick_row pick_rows[] = {

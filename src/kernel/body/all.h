@@ -8,8 +8,8 @@
 #include "body/softmax.h"
 #include "body/state.h"
 
-#define STRING2(x) #x
-#define STRING(x)  STRING2(x)
+#define STRING2(x)  #x
+#define STRING(x)   STRING2(x)
 #define ISA_BIT2(x) ATTN_ISA_##x
 #define ISA_BIT(x)  ISA_BIT2(x)
 

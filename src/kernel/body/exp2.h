@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Powers of two: x = n + f with n the nearest integer and |f| <= 1/2; 2^f = 1 + f P(f) with P the
- * minimax polynomial of (2^f - 1) / f (relative error 1.1e-8 for floats, 2.3e-19 for doubles, so
- * 2^f is off by 3e-9 and 7e-20); 2^n goes into the exponent. Below REAL_LOWEST2 the result is 0, which keeps
- * every step in the normal numbers. NaN stays NaN. */
+ * Powers of two: x = n + f with n the nearest integer and |f| <= 1/2; 2^f = 1 + f P(f) with P
+ * the minimax polynomial of (2^f - 1) / f (relative error 1.1e-8 for floats, 2.3e-19 for
+ * doubles, so 2^f is off by 3e-9 and 7e-20); 2^n goes into the exponent. Below REAL_LOWEST2 the
+ * result is 0, which keeps every step in the normal numbers. NaN stays NaN. */
 #ifndef ATTN__BODY_EXP2_H
 #define ATTN__BODY_EXP2_H
 
 #define S_EXP2_TERMS 6
-static const float exp2_c_f32[S_EXP2_TERMS] = {
-    0x1.62e4302eeb454p-1f, 0x1.ebfbdec29c23ep-3f,  0x1.c6af6e92c0fafp-5f,
-    0x1.3b2b9fbe2e415p-7f, 0x1.5f07b460d74aep-10f, 0x1.4308fa3226383p-13f};
+static const float exp2_c_f32[S_EXP2_TERMS] = {0x1.62e4302eeb454p-1f,  0x1.ebfbdec29c23ep-3f,
+                                               0x1.c6af6e92c0fafp-5f,  0x1.3b2b9fbe2e415p-7f,
+                                               0x1.5f07b460d74aep-10f, 0x1.4308fa3226383p-13f};
 
 #define D_EXP2_TERMS 12
 static const double exp2_c_f64[D_EXP2_TERMS] = {
@@ -55,8 +55,8 @@ static inline v_vec K(v_exp2)(v_vec x)
     return v_select(v_lt(x, v_set(REAL_LOWEST2)), v_set(0), v_scale2(q, n));
 }
 
-/* tanh x = (e^2|x| - 1) / (e^2|x| + 1) with the sign of x; e^y - 1 = 2^n (2^f - 1) + (2^n - 1) keeps
- * small arguments exact to their last bits. Beyond y = 64 log2 units the result is 1. */
+/* tanh x = (e^2|x| - 1) / (e^2|x| + 1) with the sign of x; e^y - 1 = 2^n (2^f - 1) + (2^n - 1)
+ * keeps small arguments exact to their last bits. Beyond y = 64 log2 units the result is 1. */
 static inline v_vec K(v_tanh)(v_vec x)
 {
     v_vec y = v_min(v_mul(v_abs(x), v_set((real)0x1.71547652b82fep+1)), v_set(64));

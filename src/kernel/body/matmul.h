@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * The two products of attention, both as tiles of V_TILE_R rows by up to V_TILE_V vectors of
  * queries held in registers: scores = K q and acc += V^T p. Keys and values are read where they
- * lie, one number broadcast at a time, so nothing is packed and nothing is summed across lanes. */
+ * lie, one number broadcast at a time, so nothing is packed and nothing is summed across lanes.
+ */
 #ifndef ATTN__BODY_MATMUL_H
 #define ATTN__BODY_MATMUL_H
 
-/* V_TILE_R keys (fewer when n is: the last one stands in for the missing ones and is not stored)
- * by nv vectors. */
+/* V_TILE_R keys (fewer when n is: the last one stands in for the missing ones and is not
+ * stored) by nv vectors. */
 static inline __attribute__((always_inline)) void
 K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const real *q, int ld,
                real *s, const int nv)
@@ -44,8 +45,8 @@ static void K(scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_
         const real *kj = (const real *)k + j * k_stride, *ql = q;
         real *sl = (real *)s + j * ld;
         int left = w / V_LANES;
-        for (; left >= V_TILE_V; left -= V_TILE_V, ql += V_TILE_V * V_LANES,
-                                 sl += V_TILE_V * V_LANES)
+        for (; left >= V_TILE_V;
+             left -= V_TILE_V, ql += V_TILE_V * V_LANES, sl += V_TILE_V * V_LANES)
             K(scores_tile)(n - j, depth, kj, k_stride, ql, ld, sl, V_TILE_V);
         for (; left >= 2; left -= 2, ql += 2 * V_LANES, sl += 2 * V_LANES)
             K(scores_tile)(n - j, depth, kj, k_stride, ql, ld, sl, 2);
@@ -96,12 +97,14 @@ K(weigh_columns)(int64_t n, int64_t width, const real *p, int ld, const real *v,
     if (e < width) K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 1, nv, masked);
 }
 
-static inline __attribute__((always_inline)) void
-K(weigh_all)(int64_t n, int w, int64_t width, const real *p, int ld, const real *v,
-             int64_t v_stride, real *acc, const bool masked)
+static inline __attribute__((always_inline)) void K(weigh_all)(int64_t n, int w, int64_t width,
+                                                               const real *p, int ld,
+                                                               const real *v, int64_t v_stride,
+                                                               real *acc, const bool masked)
 {
     int left = w / V_LANES;
-    for (; left >= V_TILE_V; left -= V_TILE_V, p += V_TILE_V * V_LANES, acc += V_TILE_V * V_LANES)
+    for (; left >= V_TILE_V;
+         left -= V_TILE_V, p += V_TILE_V * V_LANES, acc += V_TILE_V * V_LANES)
         K(weigh_columns)(n, width, p, ld, v, v_stride, acc, V_TILE_V, masked);
     for (; left >= 2; left -= 2, p += 2 * V_LANES, acc += 2 * V_LANES)
         K(weigh_columns)(n, width, p, ld, v, v_stride, acc, 2, masked);
@@ -111,8 +114,10 @@ K(weigh_all)(int64_t n, int w, int64_t width, const real *p, int ld, const real 
 static void K(weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                      int64_t v_stride, bool masked, void *acc)
 {
-    if (masked) K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, true);
-    else K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, false);
+    if (masked)
+        K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, true);
+    else
+        K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, false);
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Gives the bodies their one alphabet: `real` and v_* are floats or doubles by REAL_BITS, d_* are
- * doubles always. Names of functions carry arithmetic and instruction set, K(fold) is
+ * Gives the bodies their one alphabet: `real` and v_* are floats or doubles by REAL_BITS, d_*
+ * are doubles always. Names of functions carry arithmetic and instruction set, K(fold) is
  * fold_f32_avx2, so that a stack trace says which copy it is. */
 #ifndef ATTN__BODY_REAL_H
 #define ATTN__BODY_REAL_H
@@ -56,11 +56,11 @@ enum { V_LANES = D_LANES, V_TILE_V = D_TILE_V, V_TILE_R = D_TILE_R };
 
 /* Two that cross from doubles to reals. */
 #if REAL_BITS == 32
-#    define d_load_real(p)      d_load_f32(p)
-#    define v_mul_wide(a, b)    s_mul_f64(a, b)
+#    define d_load_real(p)   d_load_f32(p)
+#    define v_mul_wide(a, b) s_mul_f64(a, b)
 #else
-#    define d_load_real(p)      d_load(p)
-#    define v_mul_wide(a, b)    d_mul(d_load(a), d_load(b))
+#    define d_load_real(p)   d_load(p)
+#    define v_mul_wide(a, b) d_mul(d_load(a), d_load(b))
 #endif
 
 #endif

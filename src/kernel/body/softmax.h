@@ -45,8 +45,10 @@ K(row_max_one)(int64_t n, int w, const real *s, const uint64_t *allowed, real *m
 static void K(row_max)(int64_t n, int w, const void *s, const uint64_t *allowed, void *m)
 {
     for (int l = 0; l < w; l += V_LANES) {
-        if (allowed) K(row_max_one)(n, w, s, allowed, m, l, true);
-        else K(row_max_one)(n, w, s, NULL, m, l, false);
+        if (allowed)
+            K(row_max_one)(n, w, s, allowed, m, l, true);
+        else
+            K(row_max_one)(n, w, s, NULL, m, l, false);
     }
 }
 
@@ -70,8 +72,10 @@ static void K(exp_sum)(int64_t n, int w, double coef, void *s, const uint64_t *a
 {
     const v_vec c = v_set((real)coef);
     for (int x = 0; x < w; x += V_LANES) {
-        if (allowed) K(exp_sum_one)(n, w, c, s, allowed, m, l, x, true);
-        else K(exp_sum_one)(n, w, c, s, NULL, m, l, x, false);
+        if (allowed)
+            K(exp_sum_one)(n, w, c, s, allowed, m, l, x, true);
+        else
+            K(exp_sum_one)(n, w, c, s, NULL, m, l, x, false);
     }
 }
 

@@ -5,15 +5,18 @@
 #define ATTN__BODY_STATE_H
 
 /* One square block: lanes l .., elements d ..; whole: nothing of it lies beyond n or depth. */
-static inline __attribute__((always_inline)) void
-K(pack_block)(int n, int w, int64_t depth, const void *const *rows, v_vec scale, real *t, int l,
-              int64_t d, const bool whole)
+static inline __attribute__((always_inline)) void K(pack_block)(int n, int w, int64_t depth,
+                                                                const void *const *rows,
+                                                                v_vec scale, real *t, int l,
+                                                                int64_t d, const bool whole)
 {
     v_vec x[V_LANES];
 #pragma GCC unroll 16
     for (int i = 0; i < V_LANES; i++) {
-        if (whole) x[i] = v_load((const real *)rows[l + i] + d);
-        else x[i] = l + i < n ? v_load_n((const real *)rows[l + i] + d, depth - d) : v_set(0);
+        if (whole)
+            x[i] = v_load((const real *)rows[l + i] + d);
+        else
+            x[i] = l + i < n ? v_load_n((const real *)rows[l + i] + d, depth - d) : v_set(0);
     }
     v_transpose(x);
 #pragma GCC unroll 16
@@ -28,7 +31,8 @@ static void K(pack)(int n, int w, int64_t depth, const void *const *rows, double
         for (int64_t d = 0; d < depth; d += V_LANES) {
             if (l + V_LANES <= n && d + V_LANES <= depth)
                 K(pack_block)(n, w, depth, rows, c, t, l, d, true);
-            else K(pack_block)(n, w, depth, rows, c, t, l, d, false);
+            else
+                K(pack_block)(n, w, depth, rows, c, t, l, d, false);
         }
 }
 
@@ -72,8 +76,10 @@ K(finish_block)(int n, int w, int64_t width, const double *so, const double *inv
         if (!whole && l + i >= n) break;
         real *row = (real *)rows[l + i] + e;
         v_vec y = v_add(v_select(v_nan(x[i]), quiet, x[i]), v_set(0)); /* no -0 */
-        if (whole) v_store(row, y);
-        else v_store_n(row, y, width - e);
+        if (whole)
+            v_store(row, y);
+        else
+            v_store_n(row, y, width - e);
     }
 }
 
@@ -84,7 +90,8 @@ static void K(finish)(int n, int w, int64_t width, const double *so, const doubl
         for (int64_t e = 0; e < width; e += V_LANES) {
             if (l + V_LANES <= n && e + V_LANES <= width)
                 K(finish_block)(n, w, width, so, inv, rows, l, e, true);
-            else K(finish_block)(n, w, width, so, inv, rows, l, e, false);
+            else
+                K(finish_block)(n, w, width, so, inv, rows, l, e, false);
         }
 }
 
@@ -105,35 +112,41 @@ static void K(narrow_f64)(int64_t n, const void *src, void *dst)
 }
 
 /* Whole vectors, then one vector through a buffer: memory past n is not touched. */
-#    define HALF_LOOPS(type)                                                                \
-        static void K(widen_##type)(int64_t n, const void *src, void *dst)                  \
-        {                                                                                   \
-            const uint16_t *x = src;                                                        \
-            uint16_t tail[S_LANES] = {0};                                                   \
-            int64_t i = 0;                                                                  \
-            for (; i + S_LANES <= n; i += S_LANES)                                          \
-                s_store((float *)dst + i, s_load_##type(x + i));                            \
-            if (i < n) {                                                                    \
-                memcpy(tail, x + i, (size_t)(n - i) * sizeof *x);                           \
-                s_store_n((float *)dst + i, s_load_##type(tail), n - i);                    \
-            }                                                                               \
-        }                                                                                   \
-        static void K(narrow_##type)(int64_t n, const void *src, void *dst)                 \
-        {                                                                                   \
-            uint16_t *y = dst, tail[S_LANES];                                               \
-            int64_t i = 0;                                                                  \
-            for (; i + S_LANES <= n; i += S_LANES)                                          \
-                s_store_##type(y + i, s_load((const float *)src + i));                      \
-            if (i < n) {                                                                    \
-                s_store_##type(tail, s_load_n((const float *)src + i, n - i));              \
-                memcpy(y + i, tail, (size_t)(n - i) * sizeof *y);                           \
-            }                                                                               \
+#    define HALF_LOOPS(type)                                                                   \
+        static void K(widen_##type)(int64_t n, const void *src, void *dst)                     \
+        {                                                                                      \
+            const uint16_t *x = src;                                                           \
+            uint16_t tail[S_LANES] = {0};                                                      \
+            int64_t i = 0;                                                                     \
+            for (; i + S_LANES <= n; i += S_LANES)                                             \
+                s_store((float *)dst + i, s_load_##type(x + i));                               \
+            if (i < n) {                                                                       \
+                memcpy(tail, x + i, (size_t)(n - i) * sizeof *x);                              \
+                s_store_n((float *)dst + i, s_load_##type(tail), n - i);                       \
+            }                                                                                  \
+        }                                                                                      \
+        static void K(narrow_##type)(int64_t n, const void *src, void *dst)                    \
+        {                                                                                      \
+            uint16_t *y = dst, tail[S_LANES];                                                  \
+            int64_t i = 0;                                                                     \
+            for (; i + S_LANES <= n; i += S_LANES)                                             \
+                s_store_##type(y + i, s_load((const float *)src + i));                         \
+            if (i < n) {                                                                       \
+                s_store_##type(tail, s_load_n((const float *)src + i, n - i));                 \
+                memcpy(y + i, tail, (size_t)(n - i) * sizeof *y);                              \
+            }                                                                                  \
         }
 HALF_LOOPS(bf16)
 HALF_LOOPS(f16)
 #    undef HALF_LOOPS
-#    define K_WIDEN  {NULL, K(widen_f64), K(widen_real), K(widen_bf16), K(widen_f16)}
-#    define K_NARROW {NULL, K(narrow_f64), K(widen_real), K(narrow_bf16), K(narrow_f16)}
+#    define K_WIDEN                                                                            \
+        {                                                                                      \
+            NULL, K(widen_f64), K(widen_real), K(widen_bf16), K(widen_f16)                     \
+        }
+#    define K_NARROW                                                                           \
+        {                                                                                      \
+            NULL, K(narrow_f64), K(widen_real), K(narrow_bf16), K(narrow_f16)                  \
+        }
 #else
 static void K(widen_f32)(int64_t n, const void *src, void *dst)
 {
@@ -145,20 +158,27 @@ static void K(narrow_f32)(int64_t n, const void *src, void *dst)
     for (int64_t i = 0; i < n; i++) ((float *)dst)[i] = (float)((const double *)src)[i];
 }
 
-#    define HALF_LOOPS(type, DTYPE)                                                         \
-        static void K(widen_##type)(int64_t n, const void *src, void *dst)                  \
-        {                                                                                   \
-            for (int64_t i = 0; i < n; i++) ((double *)dst)[i] = attn__get(DTYPE, src, i);  \
-        }                                                                                   \
-        static void K(narrow_##type)(int64_t n, const void *src, void *dst)                 \
-        {                                                                                   \
-            for (int64_t i = 0; i < n; i++) attn__put(DTYPE, dst, i, ((const double *)src)[i]); \
+#    define HALF_LOOPS(type, DTYPE)                                                            \
+        static void K(widen_##type)(int64_t n, const void *src, void *dst)                     \
+        {                                                                                      \
+            for (int64_t i = 0; i < n; i++) ((double *)dst)[i] = attn__get(DTYPE, src, i);     \
+        }                                                                                      \
+        static void K(narrow_##type)(int64_t n, const void *src, void *dst)                    \
+        {                                                                                      \
+            for (int64_t i = 0; i < n; i++)                                                    \
+                attn__put(DTYPE, dst, i, ((const double *)src)[i]);                            \
         }
 HALF_LOOPS(bf16, ATTN_DTYPE_BF16)
 HALF_LOOPS(f16, ATTN_DTYPE_F16)
 #    undef HALF_LOOPS
-#    define K_WIDEN  {NULL, K(widen_real), K(widen_f32), K(widen_bf16), K(widen_f16)}
-#    define K_NARROW {NULL, K(widen_real), K(narrow_f32), K(narrow_bf16), K(narrow_f16)}
+#    define K_WIDEN                                                                            \
+        {                                                                                      \
+            NULL, K(widen_real), K(widen_f32), K(widen_bf16), K(widen_f16)                     \
+        }
+#    define K_NARROW                                                                           \
+        {                                                                                      \
+            NULL, K(widen_real), K(narrow_f32), K(narrow_bf16), K(narrow_f16)                  \
+        }
 #endif
 
 static double K(probe)(int64_t n, double *sink)

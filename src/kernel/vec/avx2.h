@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The vocabulary on AVX2, FMA and F16C: 8 floats or 4 doubles a vector. A mask is a vector whose
- * sign bits count. Meaning of each operation: vec/scalar.h. */
+ * The vocabulary on AVX2, FMA and F16C: 8 floats or 4 doubles a vector. A mask is a vector
+ * whose sign bits count. Meaning of each operation: vec/scalar.h. */
 #ifndef ATTN__VEC_AVX2_H
 #define ATTN__VEC_AVX2_H
 
@@ -23,8 +23,14 @@ static inline __m256i d_first(int64_t n)
 
 typedef __m256 s_vec;
 typedef __m256 s_mask;
-static inline s_vec s_load(const float *p) { return _mm256_loadu_ps(p); }
-static inline void s_store(float *p, s_vec x) { _mm256_storeu_ps(p, x); }
+static inline s_vec s_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+static inline void s_store(float *p, s_vec x)
+{
+    _mm256_storeu_ps(p, x);
+}
 static inline s_vec s_load_n(const float *p, int64_t n)
 {
     return _mm256_maskload_ps(p, s_first(n));
@@ -33,17 +39,50 @@ static inline void s_store_n(float *p, s_vec x, int64_t n)
 {
     _mm256_maskstore_ps(p, s_first(n), x);
 }
-static inline s_vec s_set(float x) { return _mm256_set1_ps(x); }
-static inline s_vec s_add(s_vec a, s_vec b) { return _mm256_add_ps(a, b); }
-static inline s_vec s_sub(s_vec a, s_vec b) { return _mm256_sub_ps(a, b); }
-static inline s_vec s_mul(s_vec a, s_vec b) { return _mm256_mul_ps(a, b); }
-static inline s_vec s_div(s_vec a, s_vec b) { return _mm256_div_ps(a, b); }
-static inline s_vec s_fma(s_vec a, s_vec b, s_vec c) { return _mm256_fmadd_ps(a, b, c); }
-static inline s_vec s_max(s_vec a, s_vec b) { return _mm256_max_ps(a, b); }
-static inline s_vec s_min(s_vec a, s_vec b) { return _mm256_min_ps(a, b); }
-static inline s_mask s_lt(s_vec a, s_vec b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
-static inline s_mask s_nan(s_vec a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
-static inline s_mask s_sign(s_vec a) { return a; }
+static inline s_vec s_set(float x)
+{
+    return _mm256_set1_ps(x);
+}
+static inline s_vec s_add(s_vec a, s_vec b)
+{
+    return _mm256_add_ps(a, b);
+}
+static inline s_vec s_sub(s_vec a, s_vec b)
+{
+    return _mm256_sub_ps(a, b);
+}
+static inline s_vec s_mul(s_vec a, s_vec b)
+{
+    return _mm256_mul_ps(a, b);
+}
+static inline s_vec s_div(s_vec a, s_vec b)
+{
+    return _mm256_div_ps(a, b);
+}
+static inline s_vec s_fma(s_vec a, s_vec b, s_vec c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+static inline s_vec s_max(s_vec a, s_vec b)
+{
+    return _mm256_max_ps(a, b);
+}
+static inline s_vec s_min(s_vec a, s_vec b)
+{
+    return _mm256_min_ps(a, b);
+}
+static inline s_mask s_lt(s_vec a, s_vec b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+static inline s_mask s_nan(s_vec a)
+{
+    return _mm256_cmp_ps(a, a, _CMP_UNORD_Q);
+}
+static inline s_mask s_sign(s_vec a)
+{
+    return a;
+}
 static inline s_mask s_mask_from(uint64_t bits)
 {
     const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
@@ -54,7 +93,10 @@ static inline s_vec s_select(s_mask m, s_vec yes, s_vec no)
 {
     return _mm256_blendv_ps(no, yes, m);
 }
-static inline s_vec s_abs(s_vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+static inline s_vec s_abs(s_vec a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
 static inline s_vec s_copysign(s_vec a, s_vec sign)
 {
     return _mm256_or_ps(s_abs(a), _mm256_and_ps(_mm256_set1_ps(-0.0f), sign));
@@ -118,8 +160,14 @@ static inline void s_transpose(s_vec *r)
 
 typedef __m256d d_vec;
 typedef __m256d d_mask;
-static inline d_vec d_load(const double *p) { return _mm256_loadu_pd(p); }
-static inline void d_store(double *p, d_vec x) { _mm256_storeu_pd(p, x); }
+static inline d_vec d_load(const double *p)
+{
+    return _mm256_loadu_pd(p);
+}
+static inline void d_store(double *p, d_vec x)
+{
+    _mm256_storeu_pd(p, x);
+}
 static inline d_vec d_load_n(const double *p, int64_t n)
 {
     return _mm256_maskload_pd(p, d_first(n));
@@ -128,17 +176,50 @@ static inline void d_store_n(double *p, d_vec x, int64_t n)
 {
     _mm256_maskstore_pd(p, d_first(n), x);
 }
-static inline d_vec d_set(double x) { return _mm256_set1_pd(x); }
-static inline d_vec d_add(d_vec a, d_vec b) { return _mm256_add_pd(a, b); }
-static inline d_vec d_sub(d_vec a, d_vec b) { return _mm256_sub_pd(a, b); }
-static inline d_vec d_mul(d_vec a, d_vec b) { return _mm256_mul_pd(a, b); }
-static inline d_vec d_div(d_vec a, d_vec b) { return _mm256_div_pd(a, b); }
-static inline d_vec d_fma(d_vec a, d_vec b, d_vec c) { return _mm256_fmadd_pd(a, b, c); }
-static inline d_vec d_max(d_vec a, d_vec b) { return _mm256_max_pd(a, b); }
-static inline d_vec d_min(d_vec a, d_vec b) { return _mm256_min_pd(a, b); }
-static inline d_mask d_lt(d_vec a, d_vec b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
-static inline d_mask d_nan(d_vec a) { return _mm256_cmp_pd(a, a, _CMP_UNORD_Q); }
-static inline d_mask d_sign(d_vec a) { return a; }
+static inline d_vec d_set(double x)
+{
+    return _mm256_set1_pd(x);
+}
+static inline d_vec d_add(d_vec a, d_vec b)
+{
+    return _mm256_add_pd(a, b);
+}
+static inline d_vec d_sub(d_vec a, d_vec b)
+{
+    return _mm256_sub_pd(a, b);
+}
+static inline d_vec d_mul(d_vec a, d_vec b)
+{
+    return _mm256_mul_pd(a, b);
+}
+static inline d_vec d_div(d_vec a, d_vec b)
+{
+    return _mm256_div_pd(a, b);
+}
+static inline d_vec d_fma(d_vec a, d_vec b, d_vec c)
+{
+    return _mm256_fmadd_pd(a, b, c);
+}
+static inline d_vec d_max(d_vec a, d_vec b)
+{
+    return _mm256_max_pd(a, b);
+}
+static inline d_vec d_min(d_vec a, d_vec b)
+{
+    return _mm256_min_pd(a, b);
+}
+static inline d_mask d_lt(d_vec a, d_vec b)
+{
+    return _mm256_cmp_pd(a, b, _CMP_LT_OQ);
+}
+static inline d_mask d_nan(d_vec a)
+{
+    return _mm256_cmp_pd(a, a, _CMP_UNORD_Q);
+}
+static inline d_mask d_sign(d_vec a)
+{
+    return a;
+}
 static inline d_mask d_mask_from(uint64_t bits)
 {
     const __m256i lane = _mm256_setr_epi64x(1, 2, 4, 8);
@@ -149,7 +230,10 @@ static inline d_vec d_select(d_mask m, d_vec yes, d_vec no)
 {
     return _mm256_blendv_pd(no, yes, m);
 }
-static inline d_vec d_abs(d_vec a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
+static inline d_vec d_abs(d_vec a)
+{
+    return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a);
+}
 static inline d_vec d_copysign(d_vec a, d_vec sign)
 {
     return _mm256_or_pd(d_abs(a), _mm256_and_pd(_mm256_set1_pd(-0.0), sign));
@@ -172,7 +256,10 @@ static inline void d_transpose(d_vec *r)
     r[3] = _mm256_permute2f128_pd(a1, a3, 0x31);
 }
 
-static inline d_vec d_load_f32(const float *p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
+static inline d_vec d_load_f32(const float *p)
+{
+    return _mm256_cvtps_pd(_mm_loadu_ps(p));
+}
 static inline s_vec s_mul_f64(const double *a, const double *b)
 {
     __m128 low = _mm256_cvtpd_ps(d_mul(d_load(a), d_load(b)));

@@ -22,8 +22,14 @@ static inline __mmask8 d_first(int64_t n)
 
 typedef __m512 s_vec;
 typedef __mmask16 s_mask;
-static inline s_vec s_load(const float *p) { return _mm512_loadu_ps(p); }
-static inline void s_store(float *p, s_vec x) { _mm512_storeu_ps(p, x); }
+static inline s_vec s_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+static inline void s_store(float *p, s_vec x)
+{
+    _mm512_storeu_ps(p, x);
+}
 static inline s_vec s_load_n(const float *p, int64_t n)
 {
     return _mm512_maskz_loadu_ps(s_first(n), p);
@@ -32,29 +38,71 @@ static inline void s_store_n(float *p, s_vec x, int64_t n)
 {
     _mm512_mask_storeu_ps(p, s_first(n), x);
 }
-static inline s_vec s_set(float x) { return _mm512_set1_ps(x); }
-static inline s_vec s_add(s_vec a, s_vec b) { return _mm512_add_ps(a, b); }
-static inline s_vec s_sub(s_vec a, s_vec b) { return _mm512_sub_ps(a, b); }
-static inline s_vec s_mul(s_vec a, s_vec b) { return _mm512_mul_ps(a, b); }
-static inline s_vec s_div(s_vec a, s_vec b) { return _mm512_div_ps(a, b); }
-static inline s_vec s_fma(s_vec a, s_vec b, s_vec c) { return _mm512_fmadd_ps(a, b, c); }
-static inline s_vec s_max(s_vec a, s_vec b) { return _mm512_max_ps(a, b); }
-static inline s_vec s_min(s_vec a, s_vec b) { return _mm512_min_ps(a, b); }
-static inline s_mask s_lt(s_vec a, s_vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-static inline s_mask s_nan(s_vec a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
-static inline s_mask s_sign(s_vec a) { return _mm512_movepi32_mask(_mm512_castps_si512(a)); }
-static inline s_mask s_mask_from(uint64_t bits) { return (__mmask16)bits; }
+static inline s_vec s_set(float x)
+{
+    return _mm512_set1_ps(x);
+}
+static inline s_vec s_add(s_vec a, s_vec b)
+{
+    return _mm512_add_ps(a, b);
+}
+static inline s_vec s_sub(s_vec a, s_vec b)
+{
+    return _mm512_sub_ps(a, b);
+}
+static inline s_vec s_mul(s_vec a, s_vec b)
+{
+    return _mm512_mul_ps(a, b);
+}
+static inline s_vec s_div(s_vec a, s_vec b)
+{
+    return _mm512_div_ps(a, b);
+}
+static inline s_vec s_fma(s_vec a, s_vec b, s_vec c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+static inline s_vec s_max(s_vec a, s_vec b)
+{
+    return _mm512_max_ps(a, b);
+}
+static inline s_vec s_min(s_vec a, s_vec b)
+{
+    return _mm512_min_ps(a, b);
+}
+static inline s_mask s_lt(s_vec a, s_vec b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+static inline s_mask s_nan(s_vec a)
+{
+    return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+}
+static inline s_mask s_sign(s_vec a)
+{
+    return _mm512_movepi32_mask(_mm512_castps_si512(a));
+}
+static inline s_mask s_mask_from(uint64_t bits)
+{
+    return (__mmask16)bits;
+}
 static inline s_vec s_select(s_mask m, s_vec yes, s_vec no)
 {
     return _mm512_mask_blend_ps(m, no, yes);
 }
-static inline s_vec s_abs(s_vec a) { return _mm512_abs_ps(a); }
+static inline s_vec s_abs(s_vec a)
+{
+    return _mm512_abs_ps(a);
+}
 static inline s_vec s_copysign(s_vec a, s_vec sign)
 {
     const __m512 top = _mm512_set1_ps(-0.0f);
     return _mm512_or_ps(_mm512_andnot_ps(top, a), _mm512_and_ps(top, sign));
 }
-static inline s_vec s_scale2(s_vec x, s_vec n) { return _mm512_scalef_ps(x, n); }
+static inline s_vec s_scale2(s_vec x, s_vec n)
+{
+    return _mm512_scalef_ps(x, n);
+}
 static inline s_vec s_load_bf16(const uint16_t *p)
 {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
@@ -70,8 +118,7 @@ static inline void s_store_bf16(uint16_t *p, s_vec x)
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
     up = _mm512_mask_blend_epi32(s_nan(x), up, _mm512_set1_epi32(0x7FC00000));
-    _mm256_storeu_si256((__m256i *)(void *)p,
-                        _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
 }
 static inline void s_store_f16(uint16_t *p, s_vec x)
 {
@@ -111,8 +158,14 @@ static inline void s_transpose(s_vec *r)
 
 typedef __m512d d_vec;
 typedef __mmask8 d_mask;
-static inline d_vec d_load(const double *p) { return _mm512_loadu_pd(p); }
-static inline void d_store(double *p, d_vec x) { _mm512_storeu_pd(p, x); }
+static inline d_vec d_load(const double *p)
+{
+    return _mm512_loadu_pd(p);
+}
+static inline void d_store(double *p, d_vec x)
+{
+    _mm512_storeu_pd(p, x);
+}
 static inline d_vec d_load_n(const double *p, int64_t n)
 {
     return _mm512_maskz_loadu_pd(d_first(n), p);
@@ -121,29 +174,71 @@ static inline void d_store_n(double *p, d_vec x, int64_t n)
 {
     _mm512_mask_storeu_pd(p, d_first(n), x);
 }
-static inline d_vec d_set(double x) { return _mm512_set1_pd(x); }
-static inline d_vec d_add(d_vec a, d_vec b) { return _mm512_add_pd(a, b); }
-static inline d_vec d_sub(d_vec a, d_vec b) { return _mm512_sub_pd(a, b); }
-static inline d_vec d_mul(d_vec a, d_vec b) { return _mm512_mul_pd(a, b); }
-static inline d_vec d_div(d_vec a, d_vec b) { return _mm512_div_pd(a, b); }
-static inline d_vec d_fma(d_vec a, d_vec b, d_vec c) { return _mm512_fmadd_pd(a, b, c); }
-static inline d_vec d_max(d_vec a, d_vec b) { return _mm512_max_pd(a, b); }
-static inline d_vec d_min(d_vec a, d_vec b) { return _mm512_min_pd(a, b); }
-static inline d_mask d_lt(d_vec a, d_vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
-static inline d_mask d_nan(d_vec a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q); }
-static inline d_mask d_sign(d_vec a) { return _mm512_movepi64_mask(_mm512_castpd_si512(a)); }
-static inline d_mask d_mask_from(uint64_t bits) { return (__mmask8)bits; }
+static inline d_vec d_set(double x)
+{
+    return _mm512_set1_pd(x);
+}
+static inline d_vec d_add(d_vec a, d_vec b)
+{
+    return _mm512_add_pd(a, b);
+}
+static inline d_vec d_sub(d_vec a, d_vec b)
+{
+    return _mm512_sub_pd(a, b);
+}
+static inline d_vec d_mul(d_vec a, d_vec b)
+{
+    return _mm512_mul_pd(a, b);
+}
+static inline d_vec d_div(d_vec a, d_vec b)
+{
+    return _mm512_div_pd(a, b);
+}
+static inline d_vec d_fma(d_vec a, d_vec b, d_vec c)
+{
+    return _mm512_fmadd_pd(a, b, c);
+}
+static inline d_vec d_max(d_vec a, d_vec b)
+{
+    return _mm512_max_pd(a, b);
+}
+static inline d_vec d_min(d_vec a, d_vec b)
+{
+    return _mm512_min_pd(a, b);
+}
+static inline d_mask d_lt(d_vec a, d_vec b)
+{
+    return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ);
+}
+static inline d_mask d_nan(d_vec a)
+{
+    return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q);
+}
+static inline d_mask d_sign(d_vec a)
+{
+    return _mm512_movepi64_mask(_mm512_castpd_si512(a));
+}
+static inline d_mask d_mask_from(uint64_t bits)
+{
+    return (__mmask8)bits;
+}
 static inline d_vec d_select(d_mask m, d_vec yes, d_vec no)
 {
     return _mm512_mask_blend_pd(m, no, yes);
 }
-static inline d_vec d_abs(d_vec a) { return _mm512_abs_pd(a); }
+static inline d_vec d_abs(d_vec a)
+{
+    return _mm512_abs_pd(a);
+}
 static inline d_vec d_copysign(d_vec a, d_vec sign)
 {
     const __m512d top = _mm512_set1_pd(-0.0);
     return _mm512_or_pd(_mm512_andnot_pd(top, a), _mm512_and_pd(top, sign));
 }
-static inline d_vec d_scale2(d_vec x, d_vec n) { return _mm512_scalef_pd(x, n); }
+static inline d_vec d_scale2(d_vec x, d_vec n)
+{
+    return _mm512_scalef_pd(x, n);
+}
 
 /* 8 x 8: pairs inside 128-bit quarters, then the quarters. */
 static inline void d_transpose(d_vec *r)
@@ -167,7 +262,10 @@ static inline void d_transpose(d_vec *r)
     }
 }
 
-static inline d_vec d_load_f32(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
+static inline d_vec d_load_f32(const float *p)
+{
+    return _mm512_cvtps_pd(_mm256_loadu_ps(p));
+}
 static inline s_vec s_mul_f64(const double *a, const double *b)
 {
     __m256 low = _mm512_cvtpd_ps(d_mul(d_load(a), d_load(b)));

@@ -13,8 +13,14 @@ enum { S_LANES = 4, S_TILE_V = 4, S_TILE_R = 6, D_LANES = 2, D_TILE_V = 4, D_TIL
 
 typedef float32x4_t s_vec;
 typedef uint32x4_t s_mask;
-static inline s_vec s_load(const float *p) { return vld1q_f32(p); }
-static inline void s_store(float *p, s_vec x) { vst1q_f32(p, x); }
+static inline s_vec s_load(const float *p)
+{
+    return vld1q_f32(p);
+}
+static inline void s_store(float *p, s_vec x)
+{
+    vst1q_f32(p, x);
+}
 static inline s_vec s_load_n(const float *p, int64_t n)
 {
     float all[4] = {0.0f, 0.0f, 0.0f, 0.0f};
@@ -27,14 +33,38 @@ static inline void s_store_n(float *p, s_vec x, int64_t n)
     vst1q_f32(all, x);
     for (int64_t i = 0; i < 4 && i < n; i++) p[i] = all[i];
 }
-static inline s_vec s_set(float x) { return vdupq_n_f32(x); }
-static inline s_vec s_add(s_vec a, s_vec b) { return vaddq_f32(a, b); }
-static inline s_vec s_sub(s_vec a, s_vec b) { return vsubq_f32(a, b); }
-static inline s_vec s_mul(s_vec a, s_vec b) { return vmulq_f32(a, b); }
-static inline s_vec s_div(s_vec a, s_vec b) { return vdivq_f32(a, b); }
-static inline s_vec s_fma(s_vec a, s_vec b, s_vec c) { return vfmaq_f32(c, a, b); }
-static inline s_mask s_lt(s_vec a, s_vec b) { return vcltq_f32(a, b); }
-static inline s_mask s_nan(s_vec a) { return vmvnq_u32(vceqq_f32(a, a)); }
+static inline s_vec s_set(float x)
+{
+    return vdupq_n_f32(x);
+}
+static inline s_vec s_add(s_vec a, s_vec b)
+{
+    return vaddq_f32(a, b);
+}
+static inline s_vec s_sub(s_vec a, s_vec b)
+{
+    return vsubq_f32(a, b);
+}
+static inline s_vec s_mul(s_vec a, s_vec b)
+{
+    return vmulq_f32(a, b);
+}
+static inline s_vec s_div(s_vec a, s_vec b)
+{
+    return vdivq_f32(a, b);
+}
+static inline s_vec s_fma(s_vec a, s_vec b, s_vec c)
+{
+    return vfmaq_f32(c, a, b);
+}
+static inline s_mask s_lt(s_vec a, s_vec b)
+{
+    return vcltq_f32(a, b);
+}
+static inline s_mask s_nan(s_vec a)
+{
+    return vmvnq_u32(vceqq_f32(a, a));
+}
 static inline s_mask s_sign(s_vec a)
 {
     return vreinterpretq_u32_s32(vshrq_n_s32(vreinterpretq_s32_f32(a), 31));
@@ -44,10 +74,22 @@ static inline s_mask s_mask_from(uint64_t bits)
     static const uint32_t lanes[4] = {1, 2, 4, 8};
     return vtstq_u32(vdupq_n_u32((uint32_t)bits & 0xFu), vld1q_u32(lanes));
 }
-static inline s_vec s_select(s_mask m, s_vec yes, s_vec no) { return vbslq_f32(m, yes, no); }
-static inline s_vec s_max(s_vec a, s_vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
-static inline s_vec s_min(s_vec a, s_vec b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
-static inline s_vec s_abs(s_vec a) { return vabsq_f32(a); }
+static inline s_vec s_select(s_mask m, s_vec yes, s_vec no)
+{
+    return vbslq_f32(m, yes, no);
+}
+static inline s_vec s_max(s_vec a, s_vec b)
+{
+    return vbslq_f32(vcgtq_f32(a, b), a, b);
+}
+static inline s_vec s_min(s_vec a, s_vec b)
+{
+    return vbslq_f32(vcltq_f32(a, b), a, b);
+}
+static inline s_vec s_abs(s_vec a)
+{
+    return vabsq_f32(a);
+}
 static inline s_vec s_copysign(s_vec a, s_vec sign)
 {
     return vbslq_f32(vdupq_n_u32(0x80000000u), sign, a);
@@ -92,8 +134,14 @@ static inline void s_transpose(s_vec *r)
 
 typedef float64x2_t d_vec;
 typedef uint64x2_t d_mask;
-static inline d_vec d_load(const double *p) { return vld1q_f64(p); }
-static inline void d_store(double *p, d_vec x) { vst1q_f64(p, x); }
+static inline d_vec d_load(const double *p)
+{
+    return vld1q_f64(p);
+}
+static inline void d_store(double *p, d_vec x)
+{
+    vst1q_f64(p, x);
+}
 static inline d_vec d_load_n(const double *p, int64_t n)
 {
     double all[2] = {n > 0 ? p[0] : 0.0, n > 1 ? p[1] : 0.0};
@@ -104,13 +152,34 @@ static inline void d_store_n(double *p, d_vec x, int64_t n)
     if (n > 0) p[0] = vgetq_lane_f64(x, 0);
     if (n > 1) p[1] = vgetq_lane_f64(x, 1);
 }
-static inline d_vec d_set(double x) { return vdupq_n_f64(x); }
-static inline d_vec d_add(d_vec a, d_vec b) { return vaddq_f64(a, b); }
-static inline d_vec d_sub(d_vec a, d_vec b) { return vsubq_f64(a, b); }
-static inline d_vec d_mul(d_vec a, d_vec b) { return vmulq_f64(a, b); }
-static inline d_vec d_div(d_vec a, d_vec b) { return vdivq_f64(a, b); }
-static inline d_vec d_fma(d_vec a, d_vec b, d_vec c) { return vfmaq_f64(c, a, b); }
-static inline d_mask d_lt(d_vec a, d_vec b) { return vcltq_f64(a, b); }
+static inline d_vec d_set(double x)
+{
+    return vdupq_n_f64(x);
+}
+static inline d_vec d_add(d_vec a, d_vec b)
+{
+    return vaddq_f64(a, b);
+}
+static inline d_vec d_sub(d_vec a, d_vec b)
+{
+    return vsubq_f64(a, b);
+}
+static inline d_vec d_mul(d_vec a, d_vec b)
+{
+    return vmulq_f64(a, b);
+}
+static inline d_vec d_div(d_vec a, d_vec b)
+{
+    return vdivq_f64(a, b);
+}
+static inline d_vec d_fma(d_vec a, d_vec b, d_vec c)
+{
+    return vfmaq_f64(c, a, b);
+}
+static inline d_mask d_lt(d_vec a, d_vec b)
+{
+    return vcltq_f64(a, b);
+}
 static inline d_mask d_nan(d_vec a)
 {
     return veorq_u64(vceqq_f64(a, a), vdupq_n_u64(~(uint64_t)0));
@@ -124,10 +193,22 @@ static inline d_mask d_mask_from(uint64_t bits)
     static const uint64_t lanes[2] = {1, 2};
     return vtstq_u64(vdupq_n_u64(bits & 3u), vld1q_u64(lanes));
 }
-static inline d_vec d_select(d_mask m, d_vec yes, d_vec no) { return vbslq_f64(m, yes, no); }
-static inline d_vec d_max(d_vec a, d_vec b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
-static inline d_vec d_min(d_vec a, d_vec b) { return vbslq_f64(vcltq_f64(a, b), a, b); }
-static inline d_vec d_abs(d_vec a) { return vabsq_f64(a); }
+static inline d_vec d_select(d_mask m, d_vec yes, d_vec no)
+{
+    return vbslq_f64(m, yes, no);
+}
+static inline d_vec d_max(d_vec a, d_vec b)
+{
+    return vbslq_f64(vcgtq_f64(a, b), a, b);
+}
+static inline d_vec d_min(d_vec a, d_vec b)
+{
+    return vbslq_f64(vcltq_f64(a, b), a, b);
+}
+static inline d_vec d_abs(d_vec a)
+{
+    return vabsq_f64(a);
+}
 static inline d_vec d_copysign(d_vec a, d_vec sign)
 {
     return vbslq_f64(vdupq_n_u64((uint64_t)1 << 63), sign, a);
@@ -145,7 +226,10 @@ static inline void d_transpose(d_vec *r)
     r[0] = low;
 }
 
-static inline d_vec d_load_f32(const float *p) { return vcvt_f64_f32(vld1_f32(p)); }
+static inline d_vec d_load_f32(const float *p)
+{
+    return vcvt_f64_f32(vld1_f32(p));
+}
 static inline s_vec s_mul_f64(const double *a, const double *b)
 {
     float32x2_t low = vcvt_f32_f64(d_mul(d_load(a), d_load(b)));

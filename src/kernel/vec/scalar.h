@@ -11,64 +11,202 @@ enum { S_LANES = 1, S_TILE_V = 4, S_TILE_R = 4, D_LANES = 1, D_TILE_V = 4, D_TIL
 
 typedef float s_vec;
 typedef bool s_mask;
-static inline s_vec s_load(const float *p) { return *p; }
-static inline void s_store(float *p, s_vec x) { *p = x; }
-static inline s_vec s_load_n(const float *p, int64_t n) { return n > 0 ? *p : 0.0f; }
+static inline s_vec s_load(const float *p)
+{
+    return *p;
+}
+static inline void s_store(float *p, s_vec x)
+{
+    *p = x;
+}
+static inline s_vec s_load_n(const float *p, int64_t n)
+{
+    return n > 0 ? *p : 0.0f;
+}
 static inline void s_store_n(float *p, s_vec x, int64_t n)
 {
     if (n > 0) *p = x;
 }
-static inline s_vec s_set(float x) { return x; }
-static inline s_vec s_add(s_vec a, s_vec b) { return a + b; }
-static inline s_vec s_sub(s_vec a, s_vec b) { return a - b; }
-static inline s_vec s_mul(s_vec a, s_vec b) { return a * b; }
-static inline s_vec s_div(s_vec a, s_vec b) { return a / b; }
-static inline s_vec s_fma(s_vec a, s_vec b, s_vec c) { return fmaf(a, b, c); }
-static inline s_vec s_max(s_vec a, s_vec b) { return a > b ? a : b; }
-static inline s_vec s_min(s_vec a, s_vec b) { return a < b ? a : b; }
-static inline s_mask s_lt(s_vec a, s_vec b) { return a < b; }
-static inline s_mask s_nan(s_vec a) { return a != a; }
-static inline s_mask s_sign(s_vec a) { return signbit(a) != 0; }
-static inline s_mask s_mask_from(uint64_t bits) { return (bits & 1) != 0; }
-static inline s_vec s_select(s_mask m, s_vec yes, s_vec no) { return m ? yes : no; }
-static inline s_vec s_abs(s_vec a) { return fabsf(a); }
-static inline s_vec s_copysign(s_vec a, s_vec sign) { return copysignf(a, sign); }
-static inline s_vec s_scale2(s_vec x, s_vec n) { return x * attn__pow2_f32(n); }
-static inline void s_transpose(s_vec *r) { (void)r; }
-static inline s_vec s_load_bf16(const uint16_t *p) { return attn__bf16_to_f32(*p); }
-static inline s_vec s_load_f16(const uint16_t *p) { return attn__f16_to_f32(*p); }
-static inline void s_store_bf16(uint16_t *p, s_vec x) { *p = attn__f32_to_bf16(x); }
-static inline void s_store_f16(uint16_t *p, s_vec x) { *p = attn__f32_to_f16(x); }
+static inline s_vec s_set(float x)
+{
+    return x;
+}
+static inline s_vec s_add(s_vec a, s_vec b)
+{
+    return a + b;
+}
+static inline s_vec s_sub(s_vec a, s_vec b)
+{
+    return a - b;
+}
+static inline s_vec s_mul(s_vec a, s_vec b)
+{
+    return a * b;
+}
+static inline s_vec s_div(s_vec a, s_vec b)
+{
+    return a / b;
+}
+static inline s_vec s_fma(s_vec a, s_vec b, s_vec c)
+{
+    return fmaf(a, b, c);
+}
+static inline s_vec s_max(s_vec a, s_vec b)
+{
+    return a > b ? a : b;
+}
+static inline s_vec s_min(s_vec a, s_vec b)
+{
+    return a < b ? a : b;
+}
+static inline s_mask s_lt(s_vec a, s_vec b)
+{
+    return a < b;
+}
+static inline s_mask s_nan(s_vec a)
+{
+    return a != a;
+}
+static inline s_mask s_sign(s_vec a)
+{
+    return signbit(a) != 0;
+}
+static inline s_mask s_mask_from(uint64_t bits)
+{
+    return (bits & 1) != 0;
+}
+static inline s_vec s_select(s_mask m, s_vec yes, s_vec no)
+{
+    return m ? yes : no;
+}
+static inline s_vec s_abs(s_vec a)
+{
+    return fabsf(a);
+}
+static inline s_vec s_copysign(s_vec a, s_vec sign)
+{
+    return copysignf(a, sign);
+}
+static inline s_vec s_scale2(s_vec x, s_vec n)
+{
+    return x * attn__pow2_f32(n);
+}
+static inline void s_transpose(s_vec *r)
+{
+    (void)r;
+}
+static inline s_vec s_load_bf16(const uint16_t *p)
+{
+    return attn__bf16_to_f32(*p);
+}
+static inline s_vec s_load_f16(const uint16_t *p)
+{
+    return attn__f16_to_f32(*p);
+}
+static inline void s_store_bf16(uint16_t *p, s_vec x)
+{
+    *p = attn__f32_to_bf16(x);
+}
+static inline void s_store_f16(uint16_t *p, s_vec x)
+{
+    *p = attn__f32_to_f16(x);
+}
 
 typedef double d_vec;
 typedef bool d_mask;
-static inline d_vec d_load(const double *p) { return *p; }
-static inline void d_store(double *p, d_vec x) { *p = x; }
-static inline d_vec d_load_n(const double *p, int64_t n) { return n > 0 ? *p : 0.0; }
+static inline d_vec d_load(const double *p)
+{
+    return *p;
+}
+static inline void d_store(double *p, d_vec x)
+{
+    *p = x;
+}
+static inline d_vec d_load_n(const double *p, int64_t n)
+{
+    return n > 0 ? *p : 0.0;
+}
 static inline void d_store_n(double *p, d_vec x, int64_t n)
 {
     if (n > 0) *p = x;
 }
-static inline d_vec d_set(double x) { return x; }
-static inline d_vec d_add(d_vec a, d_vec b) { return a + b; }
-static inline d_vec d_sub(d_vec a, d_vec b) { return a - b; }
-static inline d_vec d_mul(d_vec a, d_vec b) { return a * b; }
-static inline d_vec d_div(d_vec a, d_vec b) { return a / b; }
-static inline d_vec d_fma(d_vec a, d_vec b, d_vec c) { return fma(a, b, c); }
-static inline d_vec d_max(d_vec a, d_vec b) { return a > b ? a : b; }
-static inline d_vec d_min(d_vec a, d_vec b) { return a < b ? a : b; }
-static inline d_mask d_lt(d_vec a, d_vec b) { return a < b; }
-static inline d_mask d_nan(d_vec a) { return a != a; }
-static inline d_mask d_sign(d_vec a) { return signbit(a) != 0; }
-static inline d_mask d_mask_from(uint64_t bits) { return (bits & 1) != 0; }
-static inline d_vec d_select(d_mask m, d_vec yes, d_vec no) { return m ? yes : no; }
-static inline d_vec d_abs(d_vec a) { return fabs(a); }
-static inline d_vec d_copysign(d_vec a, d_vec sign) { return copysign(a, sign); }
-static inline d_vec d_scale2(d_vec x, d_vec n) { return x * attn__pow2_f64(n); }
-static inline void d_transpose(d_vec *r) { (void)r; }
+static inline d_vec d_set(double x)
+{
+    return x;
+}
+static inline d_vec d_add(d_vec a, d_vec b)
+{
+    return a + b;
+}
+static inline d_vec d_sub(d_vec a, d_vec b)
+{
+    return a - b;
+}
+static inline d_vec d_mul(d_vec a, d_vec b)
+{
+    return a * b;
+}
+static inline d_vec d_div(d_vec a, d_vec b)
+{
+    return a / b;
+}
+static inline d_vec d_fma(d_vec a, d_vec b, d_vec c)
+{
+    return fma(a, b, c);
+}
+static inline d_vec d_max(d_vec a, d_vec b)
+{
+    return a > b ? a : b;
+}
+static inline d_vec d_min(d_vec a, d_vec b)
+{
+    return a < b ? a : b;
+}
+static inline d_mask d_lt(d_vec a, d_vec b)
+{
+    return a < b;
+}
+static inline d_mask d_nan(d_vec a)
+{
+    return a != a;
+}
+static inline d_mask d_sign(d_vec a)
+{
+    return signbit(a) != 0;
+}
+static inline d_mask d_mask_from(uint64_t bits)
+{
+    return (bits & 1) != 0;
+}
+static inline d_vec d_select(d_mask m, d_vec yes, d_vec no)
+{
+    return m ? yes : no;
+}
+static inline d_vec d_abs(d_vec a)
+{
+    return fabs(a);
+}
+static inline d_vec d_copysign(d_vec a, d_vec sign)
+{
+    return copysign(a, sign);
+}
+static inline d_vec d_scale2(d_vec x, d_vec n)
+{
+    return x * attn__pow2_f64(n);
+}
+static inline void d_transpose(d_vec *r)
+{
+    (void)r;
+}
 
 /* D_LANES floats widened, and S_LANES products of doubles rounded to float. */
-static inline d_vec d_load_f32(const float *p) { return (double)*p; }
-static inline s_vec s_mul_f64(const double *a, const double *b) { return (float)(*a * *b); }
+static inline d_vec d_load_f32(const float *p)
+{
+    return (double)*p;
+}
+static inline s_vec s_mul_f64(const double *a, const double *b)
+{
+    return (float)(*a * *b);
+}
 
 #endif
