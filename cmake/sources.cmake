@@ -57,6 +57,7 @@ set(ENGINE_SOURCES
     src/engine/merge.c
     src/engine/output.c
     src/engine/panel.c
+    src/engine/panel_close.c
     src/engine/plan.c
     src/engine/rel.c
     src/engine/rope.c
@@ -187,6 +188,7 @@ set(TEST_PROGRAMS
     test_io_roundtrip
     test_io_save
     test_manifest
+    test_math
     test_mech
     test_merge_rope
     test_plan
@@ -197,7 +199,14 @@ set(TEST_PROGRAMS
     test_regression_number
     test_regression_position
     test_special
-    test_special_hide)
+    test_special_hide
+    test_vec)
+
+# The vocabulary of each instruction set as a table, for test_vec.
+set(VEC_scalar_SOURCES tests/vec_scalar.c)
+set(VEC_avx2_SOURCES tests/vec_avx2.c)
+set(VEC_avx512_SOURCES tests/vec_avx512.c)
+set(VEC_neon_SOURCES tests/vec_neon.c)
 
 # Programs that a script among the tests runs.
 set(TEST_HELPERS
@@ -208,6 +217,7 @@ set(TEST_HELPERS
 set(TEST_SCRIPTS
     tests/cli_onnx_test.py
     tests/cli_test.py
+    tests/docs_test.py
     tests/io_roundtrip.py
     tests/test_oracle.py)
 
@@ -217,3 +227,11 @@ set(FUZZ_TARGETS
     fuzz_npz
     fuzz_onnx
     fuzz_safetensors)
+
+# examples/<name>.c, a program each.
+set(EXAMPLES
+    callback
+    decode_step
+    forward
+    packed
+    plan)

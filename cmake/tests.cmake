@@ -10,7 +10,8 @@ find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 function(attn_test_target name)
     attn_target(${name})
     target_compile_definitions(${name} PRIVATE _GNU_SOURCE=)
-    target_include_directories(${name} PRIVATE tests include ${CMOCKA_INCLUDE_DIR})
+    target_include_directories(${name} PRIVATE tests include)
+    target_include_directories(${name} SYSTEM PRIVATE ${CMOCKA_INCLUDE_DIR})
 endfunction()
 
 # The oracles see the public types only.
@@ -28,6 +29,10 @@ foreach(name IN LISTS TEST_PROGRAMS TEST_HELPERS)
     target_include_directories(${name} PRIVATE src)
     target_link_libraries(${name} PRIVATE attn_testing)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY tests)
+endforeach()
+
+foreach(isa IN LISTS ATTN_ISAS)
+    target_sources(test_vec PRIVATE ${VEC_${isa}_SOURCES})
 endforeach()
 
 # A finding of the fuzzer, again, without it.

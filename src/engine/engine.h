@@ -128,6 +128,7 @@ void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace
 /* ---- panel.c: queries in lanes ----------------------------------------------------------- */
 
 typedef struct attn__panel {
+    bool fresh;                               /* nothing folded yet: the state is not written */
     int n, w;                                 /* queries, and lanes: n rounded up to the step */
     int64_t any_lo, any_hi;                   /* keys that some lane may see */
     int64_t all_lo, all_hi;                   /* keys that every lane may see */
@@ -143,8 +144,12 @@ int64_t attn__panels_count(const attn__problem *p, int64_t T);
 void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
                       int64_t index, attn__panel *panel, char *memory);
 void attn__panel_reset(const attn__run *r, attn__panel *panel);
+/* The rows of t (q or out) that belong to the lanes. */
+void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn_tensor *t,
+                      char **rows);
+/* panel_close.c */
 void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
-                       const attn__panel *panel);
+                       attn__panel *panel);
 
 /* ---- tile.c: a panel against a chunk ----------------------------------------------------- */
 
@@ -170,7 +175,7 @@ typedef struct attn__staged {
  * and they were not written. */
 bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
 void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
-void attn__tile_fold(const attn__run *r, char *scratch, const attn__panel *panel);
+void attn__tile_fold(const attn__run *r, char *scratch, attn__panel *panel);
 
 /* ---- terms.c, rel.c, callback.c: what is added to scores, in the order of terms.def --------
  */
@@ -200,7 +205,10 @@ attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__se
 /* A table H n width, the rows of head h, dense. */
 void attn__stage_table(const attn__kernels *k, const attn_tensor *table, int64_t h,
                        void *memory);
-size_t attn__real_size(const attn__kernels *k);
+static inline size_t attn__real_size(const attn__kernels *k)
+{
+    return k->dtype == ATTN_DTYPE_F64 ? sizeof(double) : sizeof(float);
+}
 static inline double attn__real_get(const attn__kernels *k, const void *x, int64_t i)
 {
     return k->dtype == ATTN_DTYPE_F64 ? ((const double *)x)[i] : (double)((const float *)x)[i];

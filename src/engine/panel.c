@@ -72,6 +72,16 @@ static void panel_lanes(const attn__problem *p, const attn__seq *seq, int64_t g,
         }
 }
 
+void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn_tensor *t,
+                      char **rows)
+{
+    const int64_t size = (int64_t)attn_dtype_size(t->dtype), step = t->stride[2] * size;
+    for (int l = 0; l < panel->n; l++)
+        rows[l] = l > 0 && panel->h[l] == panel->h[l - 1]
+                      ? rows[l - 1] + step
+                      : attn__at(t, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0);
+}
+
 /* Queries as lanes. */
 static void panel_queries(const attn__run *r, char *scratch, const attn__seq *seq,
                           attn__panel *panel)
@@ -81,16 +91,15 @@ static void panel_queries(const attn__run *r, char *scratch, const attn__seq *se
     const attn__kernels *k = plan->kernels;
     const attn_tensor *q = &p->at.q;
     const bool direct = attn__stage_direct(k, q) && !p->R;
-    const void *rows[ATTN__PANEL];
-    for (int l = 0; l < panel->n; l++) {
-        const void *src = attn__at(q, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0);
+    char *rows[ATTN__PANEL];
+    attn__panel_rows(seq, panel, q, rows);
+    for (int l = 0; l < panel->n && !direct; l++) {
         char *staged = scratch + plan->at.rows + l * p->D * (int64_t)attn__real_size(k);
-        rows[l] = direct ? src : staged;
-        if (direct) continue;
-        attn__stage_row(k, q->dtype, src, q->stride[3], p->D, staged);
+        attn__stage_row(k, q->dtype, rows[l], q->stride[3], p->D, staged);
         if (p->R) attn__rotate_row(r, attn__rotate_q_position(r, seq, panel->i[l]), staged);
+        rows[l] = staged;
     }
-    k->pack(panel->n, panel->w, p->D, rows, plan->q_factor, panel->qt);
+    k->pack(panel->n, panel->w, p->D, (const void *const *)rows, plan->q_factor, panel->qt);
 }
 
 /* rq[r][l] = q_l . rel_k[r]: what the relative keys add, for every distance. */
@@ -107,6 +116,7 @@ static void panel_relative(const attn__run *r, char *scratch, attn__panel *panel
 
 void attn__panel_reset(const attn__run *r, attn__panel *panel)
 {
+    panel->fresh = false;
     const attn__problem *p = r->p;
     for (int l = 0; l < panel->w; l++) panel->sm[l] = -(double)INFINITY, panel->sl[l] = 0;
     memset(panel->so, 0, (size_t)(p->E * panel->w) * sizeof(double));
@@ -118,6 +128,7 @@ void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, i
     const attn_plan *plan = r->plan;
     const int step = plan->kernels->step;
     panel_lanes(r->p, seq, g, index, panel);
+    panel->fresh = true;
     panel->w = (panel->n + step - 1) / step * step;
     panel->qt = memory + plan->at.qt;
     panel->rq = memory + plan->at.rq;
@@ -126,74 +137,4 @@ void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, i
     panel->so = (double *)(void *)(memory + plan->at.so);
     panel_queries(r, scratch, seq, panel);
     panel_relative(r, scratch, panel);
-}
-
-/* The terms of the denominator that go nowhere: exp(sink) and exp(0). */
-static double panel_sink(const attn__problem *p, const attn__seq *seq, int64_t h)
-{
-    double sum = p->spec.softmax1 ? 0 : -(double)INFINITY;
-    if (!attn__present(&p->at.sink)) return sum;
-    const double sink = attn__float_at(&p->at.sink, seq->b, h) * ATTN__LOG2E;
-    if (!p->spec.softmax1) return sink;
-    const double top = sink > 0 ? sink : 0;
-    return top + attn__log2(attn__exp2(sink - top) + attn__exp2(-top));
-}
-
-static void panel_write_row(const attn__run *r, const attn_tensor *out, const attn__seq *seq,
-                            const attn__panel *panel, int l, const void *row)
-{
-    const attn__kernels *k = r->plan->kernels;
-    const int64_t E = r->p->E;
-    char *dst = attn__at(out, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0);
-    if (out->stride[3] == 1 || E <= 1) {
-        k->narrow[out->dtype](E, row, dst);
-        return;
-    }
-    for (int64_t e = 0; e < E; e++)
-        attn__put(out->dtype, dst, e * out->stride[3], attn__real_get(k, row, e));
-}
-
-static void panel_write(const attn__run *r, char *scratch, const attn__seq *seq,
-                        const attn__panel *panel, const double *inv)
-{
-    const attn__kernels *k = r->plan->kernels;
-    const attn__problem *p = r->p;
-    const attn_tensor *out = &p->at.out;
-    if (!attn__present(out)) return;
-    const bool direct = attn__stage_direct(k, out);
-    void *rows[ATTN__PANEL];
-    for (int l = 0; l < panel->n; l++)
-        rows[l] = direct ? attn__at(out, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0)
-                         : scratch + r->plan->at.rows + l * p->E * (int64_t)attn__real_size(k);
-    k->finish(panel->n, panel->w, p->E, panel->so, inv, rows);
-    if (direct) return;
-    for (int l = 0; l < panel->n; l++) panel_write_row(r, out, seq, panel, l, rows[l]);
-}
-
-/* The sink joins the state, then rows and log-sum-exps go out. Afterwards sm holds the log2 of
- * the whole sum, which is all that the weights still need. */
-void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
-                       const attn__panel *panel)
-{
-    const attn__problem *p = r->p;
-    const attn_tensor *lse = &p->at.lse;
-    const bool logs = attn__present(lse) || attn__present(&p->at.weights);
-    double inv[ATTN__PANEL] = {0};
-    for (int l = 0; l < panel->n; l++) {
-        const double sink = panel_sink(p, seq, panel->h[l]), m = panel->sm[l];
-        const double top = sink > m ? sink : m;
-        double keep = 0, total = panel->sl[l];
-        if (total != 0) {
-            keep = sink > m ? attn__exp2(m - sink) : 1;
-            total *= keep;
-        }
-        if (sink > -(double)INFINITY || sink != sink) total += attn__exp2(sink - top);
-        inv[l] = keep == 0 ? total * 0 : keep / (total * (1 - p->spec.dropout));
-        if (!logs) continue;
-        panel->sm[l] = total == 0 ? -(double)INFINITY : top + attn__log2(total);
-        if (attn__present(lse))
-            attn__put(lse->dtype, attn__at(lse, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0),
-                      0, panel->sm[l] * ATTN__LN2);
-    }
-    panel_write(r, scratch, seq, panel, inv);
 }

@@ -100,7 +100,6 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
     run_task task;
     run_find(r, index, &task);
     run_open(r, scratch, &task, scratch + r->plan->at.panels);
-    for (int64_t x = 0; x < task.n; x++) attn__panel_reset(r, &task.panels[x]);
     for (int64_t c = task.lo; c < task.hi; c++) {
         const attn__staged staged = run_stage(r, scratch, &task, c);
         for (int64_t x = 0; x < task.n; x++) {
@@ -157,6 +156,7 @@ static void run_gather(attn__run *r, char *scratch, int64_t index)
     run_find(r, index, &task);
     run_open(r, scratch, &task, run_state(r, index));
     attn__panel *panel = &task.panels[0];
+    panel->fresh = false;
     if (r->wave_first == 0) attn__panel_reset(r, panel);
     const int64_t last = attn__min(task.hi, r->wave_first + r->wave_chunks);
     for (int64_t c = attn__max(task.lo, r->wave_first); c < last; c++) {
@@ -170,6 +170,7 @@ static void run_finish(attn__run *r, char *scratch, int64_t index)
     run_task task;
     run_find(r, index, &task);
     run_open(r, scratch, &task, run_state(r, index));
+    task.panels[0].fresh = false;
     run_close(r, scratch, &task);
 }
 

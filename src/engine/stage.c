@@ -5,11 +5,6 @@
 
 #include "engine/engine.h"
 
-size_t attn__real_size(const attn__kernels *k)
-{
-    return attn_dtype_size(k->dtype);
-}
-
 bool attn__stage_direct(const attn__kernels *k, const attn_tensor *t)
 {
     return t->dtype == k->dtype && (t->stride[3] == 1 || t->shape[3] <= 1);

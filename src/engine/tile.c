@@ -156,11 +156,12 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     return true;
 }
 
-void attn__tile_fold(const attn__run *r, char *scratch, const attn__panel *panel)
+void attn__tile_fold(const attn__run *r, char *scratch, attn__panel *panel)
 {
     const attn__layout *at = &r->plan->at;
-    r->plan->kernels->fold(panel->w, r->p->E, scratch + at->m, scratch + at->l,
+    r->plan->kernels->fold(panel->w, r->p->E, panel->fresh, scratch + at->m, scratch + at->l,
                            scratch + at->acc, panel->sm, panel->sl, panel->so);
+    panel->fresh = false;
 }
 
 /* ---- the second look, when whole weights or scores were asked for ---------------------------

@@ -15,7 +15,7 @@
 
 enum {
     ATTN__PANEL = 48,  /* queries at most in a panel; lanes of a mask word */
-    ATTN__CHUNK = 256, /* keys folded at once, and keys summed in one chain: both are part of */
+    ATTN__CHUNK = 512, /* keys folded at once, and keys summed in one chain: both are part of */
     ATTN__BLOCK = 64,  /* the numeric contract (docs/numerics.md) */
     ATTN__N_FLOATS = ATTN_DTYPE_F16 + 1
 };
@@ -68,9 +68,10 @@ typedef struct attn__kernels {
                   int64_t v_stride, bool masked, void *acc);
 
     /* Adds a chunk (m, l, acc) to the state (sm, sl, so) in f64:
-     * M = max(sm, m); so = fma(acc, 2^(m-M), so * 2^(sm-M)); sl likewise with l; sm = M. */
-    void (*fold)(int w, int64_t width, const void *m, const void *l, const void *acc,
-                 double *sm, double *sl, double *so);
+     * M = max(sm, m); so = fma(acc, 2^(m-M), so * 2^(sm-M)); sl likewise with l; sm = M. fresh:
+     * the state counts as (-inf, 0, 0) and is only written. */
+    void (*fold)(int w, int64_t width, bool fresh, const void *m, const void *l,
+                 const void *acc, double *sm, double *sl, double *so);
 
     /* rows[l][e] = so[e * w + l] * inv[l] rounded once, l < n; a NaN becomes the one quiet NaN.
      */

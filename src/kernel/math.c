@@ -7,7 +7,22 @@
 
 #include "kernel/kernel.h"
 
-/* x = 2^e f with f in [sqrt 1/2, sqrt 2); log f = 2 artanh(s), s = (f - 1) / (f + 1). */
+/* x = 2^e f with f in [sqrt 1/2, sqrt 2); log f = 2 artanh(s), s = (f - 1) / (f + 1). What the
+ * roundings of f + 1, of the quotient and of the product with log2(e) lose is carried along. */
+static double log2_near(double e, double f)
+{
+    static const double odd[] = {1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9,  1.0 / 11, 1.0 / 13,
+                                 1.0 / 15, 1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23};
+    double top = f - 1, bottom = f + 1, lost = f - (bottom - 1);
+    double s = top / bottom, rest = (fma(-s, bottom, top) - s * lost) / bottom;
+    double z = s * s, sum = 0;
+    for (int k = 10; k >= 0; k--) sum = (sum + odd[k]) * z;
+    const double log2e = 0x1.71547652b82fep+0, low = 0x1.777d0ffda0d24p-56;
+    double y = 2 * s, product = y * log2e, whole = e + product;
+    double small = fma(y, log2e, -product) + (y * low + (y * sum + 2 * rest) * log2e);
+    return whole + ((product - (whole - e)) + small);
+}
+
 double attn__log2(double x)
 {
     if (x == 0) return -(double)INFINITY;
@@ -20,13 +35,7 @@ double attn__log2(double x)
     e += (int64_t)from >> 52;
     bits -= (uint64_t)((int64_t)from >> 52) << 52;
     memcpy(&x, &bits, sizeof x);
-    double s = (x - 1) / (x + 1), z = s * s, sum = 0;
-    static const double odd[] = {1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9,  1.0 / 11, 1.0 / 13,
-                                 1.0 / 15, 1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23};
-    for (int k = 10; k >= 0; k--) sum = (sum + odd[k]) * z;
-    const double log2e = 0x1.71547652b82fep+0, low = 0x1.777d0ffda0d24p-56;
-    double y = 2 * s, t = y * sum;
-    return ((double)e + y * log2e) + (fma(y, log2e, -(y * log2e)) + (t * log2e + y * low));
+    return log2_near((double)e, x);
 }
 
 static double exp2_poly(double f)
@@ -62,13 +71,16 @@ double attn__exp2(double x)
     return exp2_poly(x - n) * pow2 * (n > 1023 ? 2 : 1);
 }
 
-/* Quarter turns are taken off in three pieces of pi/2; then the two series. */
+/* Quarter turns are taken off in three pieces of pi/2, the second product and its difference
+ * exactly: near a multiple of pi/2 little else is left. Then the two series. */
 void attn__sincos(double x, double *s, double *c)
 {
     if (!(fabs(x) < 0x1p51)) x = x - x; /* 0, or NaN for inf and NaN */
     double n = (x * 0x1.45f306dc9c883p-1 + 0x1.8p52) - 0x1.8p52;
-    double r = fma(-n, 0x1.921fb54442d18p+0, x), r2 = fma(-n, 0x1.1a62633145c07p-54, r);
-    double low = fma(-n, 0x1.1a62633145c07p-54, r - r2) + n * 0x1.f1976b7ed8fbcp-110;
+    double r = fma(-n, 0x1.921fb54442d18p+0, x), second = n * 0x1.1a62633145c07p-54;
+    double r2 = r - second, back = r2 - r;
+    double low = ((r - (r2 - back)) - (second + back)) -
+                 (fma(n, 0x1.1a62633145c07p-54, -second) - n * 0x1.f1976b7ed8fbcp-110);
     double z = r2 * r2, sine = 0, cosine = 0;
     for (int k = 19; k >= 3; k -= 2) sine = (sine * z + 1) * (-1.0 / (k * (k - 1)));
     for (int k = 20; k >= 4; k -= 2) cosine = (cosine * z + 1) * (-1.0 / (k * (k - 1)));

@@ -6,6 +6,8 @@
 #ifndef ATTN__BODY_MATMUL_H
 #define ATTN__BODY_MATMUL_H
 
+enum { LINE = 64 / sizeof(real) }; /* reals in a cache line */
+
 /* V_TILE_R keys (fewer when n is: the last one stands in for the missing ones and is not
  * stored) by nv vectors. */
 static inline __attribute__((always_inline)) void
@@ -20,6 +22,10 @@ K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const 
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) acc[a] = v_set(0);
     for (int64_t d = 0; d < depth; d++, q += ld) {
         v_vec x[V_TILE_V];
+        if (d % LINE == 0) /* the next tile: more streams than the hardware follows by itself */
+#pragma GCC unroll 8
+            for (int r = 0; r < V_TILE_R; r++)
+                __builtin_prefetch(row[r] + V_TILE_R * k_stride + d);
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) x[v] = v_load(q + v * V_LANES);
 #pragma GCC unroll 8
@@ -54,16 +60,18 @@ static void K(scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_
     }
 }
 
-/* nr columns of v by nv vectors over n keys: chains from 0, added to acc at the end. */
+/* nr columns of v by nv vectors over n keys: chains from 0, added to acc at the end. fetch: the
+ * numbers of v that lie that far on are asked for in passing. */
 static inline __attribute__((always_inline)) void
 K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride, real *acc,
-              const int nr, const int nv, const bool masked)
+              const int nr, const int nv, const bool masked, int64_t fetch)
 {
     v_vec sum[V_TILE_R * V_TILE_V];
 #pragma GCC unroll 32
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
     for (int64_t j = 0; j < n; j++, p += ld, v += v_stride) {
         v_vec w[V_TILE_V];
+        if (fetch) __builtin_prefetch(v + fetch);
 #pragma GCC unroll 4
         for (int x = 0; x < nv; x++) w[x] = v_load(p + x * V_LANES);
 #pragma GCC unroll 8
@@ -71,8 +79,8 @@ K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride,
             v_vec b = v_set(v[r]);
 #pragma GCC unroll 4
             for (int x = 0; x < nv; x++) {
-                v_vec used = masked ? v_select(v_sign(w[x]), v_set(0), b) : b;
-                sum[r * V_TILE_V + x] = v_fma(w[x], used, sum[r * V_TILE_V + x]);
+                v_vec *to = &sum[r * V_TILE_V + x];
+                *to = masked ? v_fma_unmarked(w[x], b, *to) : v_fma(w[x], b, *to);
             }
         }
     }
@@ -89,12 +97,19 @@ static inline __attribute__((always_inline)) void
 K(weigh_columns)(int64_t n, int64_t width, const real *p, int ld, const real *v,
                  int64_t v_stride, real *acc, const int nv, const bool masked)
 {
+    const int64_t ahead = V_TILE_R * v_stride;
     int64_t e = 0;
-    for (; e + V_TILE_R <= width; e += V_TILE_R)
-        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, masked);
+    for (; e + V_TILE_R <= width; e += V_TILE_R) {
+        const int64_t next =
+            e / LINE * LINE + LINE; /* the first pass asks for rows, then lines */
+        const int64_t fetch = e == 0                                    ? ahead
+                              : e + 2 * V_TILE_R > next && next < width ? next - e
+                                                                        : 0;
+        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, masked, fetch);
+    }
     for (; e + 2 <= width; e += 2)
-        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 2, nv, masked);
-    if (e < width) K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 1, nv, masked);
+        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 2, nv, masked, 0);
+    if (e < width) K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 1, nv, masked, 0);
 }
 
 static inline __attribute__((always_inline)) void K(weigh_all)(int64_t n, int w, int64_t width,

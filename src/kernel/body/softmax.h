@@ -4,6 +4,8 @@
 #ifndef ATTN__BODY_SOFTMAX_H
 #define ATTN__BODY_SOFTMAX_H
 
+enum { EXP_KEYS = 4 };
+
 static void K(scale)(int64_t n, int w, double coef, void *s)
 {
     const v_vec c = v_set((real)coef);
@@ -52,18 +54,38 @@ static void K(row_max)(int64_t n, int w, const void *s, const uint64_t *allowed,
     }
 }
 
+/* Several keys at once, step by step, because one exponential is a long chain of its own. */
+static inline __attribute__((always_inline)) v_vec
+K(exp_sum_keys)(const int keys, int w, v_vec coef, real *s, const uint64_t *allowed, v_vec top,
+                v_vec total, int l, const bool masked)
+{
+    v_vec p[EXP_KEYS];
+#pragma GCC unroll 4
+    for (int j = 0; j < keys; j++) p[j] = v_sub(v_mul(v_load(s + j * w), coef), top);
+    K(v_exp2)(p, keys);
+#pragma GCC unroll 4
+    for (int j = 0; j < keys; j++) {
+        if (masked) p[j] = v_select(v_mask_from(allowed[j] >> l), p[j], v_set(-(real)0));
+        total = v_add(total, p[j]);
+        v_store(s + j * w, p[j]);
+    }
+    return total;
+}
+
 static inline __attribute__((always_inline)) void
 K(exp_sum_one)(int64_t n, int w, v_vec coef, real *s, const uint64_t *allowed, const real *m,
                real *sum, int l, const bool masked)
 {
     v_vec top = v_load(m + l), total = v_set(0);
+    int64_t j = 0;
     top = v_select(v_lt(top, v_set(-REAL_MAX)), v_set(0), top);
-    for (int64_t j = 0; j < n; j++) {
-        v_vec p = K(v_exp2)(v_sub(v_mul(v_load(s + j * w + l), coef), top));
-        if (masked) p = v_select(v_mask_from(allowed[j] >> l), p, v_set(-(real)0));
-        total = v_add(total, p);
-        v_store(s + j * w + l, p);
-    }
+    s += l;
+    for (; j + EXP_KEYS <= n; j += EXP_KEYS)
+        total = K(exp_sum_keys)(EXP_KEYS, w, coef, s + j * w, masked ? allowed + j : NULL, top,
+                                total, l, masked);
+    for (; j < n; j++)
+        total = K(exp_sum_keys)(1, w, coef, s + j * w, masked ? allowed + j : NULL, top, total,
+                                l, masked);
     v_store(sum + l, v_add(v_load(sum + l), total));
 }
 

@@ -36,29 +36,53 @@ static void K(pack)(int n, int w, int64_t depth, const void *const *rows, double
         }
 }
 
-static void K(fold)(int w, int64_t width, const void *m, const void *l, const void *acc,
-                    double *sm, double *sl, double *so)
+/* The new maxima and sums, and how much of the old state and of the chunk they keep. */
+static inline __attribute__((always_inline)) void K(fold_lanes)(int w, const real *m,
+                                                                const real *l, double *sm,
+                                                                double *sl, double *keep,
+                                                                double *gain, const bool fresh)
 {
-    double old_weight[ATTN__PANEL], new_weight[ATTN__PANEL];
-    const real *mr = m, *lr = l, *a = acc;
     for (int x = 0; x < w; x += D_LANES) {
-        d_vec mo = d_load(sm + x), mc = d_load_real(mr + x), top = d_max(mc, mo);
-        d_mask empty = d_lt(mc, d_set(-0x1.fffffffffffffp1023));
-        d_vec keep = d_select(empty, d_set(1.0), K(d_exp2)(d_sub(mo, top)));
-        d_vec gain = d_select(empty, d_set(0.0), K(d_exp2)(d_sub(mc, top)));
+        d_vec old = fresh ? d_set(-(double)INFINITY) : d_load(sm + x);
+        d_vec mine = d_load_real(m + x), top = d_max(mine, old);
+        d_mask empty = d_lt(mine, d_set(-0x1.fffffffffffffp1023));
+        d_vec k = d_select(empty, d_set(1.0), K(d_exp2)(d_sub(old, top)));
+        d_vec g = d_select(empty, d_set(0.0), K(d_exp2)(d_sub(mine, top)));
+        d_vec kept = fresh ? d_set(0.0) : d_mul(d_load(sl + x), k);
         d_store(sm + x, top);
-        d_store(sl + x, d_fma(d_load_real(lr + x), gain, d_mul(d_load(sl + x), keep)));
-        d_store(old_weight + x, keep);
-        d_store(new_weight + x, gain);
+        d_store(sl + x, d_fma(d_load_real(l + x), g, kept));
+        d_store(keep + x, k);
+        d_store(gain + x, g);
     }
-    for (int64_t e = 0; e < width; e++, a += w, so += w)
-        for (int x = 0; x < w; x += D_LANES) {
-            d_vec kept = d_mul(d_load(so + x), d_load(old_weight + x));
-            d_vec gain = d_load(new_weight + x);
-            /* A chunk without weight adds nothing, whatever its values were. */
-            d_vec term = d_select(d_lt(d_set(0.0), gain), d_load_real(a + x), gain);
-            d_store(so + x, d_fma(term, gain, kept));
+}
+
+/* A lane without weight in the chunk adds nothing, whatever the values were. */
+static inline __attribute__((always_inline)) void
+K(fold_state)(int w, int64_t width, const real *acc, const double *keep, const double *gain,
+              double *so, const bool fresh)
+{
+    for (int x = 0; x < w; x += D_LANES) {
+        const d_vec k = d_load(keep + x), g = d_load(gain + x);
+        const d_mask some = d_lt(d_set(0.0), g);
+        for (int64_t e = 0; e < width; e++) {
+            d_vec kept = fresh ? d_set(0.0) : d_mul(d_load(so + e * w + x), k);
+            d_vec term = d_select(some, d_load_real(acc + e * w + x), g);
+            d_store(so + e * w + x, d_fma(term, g, kept));
         }
+    }
+}
+
+static void K(fold)(int w, int64_t width, bool fresh, const void *m, const void *l,
+                    const void *acc, double *sm, double *sl, double *so)
+{
+    double keep[ATTN__PANEL], gain[ATTN__PANEL];
+    if (fresh) {
+        K(fold_lanes)(w, m, l, sm, sl, keep, gain, true);
+        K(fold_state)(w, width, acc, keep, gain, so, true);
+    } else {
+        K(fold_lanes)(w, m, l, sm, sl, keep, gain, false);
+        K(fold_state)(w, width, acc, keep, gain, so, false);
+    }
 }
 
 static inline __attribute__((always_inline)) void

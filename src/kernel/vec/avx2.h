@@ -93,6 +93,10 @@ static inline s_vec s_select(s_mask m, s_vec yes, s_vec no)
 {
     return _mm256_blendv_ps(no, yes, m);
 }
+static inline s_vec s_fma_unmarked(s_vec a, s_vec b, s_vec c)
+{
+    return s_fma(a, s_select(s_sign(a), s_set(0.0f), b), c);
+}
 static inline s_vec s_abs(s_vec a)
 {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
@@ -229,6 +233,10 @@ static inline d_mask d_mask_from(uint64_t bits)
 static inline d_vec d_select(d_mask m, d_vec yes, d_vec no)
 {
     return _mm256_blendv_pd(no, yes, m);
+}
+static inline d_vec d_fma_unmarked(d_vec a, d_vec b, d_vec c)
+{
+    return d_fma(a, d_select(d_sign(a), d_set(0.0), b), c);
 }
 static inline d_vec d_abs(d_vec a)
 {

@@ -90,6 +90,10 @@ static inline s_vec s_select(s_mask m, s_vec yes, s_vec no)
 {
     return _mm512_mask_blend_ps(m, no, yes);
 }
+static inline s_vec s_fma_unmarked(s_vec a, s_vec b, s_vec c)
+{
+    return _mm512_mask3_fmadd_ps(a, b, c, _knot_mask16(s_sign(a)));
+}
 static inline s_vec s_abs(s_vec a)
 {
     return _mm512_abs_ps(a);
@@ -225,6 +229,10 @@ static inline d_mask d_mask_from(uint64_t bits)
 static inline d_vec d_select(d_mask m, d_vec yes, d_vec no)
 {
     return _mm512_mask_blend_pd(m, no, yes);
+}
+static inline d_vec d_fma_unmarked(d_vec a, d_vec b, d_vec c)
+{
+    return _mm512_mask3_fmadd_pd(a, b, c, _knot_mask8(d_sign(a)));
 }
 static inline d_vec d_abs(d_vec a)
 {

@@ -86,6 +86,10 @@ static inline s_vec s_min(s_vec a, s_vec b)
 {
     return vbslq_f32(vcltq_f32(a, b), a, b);
 }
+static inline s_vec s_fma_unmarked(s_vec a, s_vec b, s_vec c)
+{
+    return s_fma(a, s_select(s_sign(a), s_set(0.0f), b), c);
+}
 static inline s_vec s_abs(s_vec a)
 {
     return vabsq_f32(a);
@@ -204,6 +208,10 @@ static inline d_vec d_max(d_vec a, d_vec b)
 static inline d_vec d_min(d_vec a, d_vec b)
 {
     return vbslq_f64(vcltq_f64(a, b), a, b);
+}
+static inline d_vec d_fma_unmarked(d_vec a, d_vec b, d_vec c)
+{
+    return d_fma(a, d_select(d_sign(a), d_set(0.0), b), c);
 }
 static inline d_vec d_abs(d_vec a)
 {

@@ -79,6 +79,11 @@ static inline s_vec s_select(s_mask m, s_vec yes, s_vec no)
 {
     return m ? yes : no;
 }
+/* fma, but c where the sign of a is set: b is not used there. */
+static inline s_vec s_fma_unmarked(s_vec a, s_vec b, s_vec c)
+{
+    return s_fma(a, s_select(s_sign(a), 0.0f, b), c);
+}
 static inline s_vec s_abs(s_vec a)
 {
     return fabsf(a);
@@ -181,6 +186,10 @@ static inline d_mask d_mask_from(uint64_t bits)
 static inline d_vec d_select(d_mask m, d_vec yes, d_vec no)
 {
     return m ? yes : no;
+}
+static inline d_vec d_fma_unmarked(d_vec a, d_vec b, d_vec c)
+{
+    return d_fma(a, d_select(d_sign(a), 0.0, b), c);
 }
 static inline d_vec d_abs(d_vec a)
 {

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ * The end of a panel: the sink joins the state, sums are divided out, rows and log-sum-exps go
+ * to the caller in his types and strides. */
+#include <math.h>
+
+#include "engine/engine.h"
+
+/* The terms of the denominator that go nowhere: exp(sink) and exp(0). */
+static double panel_sink(const attn__problem *p, const attn__seq *seq, int64_t h)
+{
+    double sum = p->spec.softmax1 ? 0 : -(double)INFINITY;
+    if (!attn__present(&p->at.sink)) return sum;
+    const double sink = attn__float_at(&p->at.sink, seq->b, h) * ATTN__LOG2E;
+    if (!p->spec.softmax1) return sink;
+    const double top = sink > 0 ? sink : 0;
+    return top + attn__log2(attn__exp2(sink - top) + attn__exp2(-top));
+}
+
+static void panel_write_row(const attn__kernels *k, const attn_tensor *out, int64_t E,
+                            const void *row, void *dst)
+{
+    if (out->stride[3] == 1 || E <= 1) {
+        k->narrow[out->dtype](E, row, dst);
+        return;
+    }
+    for (int64_t e = 0; e < E; e++)
+        attn__put(out->dtype, dst, e * out->stride[3], attn__real_get(k, row, e));
+}
+
+static void panel_write(const attn__run *r, char *scratch, const attn__seq *seq,
+                        const attn__panel *panel, const double *inv)
+{
+    const attn__kernels *k = r->plan->kernels;
+    const attn_tensor *out = &r->p->at.out;
+    const int64_t E = r->p->E;
+    char *rows[ATTN__PANEL], *reals[ATTN__PANEL];
+    if (!attn__present(out)) return;
+    attn__panel_rows(seq, panel, out, rows);
+    for (int l = 0; l < panel->n; l++)
+        reals[l] = scratch + r->plan->at.rows + l * E * (int64_t)attn__real_size(k);
+    const bool direct = attn__stage_direct(k, out);
+    k->finish(panel->n, panel->w, E, panel->so, inv, (void *const *)(direct ? rows : reals));
+    for (int l = 0; l < panel->n && !direct; l++) panel_write_row(k, out, E, reals[l], rows[l]);
+}
+
+/* The reciprocal that turns the state of lane l into its output, and by *log2_sum the log of
+ * the whole denominator. */
+static double panel_divisor(const attn__problem *p, const attn__panel *panel, int l,
+                            double sink, double *log2_sum)
+{
+    const double m = panel->sm[l], top = sink > m ? sink : m;
+    double keep = 0, total = panel->sl[l];
+    if (total != 0) {
+        keep = sink > m ? attn__exp2(m - sink) : 1;
+        total *= keep;
+    }
+    if (sink > -(double)INFINITY || sink != sink) total += attn__exp2(sink - top);
+    if (log2_sum) *log2_sum = total == 0 ? -(double)INFINITY : top + attn__log2(total);
+    return keep == 0 ? total * 0 : keep / (total * (1 - p->spec.dropout));
+}
+
+/* Afterwards sm holds the log2 of the whole sum, which is all that the weights still need. */
+void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
+                       attn__panel *panel)
+{
+    const attn__problem *p = r->p;
+    const attn_tensor *lse = &p->at.lse;
+    const bool logs = attn__present(lse) || attn__present(&p->at.weights);
+    double inv[ATTN__PANEL] = {0};
+    if (panel->fresh) attn__panel_reset(r, panel);
+    for (int l = 0; l < panel->n; l++) {
+        const double sink = panel_sink(p, seq, panel->h[l]);
+        inv[l] = panel_divisor(p, panel, l, sink, logs ? &panel->sm[l] : NULL);
+        if (attn__present(lse))
+            attn__put(lse->dtype, attn__at(lse, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0),
+                      0, panel->sm[l] * ATTN__LN2);
+    }
+    panel_write(r, scratch, seq, panel, inv);
+}
