@@ -187,6 +187,10 @@ set(TEST_PROGRAMS
     test_io_onnx
     test_io_roundtrip
     test_io_save
+    test_kernel_product
+    test_kernel_softmax
+    test_kernel_state
+    test_kernel_table
     test_manifest
     test_math
     test_mech
@@ -202,7 +206,7 @@ set(TEST_PROGRAMS
     test_special_hide
     test_vec)
 
-# The vocabulary of each instruction set as a table, for test_vec.
+# The vocabulary of each instruction set as a table: parts of test_vec, no programs.
 set(VEC_scalar_SOURCES tests/vec_scalar.c)
 set(VEC_avx2_SOURCES tests/vec_avx2.c)
 set(VEC_avx512_SOURCES tests/vec_avx512.c)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tree
 
-SUFFIXES = (".c", ".h", ".def", ".py", ".sh", ".cmake", ".in", ".js", ".txt")
+SUFFIXES = (".c", ".h", ".def", ".py", ".sh", ".cmake", ".in", ".js")
 TOP = ["CMakeLists.txt", "Makefile", "attn.map", ".clang-format", ".clang-tidy", ".gitignore",
        ".editorconfig", ".ci/run"]
 RULES = [

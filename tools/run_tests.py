@@ -61,7 +61,7 @@ def count_tap(lines):
             else:
                 result.passed += 1
     seen = result.passed + result.failed + result.skipped
-    if not planned and not seen:
+    if planned == 0:
         return None
     if seen != planned:
         result.fail(f"{planned} results were announced, {seen} came")

@@ -33,9 +33,7 @@ static attn_status data_range(const attn_tensor *start, const attn_tensor *len,
         if (first < 0 || count < 0 || first > rows || count > rows - first)
             return attn__fail_count(error, ATTN_E_LENGTH, where,
                                     "a start or length is negative or beyond the tensor", rows,
-                                    first < 0   ? first
-                                    : count < 0 ? count
-                                                : first + count);
+                                    first < 0 || first > rows ? first : count);
     }
     return ATTN_OK;
 }

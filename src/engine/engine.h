@@ -224,9 +224,9 @@ static inline void attn__real_put(const attn__kernels *k, void *x, int64_t i, do
 /* ---- rotate.c: rotary positions ------------------------------------------------------------
  */
 
-void attn__rotate_table(const attn__run *r); /* angles of all positions */
 void attn__rotate_row(const attn__run *r, int64_t position, void *row); /* D reals in place */
-void attn__rotate_keys(const attn__run *r); /* every key, into the workspace; parallel */
+/* The angles of all positions, then every key turned, into the workspace; parallel. */
+void attn__rotate_keys(attn__run *r);
 int64_t attn__rotate_q_position(const attn__run *r, const attn__seq *seq, int64_t i);
 
 /* ---- output.c ------------------------------------------------------------------------------

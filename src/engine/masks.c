@@ -19,17 +19,22 @@ static bool mask_segments_on(const attn__problem *p)
     return attn__present(&p->at.q_seg);
 }
 
+/* Documents are mostly long: when all queries are in one segment, a key decides for all lanes.
+ */
 static void mask_segments(attn__tile *t)
 {
     const attn__problem *p = t->r->p;
     const attn__panel *panel = t->panel;
     int64_t mine[ATTN__PANEL];
-    for (int l = 0; l < panel->n; l++)
+    bool one = true;
+    for (int l = 0; l < panel->n; l++) {
         mine[l] = attn__int_at(&p->at.q_seg, t->seq->qb, t->seq->q0 + panel->i[l]);
+        one = one && mine[l] == mine[0];
+    }
     for (int64_t j = 0; j < t->n; j++) {
         const int64_t theirs = attn__int_at(&p->at.k_seg, t->seq->kb, t->seq->k0 + t->j0 + j);
-        mask_word same = 0;
-        for (int l = 0; l < panel->n; l++) same |= (mask_word)(mine[l] == theirs) << l;
+        mask_word same = one && mine[0] == theirs ? ~(mask_word)0 : 0;
+        for (int l = 0; l < panel->n && !one; l++) same |= (mask_word)(mine[l] == theirs) << l;
         t->allowed[j] &= same;
     }
 }
@@ -50,17 +55,27 @@ static int mask_block_kind(const attn__tile *t, int l, int64_t j)
     return *(const uint8_t *)attn__at(blocks, t->seq->b, t->panel->h[l], y, x);
 }
 
+static const uint8_t *mask_row(const attn__tile *t, int l)
+{
+    return attn__at(&t->r->p->at.mask, t->seq->b, t->panel->h[l], t->seq->iq + t->panel->i[l],
+                    t->seq->jk + t->j0);
+}
+
+/* Lanes that read the same row of the mask (it broadcasts over queries or heads) are done at
+ * once; not under a block mask, which may say FULL to some. */
 static void mask_dense(attn__tile *t)
 {
     const attn_tensor *mask = &t->r->p->at.mask;
+    const attn__panel *panel = t->panel;
     const bool blocks = attn__present(&t->r->p->at.block_mask);
-    for (int l = 0; l < t->panel->n; l++) {
-        const uint8_t *row = attn__at(mask, t->seq->b, t->panel->h[l],
-                                      t->seq->iq + t->panel->i[l], t->seq->jk + t->j0);
+    for (int first = 0, l; first < panel->n; first = l) {
+        const uint8_t *row = mask_row(t, first);
+        for (l = first + 1; l < panel->n && !blocks && mask_row(t, l) == row;) l++;
+        const mask_word lanes = mask_lanes(l) & ~mask_lanes(first);
         for (int64_t j = 0; j < t->n; j++) {
             if (row[j * mask->stride[3]]) continue;
-            if (blocks && mask_block_kind(t, l, j) == ATTN_TILE_FULL) continue;
-            t->allowed[j] &= ~((mask_word)1 << l);
+            if (blocks && mask_block_kind(t, first, j) == ATTN_TILE_FULL) continue;
+            t->allowed[j] &= ~lanes;
         }
     }
 }

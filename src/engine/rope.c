@@ -106,27 +106,27 @@ static attn_status rope_rows(const rope_job *job, attn_error *error)
     return ATTN_OK;
 }
 
-static void rope_angle(const rope_job *job, int64_t b, int64_t i, int64_t t, double *c,
-                       double *s)
+static void rope_angle(const rope_job *job, double theta, int64_t b, int64_t i, int64_t t,
+                       double *c, double *s)
 {
     if (!attn__present(&job->cos)) {
-        const double theta = attn__root_power(job->base, t, job->R / 2);
         attn__sincos((double)rope_position(job, b, i) * theta, s, c);
         return;
     }
-    const int64_t a = job->by_token ? b : rope_position(job, b, i), x = job->by_token ? i : t;
-    const int64_t y = job->by_token ? t : 0;
-    *c = attn__get(job->cos.dtype, attn__at(&job->cos, a, x, y, 0), 0);
-    *s = attn__get(job->sin.dtype, attn__at(&job->sin, a, x, y, 0), 0);
+    const int64_t row = job->by_token ? i : rope_position(job, b, i);
+    const int64_t first = job->by_token ? b : row, second = job->by_token ? row : t;
+    *c = attn__get(job->cos.dtype, attn__at(&job->cos, first, second, t, 0), 0);
+    *s = attn__get(job->sin.dtype, attn__at(&job->sin, first, second, t, 0), 0);
 }
 
-static void rope_turn(const rope_job *job, int64_t b, int64_t i, int64_t t)
+/* Pair t of one token, in every head. */
+static void rope_turn(const rope_job *job, double theta, int64_t b, int64_t i, int64_t t)
 {
     const attn_tensor *x = &job->x, *y = &job->y;
     const int64_t first = job->kind == ATTN_ROPE_HALF ? t : 2 * t;
     const int64_t second = job->kind == ATTN_ROPE_HALF ? t + job->R / 2 : 2 * t + 1;
     double c, s;
-    rope_angle(job, b, i, t, &c, &s);
+    rope_angle(job, theta, b, i, t, &c, &s);
     for (int64_t h = 0; h < x->shape[1]; h++) {
         const double u = attn__get(x->dtype, attn__at(x, b, h, i, first), 0);
         const double v = attn__get(x->dtype, attn__at(x, b, h, i, second), 0);
@@ -135,14 +135,20 @@ static void rope_turn(const rope_job *job, int64_t b, int64_t i, int64_t t)
     }
 }
 
-static void rope_token(const rope_job *job, int64_t b, int64_t i)
+static void rope_pair(const rope_job *job, int64_t t)
 {
-    const attn_tensor *x = &job->x, *y = &job->y;
-    for (int64_t t = 0; t < job->R / 2; t++) rope_turn(job, b, i, t);
-    for (int64_t h = 0; h < x->shape[1]; h++)
-        for (int64_t d = job->R; d < x->shape[3]; d++)
-            attn__put(y->dtype, attn__at(y, b, h, i, d), 0,
-                      attn__get(x->dtype, attn__at(x, b, h, i, d), 0));
+    const double theta = attn__root_power(job->base, t, job->R / 2);
+    for (int64_t b = 0; b < job->x.shape[0]; b++)
+        for (int64_t i = 0; i < job->x.shape[2]; i++) rope_turn(job, theta, b, i, t);
+}
+
+/* The elements beyond R stay. */
+static attn_status rope_rest(const rope_job *job, attn_error *error)
+{
+    const int64_t D = job->x.shape[3];
+    if (attn__same_view(&job->x, &job->y)) return ATTN_OK;
+    return attn_tensor_copy(attn_tensor_slice(job->y, 3, job->R, D),
+                            attn_tensor_slice(job->x, 3, job->R, D), error);
 }
 
 static attn_status rope_spec(rope_job *job, const attn_rope_spec *rope, attn_error *error)
@@ -188,8 +194,8 @@ attn_status attn_rope(const attn_rope_spec *rope, const attn_tensor *x, const at
     }
     ATTN_TRY(rope_rows(&job, error));
     const attn__fpenv saved = attn__fpenv_enter();
-    for (int64_t b = 0; b < job.x.shape[0]; b++)
-        for (int64_t i = 0; i < job.x.shape[2]; i++) rope_token(&job, b, i);
+    for (int64_t t = 0; t < job.R / 2; t++) rope_pair(&job, t);
+    const attn_status status = rope_rest(&job, error);
     attn__fpenv_leave(saved);
-    return ATTN_OK;
+    return status;
 }

@@ -25,18 +25,28 @@ static double *rotate_known(const attn__run *r, int64_t position)
     return rotate_thetas(r) + r->p->R / 2 + position * r->p->R;
 }
 
-void attn__rotate_table(const attn__run *r)
+/* Cosines and sines of every threads-th position. */
+static void rotate_table_share(void *arg, int thread)
 {
-    const attn__problem *p = r->p;
-    double *theta = rotate_thetas(r);
-    if (!p->R || attn__present(&p->at.rope_cos)) return;
-    for (int64_t t = 0; t < p->R / 2; t++)
-        theta[t] = attn__root_power(p->spec.rope.base, t, p->R / 2);
-    for (int64_t m = 0; m < r->plan->trig_n; m++) {
+    const attn__run *r = arg;
+    const int64_t pairs = r->p->R / 2;
+    const double *theta = rotate_thetas(r);
+    const attn__fpenv saved = attn__fpenv_enter();
+    for (int64_t m = thread; m < r->plan->trig_n; m += r->plan->threads) {
         double *row = rotate_known(r, m);
-        for (int64_t t = 0; t < p->R / 2; t++)
+        for (int64_t t = 0; t < pairs; t++)
             attn__sincos((double)m * theta[t], &row[2 * t + 1], &row[2 * t]);
     }
+    attn__fpenv_leave(saved);
+}
+
+static void rotate_table(attn__run *r)
+{
+    const int64_t pairs = r->p->R / 2;
+    if (attn__present(&r->p->at.rope_cos)) return;
+    for (int64_t t = 0; t < pairs; t++)
+        rotate_thetas(r)[t] = attn__root_power(r->p->spec.rope.base, t, pairs);
+    attn__parallel(r->plan->ctx, r->plan->threads, rotate_table_share, r);
 }
 
 static void rotate_angle(const attn__run *r, int64_t position, int64_t t, double *c, double *s)
@@ -88,7 +98,7 @@ static void rotate_key(const attn__run *r, const attn__seq *seq, int64_t g, int6
 }
 
 /* Each thread takes every threads-th key. */
-static void rotate_share(void *arg, int thread)
+static void rotate_keys_share(void *arg, int thread)
 {
     const attn__run *r = arg;
     const attn__fpenv saved = attn__fpenv_enter();
@@ -99,8 +109,9 @@ static void rotate_share(void *arg, int thread)
     attn__fpenv_leave(saved);
 }
 
-void attn__rotate_keys(const attn__run *r)
+void attn__rotate_keys(attn__run *r)
 {
-    if (r->p->R)
-        attn__parallel(r->plan->ctx, r->plan->threads, rotate_share, (void *)(uintptr_t)r);
+    if (!r->p->R) return;
+    rotate_table(r);
+    attn__parallel(r->plan->ctx, r->plan->threads, rotate_keys_share, r);
 }

@@ -236,7 +236,6 @@ void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace
     r->starts = (int64_t *)(void *)(r->workspace + plan->starts);
     run_begin(r);
     attn__output_fill(r);
-    attn__rotate_table(r);
     attn__rotate_keys(r);
     if (plan->split)
         run_split(r);

@@ -77,38 +77,48 @@ static void term_scale(attn__tile *t)
 /* ---- dense operands -----------------------------------------------------------------------
  */
 
-/* Clears the bits where row is -inf and makes it finite there. */
-static void term_forbid(attn__tile *t, int l, attn_dtype dtype, const char *src, int64_t stride,
-                        void *row)
+/* Clears the bits of lanes where row is -inf and makes it finite there. A double that only
+ * rounds to -inf becomes the least float. */
+static void term_forbid(attn__tile *t, uint64_t lanes, attn_dtype dtype, const char *src,
+                        int64_t stride, void *row)
 {
     const attn__kernels *k = term_kernels(t);
     for (int64_t j = 0; j < t->n; j++) {
         const double x = attn__real_get(k, row, j);
         if (x >= -0x1.fffffep127 || x != x) continue;
-        const double exact = attn__get(dtype, src, j * stride); /* f64 may round to -inf */
-        if (exact == -(double)INFINITY) {
+        if (attn__get(dtype, src, j * stride) == -(double)INFINITY) {
             term_need_bits(t);
-            t->allowed[j] &= ~((uint64_t)1 << l);
-        }
-        if (exact == -(double)INFINITY)
+            t->allowed[j] &= ~lanes;
             attn__real_put(k, row, j, 0);
-        else if (k->dtype == ATTN_DTYPE_F32)
+        } else if (k->dtype == ATTN_DTYPE_F32) {
             attn__real_put(k, row, j, -0x1.fffffep127);
+        }
     }
 }
 
+static const char *term_row(const attn__tile *t, const attn_tensor *operand, int l)
+{
+    return attn__at(operand, t->seq->b, t->panel->h[l], t->seq->iq + t->panel->i[l],
+                    t->seq->jk + t->j0);
+}
+
+/* Lanes that read the same row (the operand broadcasts over queries or heads) share one. */
 static void term_dense(attn__tile *t, const attn_tensor *operand)
 {
     const attn__kernels *k = term_kernels(t);
     const attn__panel *panel = t->panel;
     const void *rows[ATTN__PANEL];
-    for (int l = 0; l < panel->n; l++) {
-        const char *src = attn__at(operand, t->seq->b, panel->h[l], t->seq->iq + panel->i[l],
-                                   t->seq->jk + t->j0);
-        char *row = t->scratch + t->r->plan->at.rows + l * t->n * (int64_t)attn__real_size(k);
+    for (int first = 0, l; first < panel->n; first = l) {
+        const char *src = term_row(t, operand, first);
+        char *row =
+            t->scratch + t->r->plan->at.rows + first * t->n * (int64_t)attn__real_size(k);
+        uint64_t lanes = 0;
+        for (l = first; l < panel->n && term_row(t, operand, l) == src; l++) {
+            lanes |= (uint64_t)1 << l;
+            rows[l] = row;
+        }
         attn__stage_row(k, operand->dtype, src, operand->stride[3], t->n, row);
-        term_forbid(t, l, operand->dtype, src, operand->stride[3], row);
-        rows[l] = row;
+        term_forbid(t, lanes, operand->dtype, src, operand->stride[3], row);
     }
     k->pack(panel->n, panel->w, t->n, rows, 1, term_memory(t));
     term_add(t, ATTN__LOG2E);
