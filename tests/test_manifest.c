@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ * The bits of the library, frozen: a few hundred calls whose inputs come from integers alone,
+ * and a hash of the bits of each answer in tests/manifest.txt. Every machine, compiler and
+ * instruction set must give the same ones. Cases are drawn by tests/support, so whoever changes
+ * the drawing writes the manifest anew, from a library whose answers have not changed.
+ *
+ *   ATTN_MANIFEST=path         the manifest (tests/manifest.txt of the sources)
+ *   ATTN_MANIFEST_WRITE=path   write a new one instead of comparing
+ *   ATTN_CASES=n               the first n lines only (slow emulators) */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "support/support.h"
+
+#ifndef ATTN_SOURCE_DIR
+#    define ATTN_SOURCE_DIR "."
+#endif
+
+enum { MANIFEST_CASES = 400 };
+
+static test_contexts contexts;
+
+/* Every fourth case larger, every other plain in its element types; the rest as it comes. */
+static test_profile manifest_profile(int i)
+{
+    test_profile profile = {.pairs = i % 4 ? 500 : 12000};
+    profile.allow = TEST_ALL_OPTIONS & ~(TEST_OPTION(POISON) | TEST_OPTION(THREADS));
+    profile.force = TEST_OPTION(LSE);
+    if (i % 2) profile.allow &= ~(TEST_OPTION(DTYPES) | TEST_OPTION(F64));
+    return profile;
+}
+
+static uint64_t manifest_hash(int i, int isa)
+{
+    test_case c;
+    test_profile profile = manifest_profile(i);
+    test_case_draw(&c, UINT64_C(0xA77E0000) + (uint64_t)i, &profile);
+    attn_ctx *ctx = test_contexts_get(&contexts, isa, 1);
+    attn_status status = attn_forward(ctx, &c.spec, &c.args, NULL);
+    if (status != ATTN_OK) test_case_print(stderr, &c);
+    assert_int_equal(status, ATTN_OK);
+    uint64_t hash = test_hash_bits(c.args.out, 1);
+    hash = test_hash_bits(c.args.lse, hash);
+    hash = test_hash_bits(c.args.weights, hash);
+    hash = test_hash_bits(c.args.scores, hash);
+    test_case_free(&c);
+    return hash;
+}
+
+static void manifest_write(const char *path)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "# SPDX-License-Identifier: MIT\n");
+    fprintf(file, "attn manifest 1, %d cases: number, hash of the bits of all outputs\n",
+            MANIFEST_CASES);
+    for (int i = 0; i < MANIFEST_CASES; i++)
+        fprintf(file, "%d %016llx\n", i,
+                (unsigned long long)manifest_hash(i, contexts.usable[0]));
+    assert_int_equal(fclose(file), 0);
+}
+
+static FILE *manifest_open(int *n)
+{
+    const char *given = getenv("ATTN_MANIFEST");
+    const char *path = given ? given : ATTN_SOURCE_DIR "/tests/manifest.txt";
+    FILE *file = fopen(path, "r");
+    if (!file) fail_msg("cannot open %s", path);
+    assert_int_equal(fscanf(file, "# SPDX%*[^\n] attn manifest 1, %d cases%*[^\n]", n), 1);
+    return file;
+}
+
+static int manifest_compare(int isa)
+{
+    int n = 0, differing = 0;
+    FILE *file = manifest_open(&n);
+    int limit = (int)test_env_int("ATTN_CASES", n);
+    assert_int_equal(n, MANIFEST_CASES);
+    for (int i = 0; i < n && i < limit; i++) {
+        int number = -1;
+        unsigned long long want = 0;
+        assert_int_equal(fscanf(file, "%d %llx", &number, &want), 2);
+        assert_int_equal(number, i);
+        uint64_t got = manifest_hash(i, isa);
+        if (got == want) continue;
+        fprintf(stderr, "%s: case %d is %016llx, the manifest says %016llx\n",
+                attn_isa_name(isa), i, (unsigned long long)got, want);
+        differing++;
+    }
+    fclose(file);
+    return differing;
+}
+
+static void manifest_holds(void **state)
+{
+    const char *path = getenv("ATTN_MANIFEST_WRITE");
+    (void)state;
+    if (path && *path) manifest_write(path);
+    for (int i = 0; i < contexts.n_usable && !(path && *path); i++)
+        assert_int_equal(manifest_compare(contexts.usable[i]), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(manifest_holds)};
+    test_contexts_init(&contexts);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    test_contexts_free(&contexts);
+    return failed;
+}
