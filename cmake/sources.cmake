@@ -66,7 +66,8 @@ set(ENGINE_SOURCES
     src/engine/seq.c
     src/engine/stage.c
     src/engine/terms.c
-    src/engine/tile.c)
+    src/engine/tile.c
+    src/engine/warm.c)
 
 set(MECH_SOURCES
     src/mech/lift.c
@@ -214,6 +215,7 @@ set(VEC_neon_SOURCES tests/vec_neon.c)
 
 # Programs that a script among the tests runs.
 set(TEST_HELPERS
+    count_forward
     io_copy
     oracle_dump)
 
@@ -223,6 +225,7 @@ set(TEST_SCRIPTS
     tests/cli_test.py
     tests/docs_test.py
     tests/io_roundtrip.py
+    tests/test_instructions.py
     tests/test_oracle.py)
 
 # fuzz/<name>.c

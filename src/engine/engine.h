@@ -151,6 +151,26 @@ void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn
 void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
                        attn__panel *panel);
 
+/* Head and query of the first lane of panel index. */
+void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, int64_t index,
+                       int64_t *h, int64_t *i);
+
+/* ---- warm.c: memory needed soon
+ * ---------------------------------------------------------------- */
+
+enum { ATTN__WARM_PARTS = 4 };
+typedef struct attn__warm_part {
+    const char *row; /* rows of bytes each, step apart */
+    int64_t step, bytes, rows;
+} attn__warm_part;
+typedef struct attn__warm {
+    int n;
+    attn__warm_part part[ATTN__WARM_PARTS];
+} attn__warm;
+void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
+                    int64_t rows);
+void attn__warm_some(attn__warm *warm, int64_t rows);
+
 /* ---- tile.c: a panel against a chunk ----------------------------------------------------- */
 
 typedef struct attn__tile {
@@ -158,6 +178,7 @@ typedef struct attn__tile {
     const attn__seq *seq;
     const attn__panel *panel;
     char *scratch;
+    attn__warm *warm; /* or NULL */
     int64_t g;
     int64_t j0, n;     /* keys j0 .. j0+n of the sequence */
     void *s;           /* [n][w] */

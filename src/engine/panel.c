@@ -47,6 +47,14 @@ static void panel_range(const attn__problem *p, const attn__seq *seq, int64_t po
     if (*hi <= *lo) *lo = *hi = 0;
 }
 
+void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, int64_t index,
+                       int64_t *h, int64_t *i)
+{
+    const int64_t heads = panel_heads(p, seq->T), tall = attn__ceil_div(seq->T, ATTN__PANEL);
+    *h = panel_head(p, g, heads > 1 ? index * heads : index / tall);
+    *i = heads > 1 ? 0 : index % tall * ATTN__PANEL;
+}
+
 static void panel_lanes(const attn__problem *p, const attn__seq *seq, int64_t g, int64_t index,
                         attn__panel *panel)
 {

@@ -95,15 +95,43 @@ static void run_close(const attn__run *r, char *scratch, run_task *task)
     }
 }
 
+/* The rows of t (q or out) that a task begins with. */
+static void run_warm_rows(const attn__run *r, const run_task *task, const attn_tensor *t,
+                          attn__warm *warm)
+{
+    const attn__seq *seq = &task->seq;
+    int64_t h, i;
+    attn__panel_first(r->p, seq, task->g, task->first, &h, &i);
+    attn__warm_add(warm, t, seq->qb, h, seq->q0 + i,
+                   attn__min(seq->T - i, task->n * ATTN__PANEL));
+}
+
+static void run_warm(const attn__run *r, int64_t index, const run_task *task, attn__warm *warm)
+{
+    run_task next;
+    run_warm_rows(r, task, &r->p->at.out, warm);
+    if (index + r->plan->threads >= r->n_tasks) return;
+    run_find(r, index + r->plan->threads, &next);
+    if (next.g != task->g || next.seq.b != task->seq.b) {
+        const int64_t rows = attn__min(next.seq.S, 2 * ATTN__BLOCK);
+        attn__warm_add(warm, &r->p->at.v, next.seq.kb, next.g, next.seq.k0, rows);
+        attn__warm_add(warm, &r->p->at.k, next.seq.kb, next.g, next.seq.k0, rows);
+    }
+    run_warm_rows(r, &next, &r->p->at.q, warm);
+}
+
 static void run_whole(attn__run *r, char *scratch, int64_t index)
 {
     run_task task;
+    attn__warm warm = {0};
     run_find(r, index, &task);
+    run_warm(r, index, &task, &warm);
     run_open(r, scratch, &task, scratch + r->plan->at.panels);
     for (int64_t c = task.lo; c < task.hi; c++) {
         const attn__staged staged = run_stage(r, scratch, &task, c);
         for (int64_t x = 0; x < task.n; x++) {
-            const attn__tile tile = run_tile(r, scratch, &task, x, c);
+            attn__tile tile = run_tile(r, scratch, &task, x, c);
+            tile.warm = &warm;
             if (attn__tile_run(&tile, c * ATTN__CHUNK, &staged))
                 attn__tile_fold(r, scratch, &task.panels[x]);
         }

@@ -9,6 +9,8 @@
 
 #include "engine/engine.h"
 
+enum { TILE_WARM_KEYS = 16 }; /* a row asked for with every key, as long as rows are left */
+
 static void *tile_part(const attn__tile *t, int64_t at)
 {
     return t->scratch + at;
@@ -41,6 +43,10 @@ static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk
     const int64_t real = (int64_t)attn__real_size(k), end = t->j0 + t->n;
     for (int64_t j = t->j0, until; j < end; j = until) {
         const int lane = tile_first_lane(t, j, &until);
+        if (t->warm && t->warm->n > 0) {
+            until = attn__min(until, j + TILE_WARM_KEYS);
+            attn__warm_some(t->warm, TILE_WARM_KEYS);
+        }
         const char *keys = (const char *)staged->k + (j - chunk0) * staged->k_stride * real;
         k->scores(until - j, panel->w - lane, t->r->p->D, keys, staged->k_stride,
                   (char *)panel->qt + lane * real, panel->w,

@@ -32,16 +32,20 @@ static void K(cap)(int64_t n, int w, double cap, void *s)
         v_store(x + i, v_mul(c, K(v_tanh)(v_div(v_load(x + i), c))));
 }
 
+/* Four maxima run side by side; which of them a score meets first does not show. */
 static inline __attribute__((always_inline)) void
 K(row_max_one)(int64_t n, int w, const real *s, const uint64_t *allowed, real *m, int l,
                const bool masked)
 {
-    v_vec top = v_load(m + l);
-    for (int64_t j = 0; j < n; j++) {
-        v_vec x = v_load(s + j * w + l), higher = v_max(x, top);
-        top = masked ? v_select(v_mask_from(allowed[j] >> l), higher, top) : higher;
-    }
-    v_store(m + l, top);
+    v_vec top[4] = {v_load(m + l), v_load(m + l), v_load(m + l), v_load(m + l)};
+    for (int64_t j = 0; j < n; j += 4)
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < 4; i++) {
+            const int64_t key = j + i < n ? j + i : n - 1;
+            v_vec higher = v_max(v_load(s + key * w + l), top[i]);
+            top[i] = masked ? v_select(v_mask_from(allowed[key] >> l), higher, top[i]) : higher;
+        }
+    v_store(m + l, v_max(v_max(top[0], top[1]), v_max(top[2], top[3])));
 }
 
 static void K(row_max)(int64_t n, int w, const void *s, const uint64_t *allowed, void *m)

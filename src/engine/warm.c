@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ * Memory that is needed soon: the queries of the task after this one and the rows that this one
+ * will write. Asked for all at once, they would stall the products as long as loading them
+ * does; a few rows between two pieces of work, they come for nothing. Short sequences live on
+ * this: with 128 keys a task is over before the hardware has seen a pattern. */
+#include "engine/engine.h"
+
+enum { WARM_LINE = 64 };
+
+void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
+                    int64_t rows)
+{
+    const int64_t size = (int64_t)attn_dtype_size(t->dtype);
+    if (!attn__present(t) || t->stride[3] != 1 || warm->n == ATTN__WARM_PARTS) return;
+    warm->part[warm->n++] = (attn__warm_part){.row = attn__at(t, b, h, row, 0),
+                                              .step = t->stride[2] * size,
+                                              .bytes = t->shape[3] * size,
+                                              .rows = rows};
+}
+
+void attn__warm_some(attn__warm *warm, int64_t rows)
+{
+    while (warm->n > 0 && rows > 0) {
+        attn__warm_part *part = &warm->part[warm->n - 1];
+        for (; part->rows > 0 && rows > 0; part->rows--, rows--, part->row += part->step)
+            for (int64_t x = 0; x < part->bytes; x += WARM_LINE)
+                __builtin_prefetch(part->row + x);
+        if (part->rows == 0) warm->n--;
+    }
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ * The two products against plain loops: one fma chain a number, in ascending order, whatever
+ * the tiles; rows apart, repeated or backward; NaN in every gap. */
+#include "kernel_case.h"
+
+/* Rows as far apart as they are wide, further, backward, or all the same. */
+static int64_t product_stride(kernel_case *c, int64_t width)
+{
+    int64_t stride = width + test_rng_range(&c->rng, 0, 5);
+    if (test_rng_chance(&c->rng, 10)) return 0;
+    return test_rng_chance(&c->rng, 20) ? -stride : stride;
+}
+
+/* Other lanes of a wider panel, which are nobody's business here. */
+static int product_ld(kernel_case *c, int w)
+{
+    return w + (test_rng_chance(&c->rng, 50) ? 0 : (int)test_rng_range(&c->rng, 1, 17));
+}
+
+static void scores(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0), depth = kernel_size(c, 1);
+    const int64_t k_stride = product_stride(c, depth);
+    const int w = kernel_width(c), ld = product_ld(c, w);
+    matrix k = matrix_make(c, 0, n, depth, k_stride), q = matrix_make(c, 1, depth, w, ld);
+    matrix s = matrix_make(c, 2, n, w, ld);
+    double *want = matrix_copy(c, &s);
+    matrix_fill(c, &k);
+    matrix_fill(c, &q);
+    for (int64_t j = 0; j < n; j++)
+        for (int l = 0; l < w; l++) {
+            double sum = 0;
+            for (int64_t d = 0; d < depth; d++)
+                sum = real_fma(c, matrix_get(&k, j, d), matrix_get(&q, d, l), sum);
+            want[j * w + l] = sum;
+        }
+    c->k->scores(n, w, depth, k.p, k_stride, q.p, ld, s.p);
+    kernel_expect_all(c, "scores", &s, want);
+}
+
+/* Weights from 0 up; some forbidden, some rows of them entirely, and there v holds rubbish. */
+static void weigh_fill(kernel_case *c, const matrix *p, const matrix *v, bool masked)
+{
+    matrix_fill(c, v);
+    for (int64_t j = 0; j < p->rows; j++) {
+        bool none = masked && v->stride != 0 && test_rng_chance(&c->rng, 20);
+        for (int64_t l = 0; l < p->cols; l++) {
+            double x = fabs(real_draw(c));
+            bool forbidden = none || (masked && test_rng_chance(&c->rng, 30));
+            matrix_put(p, j, l, forbidden ? -0.0 : x);
+        }
+        for (int64_t e = 0; e < v->cols && none; e++)
+            matrix_put(v, j, e, e % 2 ? (double)NAN : -(double)INFINITY);
+    }
+}
+
+static void weigh(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0), width = kernel_size(c, 1);
+    const int64_t v_stride = product_stride(c, width);
+    const int w = kernel_width(c), ld = product_ld(c, w);
+    const bool masked = test_rng_chance(&c->rng, 50);
+    matrix p = matrix_make(c, 0, n, w, ld), v = matrix_make(c, 1, n, width, v_stride);
+    matrix acc = matrix_make(c, 2, width, w, ld);
+    matrix_fill(c, &acc);
+    weigh_fill(c, &p, &v, masked);
+    double *want = matrix_copy(c, &acc);
+    for (int64_t e = 0; e < width; e++)
+        for (int l = 0; l < w; l++) {
+            double sum = 0;
+            for (int64_t j = 0; j < n; j++) {
+                double weight = matrix_get(&p, j, l);
+                if (masked && signbit(weight)) continue;
+                sum = real_fma(c, weight, matrix_get(&v, j, e), sum);
+            }
+            want[e * w + l] = real_add(c, want[e * w + l], sum);
+        }
+    c->k->weigh(n, w, width, p.p, ld, v.p, v_stride, masked, acc.p);
+    kernel_expect_all(c, masked ? "weigh, masked" : "weigh", &acc, want);
+}
+
+KERNEL_TEST(scores)
+KERNEL_TEST(weigh)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scores_agrees),
+        cmocka_unit_test(weigh_agrees),
+    };
+    return cmocka_run_group_tests_name("kernel_product", tests, memory_begin, memory_end);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * The tables themselves: complete, named, and picked as isa.def orders them; and the probe. */
+#include "kernel_case.h"
+
+typedef struct isa_row {
+    const char *name;
+    uint32_t bit;
+} isa_row;
+
+static const isa_row isa_rows[] = {
+#define ISA(name, bit, needs) {#name, ATTN_ISA_##name},
+#include "attn/isa.def"
+#undef ISA
+};
+enum { ISA_ROWS = sizeof isa_rows / sizeof isa_rows[0] };
+
+static const attn_dtype arithmetics[] = {ATTN_DTYPE_F32, ATTN_DTYPE_F64};
+
+static void table_complete(const attn__kernels *k)
+{
+    assert_null(k->widen[ATTN_DTYPE_NONE]);
+    assert_null(k->narrow[ATTN_DTYPE_NONE]);
+    for (int dtype = ATTN_DTYPE_F64; dtype < ATTN__N_FLOATS; dtype++)
+        assert_true(k->widen[dtype] && k->narrow[dtype]);
+    assert_true(k->pack && k->scores && k->scale && k->add && k->cap && k->row_max);
+    assert_true(k->exp_sum && k->drop && k->weigh && k->fold && k->finish && k->probe);
+}
+
+/* Every built table, asked for by its bit alone. */
+static void tables_are_complete(void **state)
+{
+    (void)state;
+    assert_true(attn__kernels_built() & ATTN_ISA_scalar);
+    for (int a = 0; a < 2; a++)
+        for (int i = 0; i < ISA_ROWS; i++) {
+            const attn__kernels *k = attn__kernels_pick(arithmetics[a], isa_rows[i].bit);
+            bool built = (attn__kernels_built() & isa_rows[i].bit) != 0;
+            assert_int_equal(k != NULL, built);
+            if (!built) continue;
+            assert_string_equal(k->name, isa_rows[i].name);
+            assert_int_equal(k->isa, isa_rows[i].bit);
+            assert_int_equal(k->dtype, arithmetics[a]);
+            assert_int_equal(ATTN__PANEL % k->step, 0);
+            table_complete(k);
+        }
+}
+
+static void strongest_is_picked(void **state)
+{
+    (void)state;
+    for (int a = 0; a < 2; a++)
+        for (uint32_t mask = 0; mask < (uint32_t)1 << ISA_ROWS; mask++) {
+            const char *want = NULL;
+            for (int i = 0; i < ISA_ROWS; i++)
+                if (isa_rows[i].bit & mask & attn__kernels_built()) want = isa_rows[i].name;
+            const attn__kernels *k = attn__kernels_pick(arithmetics[a], mask);
+            assert_int_equal(k != NULL, want != NULL);
+            if (k) assert_string_equal(k->name, want);
+        }
+}
+
+static void probe_counts(kernel_case *c)
+{
+    double sink = -1, none = c->k->probe(0, &sink), one = c->k->probe(1, &sink);
+    assert_true(none == 0);
+    assert_true(one >= 2 * c->k->step);
+    assert_true(c->k->probe(100, &sink) == 100 * one);
+    assert_true(isfinite(sink) && sink > 0);
+}
+
+static void probe_counts_flops(void **state)
+{
+    (void)state;
+    kernel_tables(probe_counts);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tables_are_complete),
+        cmocka_unit_test(strongest_is_picked),
+        cmocka_unit_test(probe_counts_flops),
+    };
+    return cmocka_run_group_tests_name("kernel_table", tests, NULL, NULL);
+}
