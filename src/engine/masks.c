@@ -110,15 +110,19 @@ static const mask_rule mask_rules[] = {
 
 enum { MASK_RULES = sizeof mask_rules / sizeof mask_rules[0] };
 
-/* The interval of each lane as bits. */
+/* The interval of each lane as bits: it is switched on where it begins and off where it ends, and
+ * a running exclusive or makes words of the switches. */
 static void mask_ranges(attn__tile *t)
 {
     memset(t->allowed, 0, (size_t)t->n * sizeof *t->allowed);
     for (int l = 0; l < t->panel->n; l++) {
         const int64_t from = attn__max(t->panel->lo[l] - t->j0, 0);
         const int64_t to = attn__min(t->panel->hi[l] - t->j0, t->n);
-        for (int64_t j = from; j < to; j++) t->allowed[j] |= (mask_word)1 << l;
+        if (from >= to) continue;
+        t->allowed[from] ^= (mask_word)1 << l;
+        if (to < t->n) t->allowed[to] ^= (mask_word)1 << l;
     }
+    for (int64_t j = 1; j < t->n; j++) t->allowed[j] ^= t->allowed[j - 1];
 }
 
 /* Keys that nobody sees are cut off at both ends; a tile without a cleared bit is unmasked. */
