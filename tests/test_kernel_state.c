@@ -104,7 +104,10 @@ static void fold_make(kernel_case *c, fold_data *f, bool whole)
     for (int l = 0; l < w; l++) {
         double old = fold_draw(c, whole), mine = fold_draw(c, whole);
         matrix_put(&f->m, 0, l, mine);
-        matrix_put(&f->l, 0, l, mine < -DBL_MAX ? 0 : fabs(real_draw(c)));
+        matrix_put(&f->l, 0, l,
+                   mine >= -DBL_MAX ? fabs(real_draw(c))
+                   : l % 2          ? (double)NAN
+                                    : 0);
         for (int64_t e = 0; e < f->width && mine < -DBL_MAX; e++)
             matrix_put(&f->acc, e, l, e % 2 ? (double)NAN : (double)INFINITY);
         if (f->fresh) continue; /* the state stays NaN: it is only written */
@@ -130,15 +133,18 @@ static double fold_exp2(double x)
     return x < -1021 ? 0 : exp2(x);
 }
 
-/* One number: fma(chunk, 2^(m-M), state * 2^(sm-M)); a chunk without weight does not count. */
-static double fold_plain(const fold_data *f, int l, double chunk, double state, double *size)
+/* fma(chunk, 2^(m-M), state * 2^(sm-M)). An empty chunk does not count, whatever it holds; nor
+ * do values without weight, but the sum of a chunk always does: a NaN in it must show. */
+static double fold_plain(const fold_data *f, int l, double chunk, bool is_sum, double state,
+                         double *size)
 {
     double m = matrix_get(&f->m, 0, l), sm = f->fresh ? -(double)INFINITY : f->was[0][l];
     double top = m > sm ? m : sm;
     double keep = m < -DBL_MAX ? 1 : fold_exp2(sm - top);
     double gain = m < -DBL_MAX ? 0 : fold_exp2(m - top);
     double kept = f->fresh ? 0 : state * keep;
-    double term = gain > 0 ? chunk : gain;
+    bool counts = gain > 0 || is_sum; /* a sum of NaN says that every score was one */
+    double term = counts ? chunk : gain;
     *size = fabs(term * gain) + fabs(kept);
     return fma(term, gain, kept);
 }
@@ -153,11 +159,11 @@ static void fold(kernel_case *c)
         double m = matrix_get(&f.m, 0, l), sm = f.fresh ? -(double)INFINITY : f.was[0][l];
         kernel_expect(c, "fold sm", &f.sm, 0, l, m > sm ? m : sm);
         kernel_expect(c, "fold sl", &f.sl, 0, l,
-                      fold_plain(&f, l, matrix_get(&f.l, 0, l), f.was[1][l], &size));
+                      fold_plain(&f, l, matrix_get(&f.l, 0, l), true, f.was[1][l], &size));
         for (int64_t e = 0; e < f.width; e++)
-            kernel_expect(
-                c, "fold so", &f.so, e, l,
-                fold_plain(&f, l, matrix_get(&f.acc, e, l), f.was[2][e * f.w + l], &size));
+            kernel_expect(c, "fold so", &f.so, e, l,
+                          fold_plain(&f, l, matrix_get(&f.acc, e, l), false,
+                                     f.was[2][e * f.w + l], &size));
     }
 }
 
@@ -180,7 +186,8 @@ static void fold_between(kernel_case *c)
     kernel_expect_all(c, "fold so", &f.so, so);
     for (int64_t i = 0; i < f.width * f.w; i++) {
         int l = (int)(i % f.w);
-        double want = fold_plain(&f, l, matrix_get(&f.acc, i / f.w, l), f.was[2][i], &size);
+        double want =
+            fold_plain(&f, l, matrix_get(&f.acc, i / f.w, l), false, f.was[2][i], &size);
         bool near = fabs(so[i] - want) <= 3 * 0x1p-52 * size + 0x1p-1074;
         if (!near && !real_same(so[i], want))
             kernel_fail(c, "fold so", i / f.w, l, so[i], want);

@@ -69,7 +69,8 @@ typedef struct attn__kernels {
 
     /* Adds a chunk (m, l, acc) to the state (sm, sl, so) in f64:
      * M = max(sm, m); so = fma(acc, 2^(m-M), so * 2^(sm-M)); sl likewise with l; sm = M. fresh:
-     * the state counts as (-inf, 0, 0) and is only written. */
+     * the state counts as (-inf, 0, 0) and is only written. A chunk with m -inf
+     * adds nothing, whatever acc holds; a NaN in its l goes on. */
     void (*fold)(int w, int64_t width, bool fresh, const void *m, const void *l,
                  const void *acc, double *sm, double *sl, double *so);
 

@@ -36,7 +36,9 @@ static void K(pack)(int n, int w, int64_t depth, const void *const *rows, double
         }
 }
 
-/* The new maxima and sums, and how much of the old state and of the chunk they keep. */
+/* The new maxima and sums, and how much of the old state and of the chunk they keep. A lane
+ * whose maximum is -inf has no weight; only a NaN in its sum goes on, because then every score
+ * it saw was one. */
 static inline __attribute__((always_inline)) void K(fold_lanes)(int w, const real *m,
                                                                 const real *l, double *sm,
                                                                 double *sl, double *keep,
@@ -49,9 +51,8 @@ static inline __attribute__((always_inline)) void K(fold_lanes)(int w, const rea
         d_vec k = d_select(empty, d_set(1.0), K(d_exp2)(d_sub(old, top)));
         d_vec g = d_select(empty, d_set(0.0), K(d_exp2)(d_sub(mine, top)));
         d_vec kept = fresh ? d_set(0.0) : d_mul(d_load(sl + x), k);
-        d_vec sum = d_select(empty, d_set(0.0), d_load_real(l + x));
         d_store(sm + x, top);
-        d_store(sl + x, d_fma(sum, g, kept));
+        d_store(sl + x, d_fma(d_load_real(l + x), g, kept));
         d_store(keep + x, k);
         d_store(gain + x, g);
     }
