@@ -45,20 +45,20 @@ static void scale(kernel_case *c)
     kernel_expect_all(c, "scale", &s, want);
 }
 
-/* Terms that carry a sum past the least finite number stop there; -inf stays. */
+/* A sum of finite numbers stops at the largest finite one; infinities stay. */
 static void add(kernel_case *c)
 {
     const int64_t n = kernel_size(c, 0);
     const int w = kernel_width(c);
-    const double coef = tile_coef(c);
+    const double coef = fabs(tile_coef(c));
     matrix s = tile_make(c, 0, n, w), term = tile_make(c, 1, n, w);
     matrix_fill(c, &s);
     matrix_fill(c, &term);
     double *want = matrix_copy(c, &s), *added = matrix_copy(c, &term);
     for (int64_t i = 0; i < n * w; i++) {
         double sum = real_fma(c, added[i], real_round(c, coef), want[i]);
-        bool under = sum < real_lowest(c) && want[i] >= real_lowest(c);
-        want[i] = under ? real_lowest(c) : sum;
+        bool over = isfinite(added[i]) && isfinite(want[i]) && fabs(sum) > -real_lowest(c);
+        want[i] = over ? copysign(real_lowest(c), sum) : sum;
     }
     c->k->add(n, w, term.p, coef, s.p);
     kernel_expect_all(c, "add", &s, want);

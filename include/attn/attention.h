@@ -98,8 +98,9 @@ typedef enum attn_tile_kind {
     ATTN_TILE_PARTIAL
 } attn_tile_kind;
 
-/* Changes scores in place; writing -inf masks the pair. It must be a function of the element
- * alone, because tiles are cut as the library likes; calls come from several threads. */
+/* Changes scores in place; writing -inf masks the pair, and pairs masked already show it. It
+ * must be a function of the element alone, because tiles are cut as the library likes; calls
+ * come from several threads. */
 typedef void (*attn_tile_fn)(void *user, const attn_tile *tile);
 /* EMPTY: no pair of the tile is allowed. FULL: the tile callback changes nothing there and is
  * not called. PARTIAL: call it. tile->s is NULL here. */
@@ -155,10 +156,11 @@ typedef struct attn_args {
     attn_tensor bias_pre, bias; /* B H T S, any float; -inf masks the pair */
     attn_tensor mask;           /* B H T S: bool or u8, 0 forbids; a float adds */
     attn_tensor block_mask;     /* B H ceil(T/block_q) ceil(S/block_k), u8:
-                                   attn_tile_kind; FULL ignores a bool mask there */
+                                   attn_tile_kind (others: PARTIAL); FULL ignores
+                                   a bool mask there */
     attn_tensor alibi, sink;    /* B H: slopes; scores of the sink */
-    attn_tensor q_start, q_len, k_start, k_len; /* B, i64 or i32 */
-    attn_tensor cu_q, cu_k;                     /* B + 1, i64 or i32 */
+    attn_tensor q_start, q_len, k_start, k_len; /* B, integers */
+    attn_tensor cu_q, cu_k;                     /* B + 1, integers */
     attn_tensor offset, prefix;                 /* B: in place of the fields of the spec */
     attn_tensor q_seg, k_seg;       /* B T, B S, integers: only equal ones see each other */
     attn_tensor rel_table;          /* H N */
@@ -182,7 +184,7 @@ typedef struct attn_args {
  * no output has been touched. */
 ATTN_API attn_status attn_forward(attn_ctx *ctx, const attn_spec *spec, const attn_args *args,
                                   attn_error *error);
-/* Says what attn_forward would say, and does nothing. */
+/* Says what attn_forward would say of spec and args, and does nothing. */
 ATTN_API attn_status attn_check(const attn_spec *spec, const attn_args *args,
                                 attn_error *error);
 
@@ -208,7 +210,8 @@ ATTN_API attn_status attn_plan_create(attn_plan **plan, attn_ctx *ctx, const att
                                       const attn_args *args, attn_error *error);
 ATTN_API void attn_plan_destroy(attn_plan *plan);           /* NULL is legal */
 ATTN_API size_t attn_plan_workspace(const attn_plan *plan); /* bytes, aligned to 64 */
-/* Checks args against the plan, then runs. Allocates nothing. */
+/* Checks args against the plan, then runs. Allocates nothing (the first call of a context
+ * starts its threads). */
 ATTN_API attn_status attn_plan_run(const attn_plan *plan, const attn_args *args,
                                    void *workspace, size_t workspace_size, attn_error *error);
 ATTN_API void attn_plan_describe(const attn_plan *plan, attn_plan_info *info);

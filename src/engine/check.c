@@ -2,6 +2,7 @@
  * The check: the only place that says no. It fills in the defaults of the spec, has the shapes
  * bound (check_shape.c), the contents looked at (check_data.c) and the outputs compared with
  * everything else (alias.c). What it lets through cannot fail any more. */
+#include <float.h>
 #include <math.h>
 
 #include "engine/engine.h"
@@ -48,18 +49,20 @@ static attn_status check_numbers(const attn_spec *s, attn_error *error)
          "must be finite and not negative"},
         {s->dropout >= 0 && s->dropout < 1, ATTN_E_PARAM, "dropout", "must lie in [0, 1)"},
         {!w->on || (w->left >= -1 && w->left <= far), ATTN_E_PARAM, "window.left",
-         "must be -1 (unbounded) or a distance"},
+         "must be -1 (unbounded) or a distance up to 2^47"},
         {!w->on || (w->right >= -1 && w->right <= far), ATTN_E_PARAM, "window.right",
-         "must be -1 (unbounded) or a distance"},
-        {s->chunk >= 0 && s->chunk <= far, ATTN_E_PARAM, "chunk", "must not be negative"},
-        {s->prefix >= 0 && s->prefix <= far, ATTN_E_PARAM, "prefix", "must not be negative"},
+         "must be -1 (unbounded) or a distance up to 2^47"},
+        {s->chunk >= 0 && s->chunk <= far, ATTN_E_PARAM, "chunk",
+         "must not be negative nor beyond 2^47"},
+        {s->prefix >= 0 && s->prefix <= far, ATTN_E_PARAM, "prefix",
+         "must not be negative nor beyond 2^47"},
         {s->offset >= -far && s->offset <= far, ATTN_E_PARAM, "offset", "is too large"},
-        {s->block_q >= 0 && s->block_k >= 0, ATTN_E_PARAM, "block_q",
-         "block sizes must not be negative"},
-        {s->rel.max_distance >= 0 && s->rel.max_distance <= far, ATTN_E_PARAM,
-         "rel.max_distance", "must not be negative"},
-        {isfinite(s->rope.base) && s->rope.base >= 0, ATTN_E_PARAM, "rope.base",
-         "must be positive"},
+        {s->block_q >= 0 && s->block_k >= 0 && s->block_q <= far && s->block_k <= far,
+         ATTN_E_PARAM, "block_q", "block sizes must not be negative nor huge"},
+        {s->rel.max_distance >= 0 && s->rel.max_distance <= 1 << 24, ATTN_E_PARAM,
+         "rel.max_distance", "must not be negative nor beyond 2^24"},
+        {s->rope.base >= 0 && s->rope.base <= ATTN__ROPE_BASE_MAX, ATTN_E_PARAM, "rope.base",
+         "must be positive and at most 2^1000"},
         {s->rope.dims >= 0 && s->rope.dims % 2 == 0, ATTN_E_PARAM, "rope.dims",
          "must be even and not negative"},
         {!s->classify || s->tile, ATTN_E_PARAM, "classify", "needs a tile callback"},
@@ -118,6 +121,11 @@ static attn_status check_rope(attn__problem *p, attn_error *error)
         return attn__fail_count(error, ATTN_E_PARAM, "rope.dims",
                                 "must be even and at most the key width", p->D, p->R);
     if (rope->base == 0) rope->base = 10000;
+    const attn_tensor *tables[] = {&p->at.rope_cos, &p->at.rope_sin};
+    for (int i = 0; i < 2; i++)
+        if (attn__present(tables[i]) && tables[i]->shape[1] != p->R / 2)
+            return attn__fail_count(error, ATTN_E_SHAPE, i ? "rope_sin" : "rope_cos",
+                                    "one angle for each pair", p->R / 2, tables[i]->shape[1]);
     return ATTN_OK;
 }
 
@@ -149,6 +157,28 @@ static attn_status check_rel(attn__problem *p, attn_error *error)
     return ATTN_OK;
 }
 
+/* Finite parameters must stay finite in the arithmetic of the call. */
+static attn_status check_range(const attn__problem *p, attn_error *error)
+{
+    const double most = p->real == ATTN_DTYPE_F32 ? (double)FLT_MAX : DBL_MAX;
+    const check_rule rules[] = {
+        {fabs(p->spec.scale) <= most / 2, ATTN_E_PARAM, "scale", "is too large for f32"},
+        {p->spec.softcap <= most / 2, ATTN_E_PARAM, "softcap", "is too large for f32"},
+    };
+    return CHECK_ALL(rules, error);
+}
+
+/* Products of sizes that the plan takes, which no tensor with an element has to reach. */
+static attn_status check_sizes(const attn__problem *p, attn_error *error)
+{
+    int64_t x;
+    const bool fits = attn__mul(p->N, p->H, &x) && attn__mul(x, p->T, &x) &&
+                      attn__add(x, x, &x) && attn__add(p->N, p->T, &x) &&
+                      attn__mul(x, p->H, &x) && attn__mul(p->shaw_n, attn__max(p->D, p->E), &x);
+    return fits ? ATTN_OK
+                : attn__fail(error, ATTN_E_OVERFLOW, "args", "sizes do not fit in 64 bits");
+}
+
 attn_status attn__problem_check(attn__problem *p, const attn_spec *spec, const attn_args *args,
                                 bool with_data, attn_error *error)
 {
@@ -158,11 +188,13 @@ attn_status attn__problem_check(attn__problem *p, const attn_spec *spec, const a
     ATTN_TRY(check_belongings(p, error));
     ATTN_TRY(check_rope(p, error));
     ATTN_TRY(check_rel(p, error));
+    ATTN_TRY(check_sizes(p, error));
     const attn_spec *s = &p->spec;
     p->positional = s->causal || s->window.on || s->chunk || s->rel.kind != ATTN_REL_NONE ||
                     p->shaw_n || attn__present(&p->at.alibi) ||
                     (p->R && !(attn__present(&p->at.q_pos)));
     if (p->spec.scale == 0) p->spec.scale = p->D > 0 ? 1 / sqrt((double)p->D) : 1;
+    ATTN_TRY(check_range(p, error));
     if (!with_data) return ATTN_OK;
     ATTN_TRY(attn__alias_check(p, error));
     return attn__data_check(p, error);

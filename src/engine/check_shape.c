@@ -52,12 +52,15 @@ static attn_status shape_lift(const shape_letters *letters, const attn__arg *arg
 {
     const int full = (int)strlen(arg->dims), few = full - letters->missing;
     const int most = arg->kind == 'm' ? few : full;
-    const int least = arg->kind == 'b' ? 0 : arg->kind == 'w' ? few : most;
+    const int least = arg->kind == 'b'   ? 0
+                      : arg->kind == 'w' ? few
+                      : arg->kind == 't' ? full - 1
+                                         : most;
     if (t->rank > most || t->rank < least ||
         (arg->kind == 'w' && t->rank != few && t->rank != full))
         return attn__fail_count(error, ATTN_E_RANK, arg->name,
                                 "has too many or too few dimensions", most, t->rank);
-    if (arg->kind != 'b' && arg->kind != 'x' && t->rank == full - 1) shape_insert_one(t, 1);
+    if ((arg->kind == 'm' || arg->kind == 'w') && t->rank == full - 1) shape_insert_one(t, 1);
     while (t->rank < full) shape_insert_one(t, 0);
     for (int i = full; i < ATTN_MAX_RANK; i++) t->shape[i] = 1, t->stride[i] = 0;
     return ATTN_OK;
@@ -74,7 +77,8 @@ static attn_status shape_bind(shape_letters *letters, const attn__arg *arg, attn
             (letter == 't' && letters->loose_t) || (letter == 's' && letters->loose_s) ||
             (letter == 'x' && letters->loose_t) || (letter == 'y' && letters->loose_s);
         if (t->shape[i] == 1) t->stride[i] = 0;
-        if (loose || (arg->kind == 'b' && t->shape[i] == 1)) continue;
+        const bool one = arg->kind == 'b' || (arg->kind == 't' && i == 0);
+        if (loose || (one && t->shape[i] == 1)) continue;
         if (*size < 0) *size = t->shape[i];
         if (*size != t->shape[i])
             return attn__fail_count(error, arg->status, arg->name,
@@ -109,9 +113,6 @@ static attn_status shape_sequences(attn__problem *p, shape_letters *letters, att
     if (cu && (cu->rank != 1 || cu->shape[0] < 1))
         return attn__fail(error, ATTN_E_CUSEQ, p->packed_q ? "cu_q" : "cu_k",
                           "needs one dimension of at least 1 element");
-    if (p->packed_q && at->q.rank == 4 && at->q.shape[0] != 1)
-        return attn__fail_count(error, ATTN_E_SHAPE, "q", "packed queries have a batch of 1", 1,
-                                at->q.shape[0]);
     if (at->q.rank < 2 || at->q.rank > 4)
         return attn__fail_count(error, ATTN_E_RANK, "q", "must have 2 to 4 dimensions", 4,
                                 at->q.rank);
@@ -139,9 +140,12 @@ static void shape_bind_rows(attn__problem *p, shape_letters *letters)
 static attn_status shape_batches(attn__problem *p, shape_letters *letters, attn_error *error)
 {
     const int64_t *size = letters->size;
-    if (!p->packed_q && size['a'] != size['N'])
-        return attn__fail_count(error, ATTN_E_SHAPE, "q", "one batch entry for each sequence",
-                                size['N'], size['a']);
+    const int64_t batch_q = p->packed_q ? 1 : size['N'];
+    if (size['a'] != batch_q)
+        return attn__fail_count(error, ATTN_E_SHAPE, "q",
+                                p->packed_q ? "packed queries have a batch of 1"
+                                            : "one batch entry for each sequence",
+                                batch_q, size['a']);
     attn_tensor *kv[] = {&p->at.k, &p->at.v};
     for (int i = 0; i < 2; i++) {
         int64_t batch = kv[i]->shape[0], want = p->packed_k ? 1 : size['N'];

@@ -4,6 +4,8 @@
 
 void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
 {
+    *info = (attn_plan_info){0};
+    if (!attn_plan_workspace(plan)) return;
     const attn__problem *p = &plan->problem;
     const double pairs = (double)p->T * (double)p->S * (double)(p->packed_q ? 1 : p->N);
     const double size[] = {(double)attn_dtype_size(p->at.q.dtype),

@@ -16,8 +16,9 @@
 #include "base/base.h"
 #include "kernel/kernel.h"
 
-#define ATTN__LOG2E 0x1.71547652b82fep+0
-#define ATTN__LN2   0x1.62e42fefa39efp-1
+#define ATTN__LOG2E         0x1.71547652b82fep+0
+#define ATTN__ROPE_BASE_MAX 0x1p1000
+#define ATTN__LN2           0x1.62e42fefa39efp-1
 
 /* ---- check.c: the only place that says no ------------------------------------------------ */
 
@@ -44,7 +45,7 @@ bool attn__args_same(const attn_args *a, const attn_args *b); /* all but the poi
 /* The problem of a plan with the pointers of another call, looked at again. */
 attn_status attn__problem_rebind(attn__problem *p, const attn_args *args, attn_error *error);
 
-/* check_data.c: what only the contents can tell. Longest sequences by *t and *s. */
+/* check_data.c: what only the contents can tell. */
 attn_status attn__data_check(const attn__problem *p, attn_error *error);
 
 /* alias.c: outputs may overlap nothing. */
@@ -73,7 +74,7 @@ bool attn__same_view(const attn_tensor *a, const attn_tensor *b);
 
 /* ---- plan.c: the only place that chooses ------------------------------------------------- */
 
-enum { ATTN__PANELS = 4 };
+enum { ATTN__PANELS = 4, ATTN__SLOT_HEAD = 64 };
 
 /* Offsets in bytes into one thread's scratch, -1 where there is nothing. */
 typedef struct attn__layout {
@@ -196,9 +197,10 @@ typedef struct attn__staged {
  * and they were not written. */
 bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
 void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
-void attn__tile_fold(const attn__run *r, char *scratch, attn__panel *panel);
+/* acc, with m and l behind it as in scratch, joins the state of the panel. */
+void attn__tile_fold(const attn__run *r, const char *acc, attn__panel *panel);
 
-/* ---- terms.c, rel.c, callback.c: what is added to scores, in the order of terms.def --------
+/* ---- terms.c, rel.c: what is added to scores, in the order of terms.def --------
  */
 
 typedef enum attn__stage { ATTN__AT_SCALED, ATTN__AT_CAPPED, ATTN__AT_MASKED } attn__stage;

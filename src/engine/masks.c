@@ -25,14 +25,17 @@ static void mask_segments(attn__tile *t)
 {
     const attn__problem *p = t->r->p;
     const attn__panel *panel = t->panel;
+    attn_tensor mine_at = p->at.q_seg, theirs_at = p->at.k_seg;
     int64_t mine[ATTN__PANEL];
     bool one = true;
+    if (mine_at.dtype == ATTN_DTYPE_U64 && theirs_at.dtype == ATTN_DTYPE_U64) /* same bits */
+        mine_at.dtype = theirs_at.dtype = ATTN_DTYPE_I64;
     for (int l = 0; l < panel->n; l++) {
-        mine[l] = attn__int_at(&p->at.q_seg, t->seq->qb, t->seq->q0 + panel->i[l]);
+        mine[l] = attn__int_at(&mine_at, t->seq->qb, t->seq->q0 + panel->i[l]);
         one = one && mine[l] == mine[0];
     }
     for (int64_t j = 0; j < t->n; j++) {
-        const int64_t theirs = attn__int_at(&p->at.k_seg, t->seq->kb, t->seq->k0 + t->j0 + j);
+        const int64_t theirs = attn__int_at(&theirs_at, t->seq->kb, t->seq->k0 + t->j0 + j);
         mask_word same = one && mine[0] == theirs ? ~(mask_word)0 : 0;
         for (int l = 0; l < panel->n && !one; l++) same |= (mask_word)(mine[l] == theirs) << l;
         t->allowed[j] &= same;
@@ -44,7 +47,7 @@ static bool mask_dense_on(const attn__problem *p)
     return attn__present(&p->at.mask) && !attn__dtype_is_float(p->at.mask.dtype);
 }
 
-/* The kind of the block that holds a pair; FULL when there is no block mask. */
+/* The kind of the block that holds a pair; without a block mask every pair asks the mask. */
 static int mask_block_kind(const attn__tile *t, int l, int64_t j)
 {
     const attn__problem *p = t->r->p;
@@ -110,8 +113,8 @@ static const mask_rule mask_rules[] = {
 
 enum { MASK_RULES = sizeof mask_rules / sizeof mask_rules[0] };
 
-/* The interval of each lane as bits: it is switched on where it begins and off where it ends, and
- * a running exclusive or makes words of the switches. */
+/* The interval of each lane as bits: it is switched on where it begins and off where it ends,
+ * and a running exclusive or makes words of the switches. */
 static void mask_ranges(attn__tile *t)
 {
     memset(t->allowed, 0, (size_t)t->n * sizeof *t->allowed);

@@ -85,7 +85,7 @@ void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn
 {
     const int64_t size = (int64_t)attn_dtype_size(t->dtype), step = t->stride[2] * size;
     for (int l = 0; l < panel->n; l++)
-        rows[l] = l > 0 && panel->h[l] == panel->h[l - 1]
+        rows[l] = l > 0 && t->data && panel->h[l] == panel->h[l - 1]
                       ? rows[l - 1] + step
                       : attn__at(t, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0);
 }

@@ -43,10 +43,9 @@ static void panel_write(const attn__run *r, char *scratch, const attn__seq *seq,
     for (int l = 0; l < panel->n && !direct; l++) panel_write_row(k, out, E, reals[l], rows[l]);
 }
 
-/* The reciprocal that turns the state of lane l into its output, and by *log2_sum the log of
- * the whole denominator. */
-static double panel_divisor(const attn__problem *p, const attn__panel *panel, int l,
-                            double sink, double *log2_sum)
+/* Joins the sink to the state of lane l: afterwards sl is the whole denominator relative to
+ * exp2(sm). Returns the factor that turns so into the output. */
+static double panel_join(const attn__problem *p, attn__panel *panel, int l, double sink)
 {
     const double m = panel->sm[l], top = sink > m ? sink : m;
     double keep = 0, total = panel->sl[l];
@@ -55,25 +54,30 @@ static double panel_divisor(const attn__problem *p, const attn__panel *panel, in
         total *= keep;
     }
     if (sink > -(double)INFINITY || sink != sink) total += attn__exp2(sink - top);
-    if (log2_sum) *log2_sum = total == 0 ? -(double)INFINITY : top + attn__log2(total);
+    panel->sm[l] = top;
+    panel->sl[l] = total;
     return keep == 0 ? total * 0 : keep / (total * (1 - p->spec.dropout));
 }
 
-/* Afterwards sm holds the log2 of the whole sum, which is all that the weights still need. */
+static double panel_lse(const attn__panel *panel, int l)
+{
+    if (panel->sl[l] == 0) return -(double)INFINITY;
+    return (panel->sm[l] + attn__log2(panel->sl[l])) * ATTN__LN2;
+}
+
+/* The state keeps the joined maximum and sum, which is what the weights still need. */
 void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
                        attn__panel *panel)
 {
     const attn__problem *p = r->p;
     const attn_tensor *lse = &p->at.lse;
-    const bool logs = attn__present(lse) || attn__present(&p->at.weights);
     double inv[ATTN__PANEL] = {0};
     if (panel->fresh) attn__panel_reset(r, panel);
     for (int l = 0; l < panel->n; l++) {
-        const double sink = panel_sink(p, seq, panel->h[l]);
-        inv[l] = panel_divisor(p, panel, l, sink, logs ? &panel->sm[l] : NULL);
+        inv[l] = panel_join(p, panel, l, panel_sink(p, seq, panel->h[l]));
         if (attn__present(lse))
             attn__put(lse->dtype, attn__at(lse, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0),
-                      0, panel->sm[l] * ATTN__LN2);
+                      0, panel_lse(panel, l));
     }
     panel_write(r, scratch, seq, panel, inv);
 }

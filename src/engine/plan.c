@@ -3,7 +3,7 @@
  * and where everything lies in the workspace. Nothing chosen here shows in a result. */
 #include "engine/engine.h"
 
-enum { PLAN_MAGIC = 0x6E616C70, PLAN_SLOTS_A_THREAD = 8 };
+enum { PLAN_MAGIC = 0x6E616C70, PLAN_SLOTS_A_THREAD = 8, PLAN_ANGLES = 1 << 16 };
 
 /* Bytes from *at on, rounded so that the next part begins at a cache line. False on overflow.
  */
@@ -66,15 +66,16 @@ static bool plan_scratch(attn_plan *plan)
 /* Positions worth a table of angles: those that the keys and aligned queries take. */
 static int64_t plan_trig_positions(const attn__problem *p)
 {
-    if (!p->R || attn__present(&p->at.rope_cos)) return 0;
-    return attn__min(attn__max(p->S, p->T), (int64_t)1 << 20);
+    const bool given = attn__present(&p->at.q_pos) && attn__present(&p->at.k_pos);
+    if (!p->R || given || attn__present(&p->at.rope_cos)) return 0;
+    return attn__min(attn__max(p->S, p->T), PLAN_ANGLES);
 }
 
 static bool plan_shared(attn_plan *plan)
 {
     const attn__problem *p = &plan->problem;
     const int64_t real = (int64_t)attn__real_size(plan->kernels);
-    const int64_t slot = 64 + plan->at.allowed - plan->at.acc;
+    const int64_t slot = ATTN__SLOT_HEAD + plan->at.allowed - plan->at.acc;
     int64_t trig, keys = 0, rows;
     plan->trig_n = plan_trig_positions(p);
     if (!attn__mul(plan->trig_n + 1, p->R, &trig)) return false;
@@ -234,6 +235,6 @@ attn_status attn_forward(attn_ctx *ctx, const attn_spec *spec, const attn_args *
 bool attn_isa_usable(const attn_ctx *ctx, int i)
 {
     uint32_t allowed;
-    if (i < 0 || i >= 32 || attn__isa_allowed(ctx, &allowed, NULL) != ATTN_OK) return false;
-    return (attn__kernels_built() & allowed) >> i & 1;
+    if (attn__isa_allowed(ctx, &allowed, NULL) != ATTN_OK) return false;
+    return (attn__kernels_built() & allowed & attn_isa_bit(i)) != 0;
 }

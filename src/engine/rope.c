@@ -162,7 +162,7 @@ static attn_status rope_spec(rope_job *job, const attn_rope_spec *rope, attn_err
     if (job->R < 0 || job->R > D || job->R % 2)
         return attn__fail_count(error, ATTN_E_PARAM, "rope.dims",
                                 "must be even and at most the head width", D, job->R);
-    if (!(job->base > 0 && job->base <= 0x1p1000))
+    if (!(job->base > 0 && job->base <= ATTN__ROPE_BASE_MAX))
         return attn__fail(error, ATTN_E_PARAM, "rope.base", "must be positive and finite");
     return ATTN_OK;
 }
@@ -192,6 +192,12 @@ attn_status attn_rope(const attn_rope_spec *rope, const attn_tensor *x, const at
                                     job.cos.rank, job.sin.rank);
         job.by_token = job.cos.rank == 3;
     }
+    if (job.by_token && attn__present(&job.pos))
+        return attn__fail(error, ATTN_E_PARAM, "pos", "tables by token take no positions");
+    const attn_tensor *read[] = {&job.pos, &job.cos, &job.sin};
+    for (int i = 0; i < 3; i++)
+        if (attn__present(read[i]) && attn__tensor_overlap(&job.y, read[i]))
+            return attn__fail(error, ATTN_E_ALIAS, "y", "overlaps positions or angles");
     ATTN_TRY(rope_rows(&job, error));
     const attn__fpenv saved = attn__fpenv_enter();
     for (int64_t t = 0; t < job.R / 2; t++) rope_pair(&job, t);

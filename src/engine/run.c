@@ -115,7 +115,7 @@ static void run_warm(const attn__run *r, int64_t index, const run_task *task, at
     if (next.g != task->g || next.seq.b != task->seq.b) {
         const int64_t rows = attn__min(next.seq.S, 2 * ATTN__BLOCK);
         attn__warm_add(warm, &r->p->at.v, next.seq.kb, next.g, next.seq.k0, rows);
-        attn__warm_add(warm, &r->p->at.k, next.seq.kb, next.g, next.seq.k0, rows);
+        if (!r->p->R) attn__warm_add(warm, &r->p->at.k, next.seq.kb, next.g, next.seq.k0, rows);
     }
     run_warm_rows(r, &next, &r->p->at.q, warm);
 }
@@ -133,7 +133,7 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
             attn__tile tile = run_tile(r, scratch, &task, x, c);
             tile.warm = &warm;
             if (attn__tile_run(&tile, c * ATTN__CHUNK, &staged))
-                attn__tile_fold(r, scratch, &task.panels[x]);
+                attn__tile_fold(r, scratch + r->plan->at.acc, &task.panels[x]);
         }
     }
     run_close(r, scratch, &task);
@@ -142,10 +142,10 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
 /* ---- split keys -----------------------------------------------------------------------------
  */
 
-/* What one chunk left behind: a flag, then m, l, acc as they lie in scratch. */
+/* What one chunk left behind: a flag, then acc, m and l as they lie in scratch. */
 static char *run_slot(const attn__run *r, int64_t task, int64_t chunk)
 {
-    const int64_t bytes = 64 + r->plan->at.allowed - r->plan->at.acc;
+    const int64_t bytes = ATTN__SLOT_HEAD + r->plan->at.allowed - r->plan->at.acc;
     return r->workspace + r->plan->partials +
            (task * r->wave_chunks + chunk - r->wave_first) * bytes;
 }
@@ -153,12 +153,6 @@ static char *run_slot(const attn__run *r, int64_t task, int64_t chunk)
 static char *run_state(const attn__run *r, int64_t task)
 {
     return r->workspace + r->plan->states + task * r->plan->at.panel_bytes;
-}
-
-/* Scratch whose acc, m and l are those of the slot. */
-static char *run_slot_scratch(const attn__run *r, char *slot)
-{
-    return slot + 64 - r->plan->at.acc;
 }
 
 static void run_part(attn__run *r, char *scratch, int64_t unit)
@@ -175,7 +169,7 @@ static void run_part(attn__run *r, char *scratch, int64_t unit)
     const attn__tile tile = run_tile(r, scratch, &task, 0, c);
     if (!attn__tile_run(&tile, c * ATTN__CHUNK, &staged)) return;
     *slot = 1;
-    memcpy(slot + 64, scratch + at->acc, (size_t)(at->allowed - at->acc));
+    memcpy(slot + ATTN__SLOT_HEAD, scratch + at->acc, (size_t)(at->allowed - at->acc));
 }
 
 static void run_gather(attn__run *r, char *scratch, int64_t index)
@@ -189,7 +183,7 @@ static void run_gather(attn__run *r, char *scratch, int64_t index)
     const int64_t last = attn__min(task.hi, r->wave_first + r->wave_chunks);
     for (int64_t c = attn__max(task.lo, r->wave_first); c < last; c++) {
         char *slot = run_slot(r, index, c);
-        if (*slot) attn__tile_fold(r, run_slot_scratch(r, slot), panel);
+        if (*slot) attn__tile_fold(r, slot + ATTN__SLOT_HEAD, panel);
     }
 }
 

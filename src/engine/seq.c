@@ -6,6 +6,7 @@
 
 void *attn__at(const attn_tensor *t, int64_t a, int64_t b, int64_t c, int64_t d)
 {
+    if (!t->data) return NULL; /* nothing to reach: a tensor without elements */
     int64_t index = a * t->stride[0] + b * t->stride[1] + c * t->stride[2] + d * t->stride[3];
     return (char *)t->data + index * (int64_t)attn_dtype_size(t->dtype);
 }
@@ -23,7 +24,8 @@ double attn__float_at(const attn_tensor *t, int64_t a, int64_t b)
 bool attn__same_view(const attn_tensor *a, const attn_tensor *b)
 {
     bool same = a->data == b->data && a->dtype == b->dtype && a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++) same = a->stride[i] == b->stride[i];
+    for (int i = 0; same && i < a->rank; i++)
+        same = a->stride[i] == b->stride[i] || (a->shape[i] <= 1 && b->shape[i] <= 1);
     return same;
 }
 

@@ -27,12 +27,16 @@ void attn__stage_row(const attn__kernels *k, attn_dtype dtype, const void *src, 
         return;
     }
     const size_t size = attn_dtype_size(dtype), real = attn__real_size(k);
-    double block[STAGE_BLOCK];
+    union {
+        double f64[STAGE_BLOCK];
+        float f32[STAGE_BLOCK];
+        uint16_t half[STAGE_BLOCK];
+    } block;
     for (int64_t i = 0; i < n; i += STAGE_BLOCK) {
         const int64_t m = attn__min(STAGE_BLOCK, n - i);
         stage_gather(size, (const char *)src + i * stride * (int64_t)size, stride, m,
-                     (char *)block);
-        k->widen[dtype](m, block, (char *)dst + i * (int64_t)real);
+                     (char *)&block);
+        k->widen[dtype](m, &block, (char *)dst + i * (int64_t)real);
     }
 }
 
@@ -40,6 +44,10 @@ void attn__stage_row(const attn__kernels *k, attn_dtype dtype, const void *src, 
 static const void *stage_rows(const attn__kernels *k, const attn_tensor *t, int64_t b,
                               int64_t g, int64_t row0, int64_t n, char *memory, int64_t *stride)
 {
+    if (t->shape[3] == 0) { /* no numbers in a row: any address serves */
+        *stride = 0;
+        return memory;
+    }
     if (attn__stage_direct(k, t)) {
         *stride = t->stride[2];
         return attn__at(t, b, g, row0, 0);

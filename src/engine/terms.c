@@ -23,6 +23,16 @@ static void term_add(const attn__tile *t, double coef)
     term_kernels(t)->add(t->n, t->panel->w, term_memory(t), coef, t->s);
 }
 
+/* What real arithmetic makes of x, kept finite where x is. */
+static double term_real(const attn__kernels *k, double x, double factor)
+{
+    const double most = k->dtype == ATTN_DTYPE_F64 ? DBL_MAX : (double)FLT_MAX;
+    if (!(fabs(x) <= DBL_MAX)) return x;
+    x *= factor;
+    if (fabs(x) > most) return copysign(most, x);
+    return k->dtype == ATTN_DTYPE_F64 ? x : (double)(float)x;
+}
+
 /* From here on the tile has mask bits. */
 static void term_need_bits(attn__tile *t)
 {
@@ -78,20 +88,20 @@ static void term_scale(attn__tile *t)
  */
 
 /* Clears the bits of lanes where row is -inf and makes it finite there. A double that only
- * rounds to -inf becomes the least float. */
+ * rounds to an infinity becomes the float nearest to it. */
 static void term_forbid(attn__tile *t, uint64_t lanes, attn_dtype dtype, const char *src,
                         int64_t stride, void *row)
 {
     const attn__kernels *k = term_kernels(t);
     for (int64_t j = 0; j < t->n; j++) {
-        const double x = attn__real_get(k, row, j);
-        if (x >= -0x1.fffffep127 || x != x) continue;
-        if (attn__get(dtype, src, j * stride) == -(double)INFINITY) {
+        if (fabs(attn__real_get(k, row, j)) <= (double)FLT_MAX) continue;
+        const double exact = attn__get(dtype, src, j * stride);
+        if (exact == -(double)INFINITY) {
             term_need_bits(t);
             t->allowed[j] &= ~lanes;
             attn__real_put(k, row, j, 0);
-        } else if (k->dtype == ATTN_DTYPE_F32) {
-            attn__real_put(k, row, j, -0x1.fffffep127);
+        } else {
+            attn__real_put(k, row, j, term_real(k, exact, 1));
         }
     }
 }
@@ -244,29 +254,39 @@ static void term_call(attn__tile *t, int first, int last)
             attn__real_put(k, natural, j * w + l, -(double)INFINITY);
 }
 
-/* User code sees natural units, in a copy. A score it leaves alone keeps its bits. */
+static bool term_allowed(const attn__tile *t, int64_t j, int l)
+{
+    return t->allowed[j] >> l & 1;
+}
+
+/* User code sees natural units, in a copy, and -inf where a pair is forbidden already. A score
+ * that it leaves alone keeps its bits. */
 static void term_callback(attn__tile *t)
 {
     const attn__panel *panel = t->panel;
     const attn__kernels *k = term_kernels(t);
     void *natural = term_memory(t);
+    const int w = panel->w;
     term_need_bits(t);
-    for (int64_t x = 0; x < t->n * panel->w; x++)
-        attn__real_put(k, natural, x, attn__real_get(k, t->s, x) * ATTN__LN2);
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < w; l++)
+            attn__real_put(k, natural, j * w + l,
+                           term_allowed(t, j, l)
+                               ? term_real(k, attn__real_get(k, t->s, j * w + l), ATTN__LN2)
+                               : -(double)INFINITY);
     for (int first = 0, l = 1; first < panel->n; first = l, l++) {
         while (l < panel->n && panel->h[l] == panel->h[first]) l++;
         term_call(t, first, l);
     }
     for (int64_t j = 0; j < t->n; j++)
         for (int l = 0; l < panel->n; l++) {
-            const int64_t x = j * panel->w + l;
+            const int64_t x = j * w + l;
             const double now = attn__real_get(k, natural, x);
-            double before[1];
-            attn__real_put(k, before, 0, attn__real_get(k, t->s, x) * ATTN__LN2);
+            const double before = term_real(k, attn__real_get(k, t->s, x), ATTN__LN2);
             if (now < -DBL_MAX)
                 t->allowed[j] &= ~((uint64_t)1 << l);
-            else if (now != attn__real_get(k, before, 0))
-                attn__real_put(k, t->s, x, now * ATTN__LOG2E);
+            else if (now != before)
+                attn__real_put(k, t->s, x, term_real(k, now, ATTN__LOG2E));
         }
 }
 

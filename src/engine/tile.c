@@ -162,18 +162,18 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     return true;
 }
 
-void attn__tile_fold(const attn__run *r, char *scratch, attn__panel *panel)
+void attn__tile_fold(const attn__run *r, const char *acc, attn__panel *panel)
 {
     const attn__layout *at = &r->plan->at;
-    r->plan->kernels->fold(panel->w, r->p->E, panel->fresh, scratch + at->m, scratch + at->l,
-                           scratch + at->acc, panel->sm, panel->sl, panel->so);
+    r->plan->kernels->fold(panel->w, r->p->E, panel->fresh, acc + (at->m - at->acc),
+                           acc + (at->l - at->acc), acc, panel->sm, panel->sl, panel->so);
     panel->fresh = false;
 }
 
 /* ---- the second look, when whole weights or scores were asked for ---------------------------
  */
 
-/* factor[l] times element (j, l), or -inf where forbidden, into the output. */
+/* factor[l] times element (j, l), or `forbidden` where it is that, into the output. */
 static void tile_emit(const attn__tile *t, const attn_tensor *out, const double *factor,
                       double forbidden)
 {
@@ -190,20 +190,25 @@ static void tile_emit(const attn__tile *t, const attn_tensor *out, const double 
     }
 }
 
-/* weights = exp2(s - m) exp2(m - lse): the first factor is the very number that weighed v. */
+/* weights = exp2(s - m) exp2(m - M) / L with the state's M and L: the first factor is the very
+ * number that weighed v. A row of NaN has NaN weights. */
+static double tile_weight_factor(const attn__panel *panel, int l, double m)
+{
+    const double sum = panel->sl[l];
+    if (sum != sum) return sum;
+    return m < -DBL_MAX || sum == 0 ? 0 : attn__exp2(m - panel->sm[l]) / sum;
+}
+
 static void tile_write_weights(attn__tile *t)
 {
     const attn__kernels *k = t->r->plan->kernels;
     const attn__panel *panel = t->panel;
     void *m = tile_part(t, t->r->plan->at.m), *l = tile_part(t, t->r->plan->at.l);
-    const uint64_t *allowed = t->masked ? t->allowed : NULL;
     double factor[ATTN__PANEL];
     tile_max(t, m);
-    k->exp_sum(t->n, panel->w, t->coef, t->s, allowed, m, l);
-    for (int i = 0; i < panel->n; i++) {
-        const double top = attn__real_get(k, m, i), whole = panel->sm[i];
-        factor[i] = top < -DBL_MAX || whole < -DBL_MAX ? 0 : attn__exp2(top - whole);
-    }
+    k->exp_sum(t->n, panel->w, t->coef, t->s, t->masked ? t->allowed : NULL, m, l);
+    for (int i = 0; i < panel->n; i++)
+        factor[i] = tile_weight_factor(panel, i, attn__real_get(k, m, i));
     tile_emit(t, &t->r->p->at.weights, factor, 0);
 }
 

@@ -11,7 +11,7 @@ void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h
                     int64_t rows)
 {
     const int64_t size = (int64_t)attn_dtype_size(t->dtype);
-    if (!attn__present(t) || t->stride[3] != 1 || warm->n == ATTN__WARM_PARTS) return;
+    if (!t->data || t->stride[3] != 1 || warm->n == ATTN__WARM_PARTS) return;
     warm->part[warm->n++] = (attn__warm_part){.row = attn__at(t, b, h, row, 0),
                                               .step = t->stride[2] * size,
                                               .bytes = t->shape[3] * size,

@@ -42,8 +42,8 @@ typedef struct attn__kernels {
     /* s = coef * s over n x w. */
     void (*scale)(int64_t n, int w, double coef, void *s);
 
-    /* s = fma(term, coef, s) over n x w; a result below the least finite number becomes it,
-     * unless s was -inf. */
+    /* s = fma(term, coef, s) over n x w, coef >= 0; where both are finite and the result is
+     * not, it is the finite number nearest to it. */
     void (*add)(int64_t n, int w, const void *term, double coef, void *s);
 
     /* s = cap * tanh(s / cap) over n x w. */
@@ -74,7 +74,8 @@ typedef struct attn__kernels {
     void (*fold)(int w, int64_t width, bool fresh, const void *m, const void *l,
                  const void *acc, double *sm, double *sl, double *so);
 
-    /* rows[l][e] = so[e * w + l] * inv[l] rounded once, l < n; a NaN becomes the one quiet NaN.
+    /* rows[l][e] = so[e * w + l] * inv[l] in f64, then rounded to a real, l < n; a NaN
+     * becomes the one quiet NaN, a -0 becomes 0.
      */
     void (*finish)(int n, int w, int64_t width, const double *so, const double *inv,
                    void *const *rows);

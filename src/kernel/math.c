@@ -75,7 +75,11 @@ double attn__exp2(double x)
  * exactly: near a multiple of pi/2 little else is left. Then the two series. */
 void attn__sincos(double x, double *s, double *c)
 {
-    if (!(fabs(x) < 0x1p51)) x = x - x; /* 0, or NaN for inf and NaN */
+    if (!(fabs(x) < 0x1p51)) { /* too large to be an angle: 0; inf and NaN: NaN */
+        *s = x - x;
+        *c = *s + 1;
+        return;
+    }
     double n = (x * 0x1.45f306dc9c883p-1 + 0x1.8p52) - 0x1.8p52;
     double r = fma(-n, 0x1.921fb54442d18p+0, x), second = n * 0x1.1a62633145c07p-54;
     double r2 = r - second, back = r2 - r;

@@ -15,12 +15,14 @@ static void K(scale)(int64_t n, int w, double coef, void *s)
 
 static void K(add)(int64_t n, int w, const void *term, double coef, void *s)
 {
-    const v_vec c = v_set((real)coef), lowest = v_set(-REAL_MAX);
+    const v_vec c = v_set((real)coef), most = v_set(REAL_MAX), least = v_set(-REAL_MAX);
     const real *t = term;
     real *x = s;
     for (int64_t i = 0; i < n * w; i += V_LANES) {
-        v_vec old = v_load(x + i), sum = v_fma(v_load(t + i), c, old);
-        v_store(x + i, v_select(v_lt(sum, lowest), v_min(old, lowest), sum));
+        v_vec old = v_load(x + i), add = v_load(t + i), sum = v_fma(add, c, old);
+        v_vec low = v_min(v_min(old, add), least), high = v_max(v_max(old, add), most);
+        sum = v_select(v_lt(sum, least), low, sum);
+        v_store(x + i, v_select(v_lt(most, sum), high, sum));
     }
 }
 
