@@ -32,6 +32,9 @@ set(ATTN_FLAGS_KERNEL $<$<CONFIG:Release>:-O3>)
 set(ATTN_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(ATTN_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
     -mprefer-vector-width=512)
+foreach(bits 128 256 512)
+    set(ATTN_FLAGS_sve${bits} -march=armv8.2-a+sve -msve-vector-bits=${bits})
+endforeach()
 foreach(isa IN LISTS ATTN_ISAS)
     set_source_files_properties(${KERNEL_${isa}_SOURCES} ${VEC_${isa}_SOURCES} PROPERTIES
         COMPILE_OPTIONS "${ATTN_FLAGS_KERNEL};${ATTN_FLAGS_${isa}}"

@@ -29,7 +29,7 @@ set(ATTN_ISAS scalar)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
     list(APPEND ATTN_ISAS avx2 avx512)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
-    list(APPEND ATTN_ISAS neon)
+    list(APPEND ATTN_ISAS sve128 neon sve256 sve512)
 endif()
 set(KERNEL_scalar_SOURCES
     src/kernel/isa/scalar_f32.c
@@ -43,6 +43,15 @@ set(KERNEL_avx512_SOURCES
 set(KERNEL_neon_SOURCES
     src/kernel/isa/neon_f32.c
     src/kernel/isa/neon_f64.c)
+set(KERNEL_sve128_SOURCES
+    src/kernel/isa/sve128_f32.c
+    src/kernel/isa/sve128_f64.c)
+set(KERNEL_sve256_SOURCES
+    src/kernel/isa/sve256_f32.c
+    src/kernel/isa/sve256_f64.c)
+set(KERNEL_sve512_SOURCES
+    src/kernel/isa/sve512_f32.c
+    src/kernel/isa/sve512_f64.c)
 foreach(isa IN LISTS ATTN_ISAS)
     list(APPEND KERNEL_SOURCES ${KERNEL_${isa}_SOURCES})
 endforeach()
@@ -212,6 +221,9 @@ set(VEC_scalar_SOURCES tests/vec_scalar.c)
 set(VEC_avx2_SOURCES tests/vec_avx2.c)
 set(VEC_avx512_SOURCES tests/vec_avx512.c)
 set(VEC_neon_SOURCES tests/vec_neon.c)
+set(VEC_sve128_SOURCES tests/vec_sve128.c)
+set(VEC_sve256_SOURCES tests/vec_sve256.c)
+set(VEC_sve512_SOURCES tests/vec_sve512.c)
 
 # Programs that a script among the tests runs.
 set(TEST_HELPERS

@@ -185,7 +185,8 @@ class Onnx(unittest.TestCase):
                  cli.normal(93, 2, 1, 3, 3), cli.normal(94, 1, 4, 1, 5)]
         options = [dict(), dict(is_causal=1), dict(left_window_size=1),
                    dict(right_window_size=1, left_window_size=0),
-                   dict(is_causal=1, left_window_size=2, softcap=0.75), dict(scale=0.3)]
+                   dict(is_causal=1, left_window_size=2, softcap=0.75), dict(scale=0.3),
+                   dict(scale=-0.5, softcap=1.5), dict(scale=0.0, right_window_size=1)]
         for rank, mask, as_bool in itertools.product((3, 4), masks, (False, True)):
             for more in options:
                 i = next(n)
@@ -242,8 +243,17 @@ class Onnx(unittest.TestCase):
     def test_unsupported_and_damaged(self):
         self.write("linear", "LinearAttention", [("Q", ((1,), [0.0]), FLOAT)],
                    [("Y", ((1,), [0.0]))])
+        one = ((1, 1, 1, 2), [1.0, 2.0])
+        for op in ("Attention", "RotaryEmbedding"):  # another domain counts its own opsets
+            self.write("other_" + op, op, [(n, one, FLOAT) for n in "QKV"], [("Y", one)], 1)
         code, verdicts, summary, _ = self.verdicts()
-        self.assertEqual((code, verdicts), (0, {"linear": "unsupported"}))
+        self.assertEqual((code, verdicts), (0, {
+            "linear": "unsupported", "other_Attention": "unsupported",
+            "other_RotaryEmbedding": "unsupported"}))
+        self.write("no_output", "Attention", [(n, one, FLOAT) for n in "QKV"], [("Y", None)])
+        self.write("no_cache", "RotaryEmbedding", [("X", one, FLOAT)], [("Y", one)])
+        self.write("int_scale", "Attention", [(n, one, FLOAT) for n in "QKV"], [("Y", one)],
+                   scale=1)
         folder = self.attention_case("cut")
         data = (folder / "input_1.pb").read_bytes()
         (folder / "input_1.pb").write_bytes(data[:-3])
@@ -252,7 +262,7 @@ class Onnx(unittest.TestCase):
         (self.attention_case("noise").parent / "model.onnx").write_bytes(b"\xff" * 50)
         (self.attention_case("missing") / "input_2.pb").unlink()
         code, verdicts, summary, _ = self.verdicts()
-        self.assertEqual((code, summary["fail"]), (6, 4))
+        self.assertEqual((code, summary["fail"]), (6, 7))
         code, _, err = attn("conformance", self.folder.name + "/nowhere")
         self.assertEqual(code, 3)
         self.assertIn("nowhere", err)

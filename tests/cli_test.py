@@ -82,15 +82,30 @@ class Help(unittest.TestCase):
                 script = attn("completion", shell)[1]
                 done = subprocess.run(check, input=script.encode(), capture_output=True)
                 self.assertEqual((done.returncode, done.stderr), (0, b""), shell)
-        words = subprocess.run(
-            ["bash", "-c", 'source /dev/stdin; COMP_WORDS=(attn compute sof); COMP_CWORD=2; _attn; '
-             'echo "${COMPREPLY[@]}"'], input=attn("completion", "bash")[1].encode(),
-            capture_output=True).stdout
-        self.assertEqual(words.split(), [b"softmax"])
         if shutil.which("mandoc"):
-            lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning"], capture_output=True,
+            lint = subprocess.run(["mandoc", "-Tlint"], capture_output=True,
                                   input=attn("help", "--man")[1].encode())
             self.assertEqual((lint.returncode, lint.stdout), (0, b""))
+
+    def test_bash_completes(self):
+        script = attn("completion", "bash")[1].encode()
+        isas = [k["name"] for k in cli.json_lines(attn("info", "--json")[1])[0]["kernels"]]
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "two words.npz").touch()
+            (Path(folder) / "sub").mkdir()
+            for line, want in (("com", ["compute", "completion"]), ("compute sof", ["softmax"]),
+                               ("compute tw", ["two words.npz"]), ("compute --wa", ["--want"]),
+                               ("compute softmax -s ca", ["causal="]), ("compute --isa ''", isas),
+                               ("compute --want l", ["lse"]), ("compute -o s", ["sub"]),
+                               ("compute -t ''", []), ("conformance ''", ["sub"]),
+                               ("bench s", ["short", "small"]), ("nonsense ''", [])):
+                done = subprocess.run(
+                    ["bash", "-c", f"source /dev/stdin; COMP_WORDS=(attn {line}); "
+                     "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _attn; "
+                     "[ ${#COMPREPLY[@]} -eq 0 ] || printf '%s\\n' \"${COMPREPLY[@]}\""],
+                    input=script, cwd=folder, capture_output=True)
+                self.assertEqual((done.stdout.decode().splitlines(), done.stderr), (want, b""),
+                                 line)
 
     def test_json_everywhere(self):
         for words in (["list"], ["describe", "softmax"], ["info"], ["version"], ["help"]):
@@ -168,6 +183,29 @@ class Compute(Scratch):
         self.assertEqual((first["shape"], first["data"]), ([5, 3], [0] * 15))
         self.assertEqual((lse["shape"], lse["data"]), ([5], [None] * 5))
 
+    def test_keys_shared_by_all_sequences(self):
+        one = {name: ((1, *shape[1:]), values[:len(values) // 2])
+               for name, (shape, values) in (("k", self.k), ("v", self.v))}
+        twice = {name: ((2, *shape[1:]), values * 2) for name, (shape, values) in one.items()}
+        cli.npz(self.path / "one.npz", q=self.q, **one)
+        cli.npz(self.path / "two.npz", q=self.q, **twice)
+        outputs = [cli.json_lines(self.run_ok("compute", "softmax", file, "--json", "--want",
+                                              "lse,weights"))[0]["outputs"]
+                   for file in ("one.npz", "two.npz")]
+        self.assertEqual(*outputs)
+        self.near(outputs[0][0]["data"], cli.attend(self.q, twice["k"], twice["v"])[0])
+
+    def test_packed_without_batch_and_heads(self):
+        x = cli.normal(6, 5, 3)
+        for name, data in (("x", cli.npy(x)), ("cu", cli.npy(((3,), [0, 2, 5]), "q", "<i8"))):
+            (self.path / f"{name}.npy").write_bytes(data)
+        out, weights = cli.json_lines(self.run_ok(
+            "compute", "softmax", *(f"{slot}=x.npy" for slot in "qkv"), "cu_q=cu.npy",
+            "cu_k=cu.npy", "--json", "--want", "weights"))[0]["outputs"]
+        self.assertEqual((out["shape"], weights["shape"][0]), ([5, 3], 2))
+        parts = [((1, 1, n, 3), x[1][at:at + 3 * n]) for at, n in ((0, 2), (6, 3))]
+        self.near(out["data"], sum((cli.attend(p, p, p)[0] for p in parts), []))
+
     def test_examples_of_the_tables_run(self):
         for line in cli.json_lines(attn("list", "--json")[1]):
             told = cli.json_lines(attn("describe", line["name"], "--json")[1])[0]
@@ -212,13 +250,19 @@ class BadInput(Scratch):
         self.compute(2, ["--dtype", "int8"], "int8")
         self.compute(2, ["--threads", "two"], "two")
         self.compute(2, ["--threads", "-1"], "threads")
+        self.compute(2, ["--threads", "1025"], "1024")
+        self.compute(2, ["--random", "S=4", "-s", "window_left=-2"], "window_left")
+        self.compute(2, ["--random", "D=4", "-s", "rope=half", "-s", "rope_dims=3"], "rope_dims")
+        self.compute(2, ["--random", "H=3,G=2"], "heads")
         self.compute(2, ["--random", "T=x"], "T=x")
         self.compute(2, ["--random", "T=4,"], "T=4,")
         self.compute(5, ["--random", "T=1000000000,D=1000000000"], "memory")
         self.compute(4, ["--grad"], "not available")
         self.compute(2, [], "'q'")
         self.refused(2, ["bench", "--shape", "1,2,3"], "B,H,G,T,S,D")
-        self.refused(2, ["bench", "--seconds", "soon"], "soon")
+        for value in ("soon", "nan", "-1"):
+            self.refused(2, ["bench", "--seconds", value], "seconds")
+        self.refused(2, ["bench", "--shape", "1,3,2,4,4,4"], "G dividing H")
         self.refused(2, ["conformance", ".", "--rtol", "-1"], "rtol")
 
     def test_tensors(self):
@@ -256,8 +300,10 @@ class BadInput(Scratch):
         for name, data in bad.items():
             (self.path / name).write_bytes(data)
             self.compute(3, [f"v={name}"], name)
-        self.compute(3, ["nowhere.npz"], "nowhere.npz")
+        self.compute(3, ["nowhere.npz"], "attn: nowhere.npz: no such file")
         self.compute(3, ["v=."], ".")
+        self.compute(2, ["v="], "'v='")
+        self.compute(2, [""], "''")
 
     def test_outputs(self):
         cli.npz(self.path / "in.npz", q=self.q, k=self.k, v=self.v)
@@ -265,6 +311,9 @@ class BadInput(Scratch):
         self.refused(2, [*words, "out.txt"], "out.txt", ".npz")
         self.refused(2, [*words, "out.npy", "--want", "lse"], "SLOT=out.npy")
         self.refused(2, [*words, "mask=out.npy"], "input")
+        self.refused(2, [*words, "out="], "'out='")
+        self.refused(2, [*words, "out.npz", "--dtype", "bf16"], "out.npz", "bf16")
+        self.refused(2, [*words, "lse=out.npy", "-o", "out=out.npy"], "one file")
         self.refused(1, [*words, "missing/out.npz"], "missing/out.npz")
 
     def test_a_full_disk_leaves_nothing(self):
@@ -300,6 +349,10 @@ class Machine(unittest.TestCase):
         self.assertEqual(sorted({line["isa"] for line in lines}), sorted(usable))
         self.assertTrue(all(line["pass"] and line["error"] <= line["allowed"] for line in lines))
         self.assertEqual(attn("verify", env={"ATTN_ISA": "scalar"})[0], 0)
+        self.assertIn("at most scalar", attn("info", env={"ATTN_ISA": "scalar"})[1])
+        code, out, err = attn("verify", env={"ATTN_ISA": "nonsense"})
+        self.assertEqual((code, out, err.count("\n")), (4, "", 1))
+        self.assertIn("nonsense", err)
 
     def test_bench(self):
         code, out, _ = attn("bench", "small", "--seconds", "0.05", "--json")

@@ -177,11 +177,20 @@ static uint32_t allowed_under(const char *env, uint32_t mask, attn_status want)
 
 static void isa_names_are_those_of_the_list(void **state)
 {
-    static const char *const names[] = {"scalar", "neon", "avx2", "avx512"};
+    static const char *const names[] = {"scalar", "sve128", "neon",  "sve256",
+                                        "sve512", "avx2",   "avx512"};
+    static const uint32_t bits[] = {ATTN_ISA_scalar, ATTN_ISA_sve128, ATTN_ISA_neon,
+                                    ATTN_ISA_sve256, ATTN_ISA_sve512, ATTN_ISA_avx2,
+                                    ATTN_ISA_avx512};
     (void)state;
-    for (int i = 0; i < 4; i++) assert_string_equal(attn_isa_name(i), names[i]);
-    assert_null(attn_isa_name(4));
+    for (int i = 0; i < 7; i++) {
+        assert_string_equal(attn_isa_name(i), names[i]);
+        assert_int_equal(attn_isa_bit(i), bits[i]);
+    }
+    assert_null(attn_isa_name(7));
     assert_null(attn_isa_name(-1));
+    assert_int_equal(attn_isa_bit(7), 0);
+    assert_int_equal(attn_isa_bit(-1), 0);
 }
 
 static void isa_masks_and_the_environment_cap(void **state)

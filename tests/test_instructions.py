@@ -16,7 +16,7 @@ from pathlib import Path
 PROGRAM = Path(os.environ.get("ATTN_BUILD", "build")) / "tests" / "count_forward"
 SCORES = 512 * 512
 MEASURED = "gcc 12 avx2"
-RECORDED = {"plain": 43.8, "causal": 34.2}
+RECORDED = {"plain": 44.0, "causal": 32.4}
 TOLERANCE = 0.03
 
 

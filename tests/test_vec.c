@@ -29,7 +29,7 @@ static const vec_table *const vec_tables[] = {
     &vec_avx2,
     &vec_avx512,
 #elif defined(__aarch64__)
-    &vec_neon,
+    &vec_neon,   &vec_sve128, &vec_sve256, &vec_sve512,
 #endif
 };
 enum { VEC_TABLES = sizeof vec_tables / sizeof vec_tables[0] };

@@ -45,5 +45,6 @@ typedef struct vec_table {
 } vec_table;
 
 extern const vec_table vec_scalar, vec_avx2, vec_avx512, vec_neon;
+extern const vec_table vec_sve128, vec_sve256, vec_sve512;
 
 #endif

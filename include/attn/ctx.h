@@ -2,7 +2,8 @@
  * A context: who allocates, how many threads, which instruction sets. Every call accepts NULL
  * instead of one: malloc, the calling thread alone, the best instruction set of this machine.
  * A context is safe to share between threads; while one call uses its workers, others run on
- * their own calling thread. Results never depend on any of this. */
+ * their own calling thread. Results never depend on any of this. Threads that share one on a
+ * CPU with SVE must run at one vector length, which they do unless a program changes it. */
 #ifndef ATTN_CTX_H
 #define ATTN_CTX_H
 
@@ -54,6 +55,7 @@ ATTN_API int attn_ctx_threads(const attn_ctx *ctx);
 /* The names of isa.def in order, NULL past the end. (attn_isa_usable is in attn/attention.h.)
  */
 ATTN_API const char *attn_isa_name(int i);
+ATTN_API uint32_t attn_isa_bit(int i); /* its ATTN_ISA_*; 0 past the end */
 
 /* CPUs this process may run on: affinity and cgroup quota considered. At least 1. */
 ATTN_API int attn_cpu_count(void);

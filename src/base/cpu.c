@@ -10,6 +10,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#if defined(__aarch64__)
+#    include <sys/auxv.h>
+#    include <sys/prctl.h>
+#endif
+
 typedef struct cpu_feature {
     const char *name;
     bool there;
@@ -22,6 +27,17 @@ enum { CPU_MAX_FEATURES = 16 };
 #    define CPU_F16C_NAME "avx2"
 #else
 #    define CPU_F16C_NAME "f16c"
+#endif
+
+#if defined(__aarch64__)
+/* Bits in a vector of SVE, 0 without it. The system tells the length, so no instruction of SVE
+ * is needed to ask; it belongs to the thread, and the threads it starts inherit it. */
+static int cpu_sve_bits(void)
+{
+    if (!(getauxval(AT_HWCAP) & HWCAP_SVE)) return 0;
+    const int length = prctl(PR_SVE_GET_VL);
+    return length < 0 ? 0 : 8 * (length & PR_SVE_VL_LEN_MASK);
+}
 #endif
 
 /* Strongest last; an entry without a name ends the list. */
@@ -42,6 +58,9 @@ static void cpu_list(cpu_feature list[CPU_MAX_FEATURES])
         {"avx512bf16", __builtin_cpu_supports("avx512bf16")},
 #elif defined(__aarch64__)
         {"neon", true},
+        {"sve128", cpu_sve_bits() == 128},
+        {"sve256", cpu_sve_bits() == 256},
+        {"sve512", cpu_sve_bits() == 512},
 #endif
     };
     for (int i = 0; i < CPU_MAX_FEATURES; i++) list[i] = here[i];
@@ -64,6 +83,23 @@ static bool cpu_has_avx512(void)
 }
 #endif
 
+#if defined(__aarch64__)
+/* The one table whose vectors are as long as this thread's. */
+static uint32_t cpu_sve_isa(void)
+{
+    switch (cpu_sve_bits()) {
+    case 128:
+        return ATTN_ISA_sve128;
+    case 256:
+        return ATTN_ISA_sve256;
+    case 512:
+        return ATTN_ISA_sve512;
+    default:
+        return 0;
+    }
+}
+#endif
+
 uint32_t attn__cpu_isas(void)
 {
     uint32_t isas = ATTN_ISA_scalar;
@@ -71,7 +107,7 @@ uint32_t attn__cpu_isas(void)
     if (cpu_has_avx2()) isas |= ATTN_ISA_avx2;
     if (cpu_has_avx512()) isas |= ATTN_ISA_avx512;
 #elif defined(__aarch64__)
-    isas |= ATTN_ISA_neon;
+    isas |= ATTN_ISA_neon | cpu_sve_isa();
 #endif
     return isas;
 }

@@ -64,6 +64,11 @@ const char *attn_isa_name(int i)
     return i >= 0 && i < CTX_ISA_COUNT ? ctx_isas[i].name : NULL;
 }
 
+uint32_t attn_isa_bit(int i)
+{
+    return i >= 0 && i < CTX_ISA_COUNT ? ctx_isas[i].bit : 0;
+}
+
 /* What ATTN_ISA leaves over: everything when unset or empty, else the list up to its name. */
 static attn_status ctx_isa_cap(uint32_t *mask, attn_error *error)
 {

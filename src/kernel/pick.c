@@ -3,20 +3,23 @@
  * of isa.def, so the last one that fits is the best. */
 #include "kernel/kernel.h"
 
-#define HAVE_scalar 1
 #if defined(__x86_64__)
-#    define HAVE_avx2   1
-#    define HAVE_avx512 1
-#    define HAVE_neon   0
+#    define HAVE_X86 1
+#    define HAVE_ARM 0
 #elif defined(__aarch64__)
-#    define HAVE_avx2   0
-#    define HAVE_avx512 0
-#    define HAVE_neon   1
+#    define HAVE_X86 0
+#    define HAVE_ARM 1
 #else
-#    define HAVE_avx2   0
-#    define HAVE_avx512 0
-#    define HAVE_neon   0
+#    define HAVE_X86 0
+#    define HAVE_ARM 0
 #endif
+#define HAVE_scalar 1
+#define HAVE_avx2   HAVE_X86
+#define HAVE_avx512 HAVE_X86
+#define HAVE_neon   HAVE_ARM
+#define HAVE_sve128 HAVE_ARM
+#define HAVE_sve256 HAVE_ARM
+#define HAVE_sve512 HAVE_ARM
 
 #define ISA(name, bit, needs)                                                                  \
     extern const attn__kernels attn__kernels_f32_##name, attn__kernels_f64_##name;

@@ -16,7 +16,7 @@ attn_ctx *test_contexts_get(test_contexts *contexts, int isa, int threads)
 {
     attn_ctx **ctx = &contexts->ctx[isa][threads];
     attn_error error = {0};
-    attn_config config = ATTN_CONFIG(.threads = threads, .isa_mask = 1u << isa);
+    attn_config config = ATTN_CONFIG(.threads = threads, .isa_mask = attn_isa_bit(isa));
     if (!*ctx && attn_ctx_create(ctx, &config, &error) != ATTN_OK) {
         fprintf(stderr, "no context for table %d: %s\n", isa, attn_status_name(error.status));
         exit(1);
