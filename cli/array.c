@@ -8,11 +8,33 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Bytes that can be had without swapping, as Linux tells it; 0 when nobody tells. */
+static double array_available(void)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    if (!file) return 0;
+    char line[128];
+    unsigned long long kilobytes = 0;
+    while (kilobytes == 0 && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %llu", &kilobytes) != 1) kilobytes = 0;
+    fclose(file);
+    return (double)kilobytes * 1024;
+}
+
 /* Systems promise more memory than there is and end the program when it is used: ask first. */
 static bool array_fits(double bytes)
 {
+    double available = array_available();
+    if (available > 0) return bytes < available;
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     return pages <= 0 || page <= 0 || bytes < (double)pages * (double)page;
+}
+
+/* Takes the pages now, so that the next question counts them. */
+static void array_touch(volatile char *data, size_t size)
+{
+    enum { PAGE = 4096 };
+    for (size_t at = 0; at < size; at += PAGE) data[at] = 0;
 }
 
 attn_tensor cli_array_new(attn_dtype dtype, int rank, const int64_t *shape)
@@ -23,7 +45,9 @@ attn_tensor cli_array_new(attn_dtype dtype, int rank, const int64_t *shape)
     if (count < 0 || size == 0 || !array_fits((double)count * (double)size))
         return (attn_tensor){0};
     t.data = calloc((size_t)count + 1, size);
-    return t.data ? t : (attn_tensor){0};
+    if (!t.data) return (attn_tensor){0};
+    array_touch(t.data, (size_t)count * size);
+    return t;
 }
 
 void cli_array_free(attn_tensor *t)

@@ -186,12 +186,15 @@ static int bench_parse(const char *text, bench_shape *s)
         char *end;
         *sizes[i] = strtoll(at, &end, 10);
         good = end != at && *sizes[i] > 0 && *sizes[i] < INT64_C(1) << 32;
+        good = good && (i != 2 || s->H % s->G == 0); /* G divides H */
         good = good && (i < 5 ? *end == ',' : *end == ',' || *end == '\0');
         at = end + (*end == ',' && i < 5);
     }
     s->causal = good && strcmp(at, ",causal") == 0;
     if (good && (s->causal || *at == '\0')) return 0;
-    return cli_fail(CLI_USAGE, "--shape must be B,H,G,T,S,D or B,H,G,T,S,D,causal, not '%s'.",
+    return cli_fail(CLI_USAGE,
+                    "--shape must be B,H,G,T,S,D or B,H,G,T,S,D,causal with G dividing H, "
+                    "not '%s'.",
                     text);
 }
 
@@ -201,6 +204,8 @@ static int bench_run(const cli_args *args)
         .args = args, .seconds = cli_number(args, "seconds"), .json = cli_flag(args, "json")};
     bench_shape shape = {0};
     const char *text = cli_text(args, "shape");
+    if (!(b.seconds >= 0 && b.seconds < 1e9))
+        return cli_fail(CLI_USAGE, "--seconds must not be negative, nor endless.");
     int code = cli_dtype(args, &b.dtype);
     if (!code && text) code = bench_parse(text, &shape);
     if (!code) code = cli_context(args, &b.ctx);
@@ -232,9 +237,9 @@ const cli_command cli_command_bench = {
     .details =
         "Suites: prefill causal short dtype threads small, and long (minutes; only when\n"
         "named). The ceiling is measured right before and after every row with the same\n"
-        "threads; spread is that of the middle half of the calls. Work is counted over "
-        "unmasked pairs alone: 2 B H pairs (D + D). The\n"
-        "ceiling is that of f32, also for rows of f64, which has half of it.\n",
+        "threads; spread is that of the middle half of the calls. Work is counted over\n"
+        "unmasked pairs alone: 2 B H pairs (D + D). The ceiling is that of f32, also for\n"
+        "rows of f64, which has half of it.\n",
     .complete = "prefill causal short dtype threads small long",
     .examples = bench_examples,
     .options = bench_options,

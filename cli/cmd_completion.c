@@ -36,28 +36,89 @@ static void completion_words(const char *complete)
         fputs(complete, stdout);
 }
 
+static bool completion_directory(const cli_command *c)
+{
+    return strcmp(c->complete, "<directory>") == 0;
+}
+
 static bool completion_files(const cli_command *c)
 {
-    return strcmp(c->complete, "<file>") == 0 || strcmp(c->complete, "<directory>") == 0 ||
-           c->most < 0;
+    bool words = c->complete[0] && c->complete[0] != '<';
+    return completion_directory(c) || (c->most < 0 && !words);
 }
 
 /* ---- bash ---------------------------------------------------------------------------- */
 
-static void completion_bash_command(const cli_command *c)
+static void completion_isa(void)
 {
-    printf("    %s) words=\"", c->name);
-    for (const cli_option *o = c->options; o->name; o++) printf("--%s ", o->name);
-    completion_words(c->complete);
-    printf("\"; files=%d ;;\n", completion_files(c));
+    const char *name;
+    for (int i = 0; (name = attn_isa_name(i)) != NULL; i++) printf("%s ", name);
 }
 
+static void completion_dtype(void)
+{
+    fputs("f64 f32 bf16 f16", stdout);
+}
+
+static void completion_params(void)
+{
+    const attn_mech *mech;
+    for (int m = 0; (mech = attn_mech_at(m)) != NULL; m++)
+        for (const attn_param *p = mech->params; p->name; p++) printf("%s= ", p->name);
+}
+
+static void completion_outputs(void)
+{
+    const attn_mech *mech;
+    for (int m = 0; (mech = attn_mech_at(m)) != NULL; m++)
+        for (const attn_slot *s = mech->slots; s->name; s++)
+            if (s->kind & ATTN_OUT) printf("%s ", s->name);
+}
+
+/* What the value of an option can be; nothing is offered for other ones. */
+static const struct {
+    const char *option;
+    void (*words)(void);
+    const char *more; /* shell */
+} completion_values[] = {{"isa", completion_isa, ""},
+                         {"dtype", completion_dtype, ""},
+                         {"want", completion_outputs, ""},
+                         {"set", completion_params, "; compopt -o nospace 2> /dev/null"},
+                         {"output", NULL, "; files=-f"}};
+
+static void completion_bash_value(const cli_option *o)
+{
+    fputs("        ", stdout);
+    if (o->letter) printf("-%c | ", o->letter);
+    printf("--%s) words=\"", o->name);
+    const char *more = "";
+    for (size_t i = 0; i < sizeof completion_values / sizeof completion_values[0]; i++) {
+        if (strcmp(completion_values[i].option, o->name) != 0) continue;
+        if (completion_values[i].words) completion_values[i].words();
+        more = completion_values[i].more;
+    }
+    printf("\"%s ;;\n", more);
+}
+
+static void completion_bash_command(const cli_command *c)
+{
+    printf("    %s)\n        options=\"", c->name);
+    for (const cli_option *o = c->options; o->name; o++) printf("--%s ", o->name);
+    puts("\"\n        case $before in");
+    for (const cli_option *o = c->options; o->name; o++)
+        if (o->value) completion_bash_value(o);
+    fputs("        *) words=\"", stdout);
+    completion_words(c->complete);
+    const char *files = completion_directory(c) ? "-d" : completion_files(c) ? "-f" : "";
+    printf("\"; files=%s ;;\n        esac ;;\n", files);
+}
 static void completion_bash(void)
 {
     puts("# bash completion for attn\n"
          "_attn()\n"
          "{\n"
-         "    local current=${COMP_WORDS[COMP_CWORD]} words=\"\" files=0\n"
+         "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
+         "    local options=\"\" words=\"\" files=\"\"\n"
          "    if [ \"$COMP_CWORD\" -eq 1 ]; then");
     fputs("        COMPREPLY=($(compgen -W \"", stdout);
     completion_names(completion_command_name, " ");
@@ -68,10 +129,11 @@ static void completion_bash(void)
     const cli_command *c;
     for (int i = 0; (c = cli_command_at(i)) != NULL; i++) completion_bash_command(c);
     puts("    esac\n"
+         "    [[ $current == -* ]] && words=$options files=\"\"\n"
          "    COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
-         "    if [ \"$files\" -eq 1 ]; then\n"
-         "        COMPREPLY+=($(compgen -f -- \"$current\"))\n"
-         "    fi\n"
+         "    [ -z \"$files\" ] ||\n"
+         "        mapfile -t -O ${#COMPREPLY[@]} COMPREPLY "
+         "< <(compgen $files -- \"$current\")\n"
          "}\n"
          "complete -o filenames -F _attn attn");
 }

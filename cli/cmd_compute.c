@@ -69,11 +69,13 @@ static int compute_inputs(compute_set *set, const cli_args *args)
     return filled ? 0 : cli_fail(CLI_LIMIT, "not enough memory for the random inputs.");
 }
 
-/* The library names a slot; the user knows files. */
+/* The library names a slot; the user knows files, or the sizes of --random. */
 static int compute_refuse(const compute_set *set, const attn_error *error)
 {
     int i = attn_mech_slot(set->mech, error->where ? error->where : "");
-    return cli_fail_error(i >= 0 ? set->from[i] : NULL, error);
+    const char *file = i >= 0 ? set->from[i] : NULL;
+    int code = cli_fail_error(file, error);
+    return code == CLI_FILE && i >= 0 && !file ? CLI_USAGE : code;
 }
 
 static int compute_missing(const compute_set *set)

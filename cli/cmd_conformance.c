@@ -5,14 +5,17 @@
 #include "conformance.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const struct conformance_op {
     const char *name;
+    /* The opset that brought it. Operators of this name in other domains have low ones. */
+    int64_t since;
     attn_status (*run)(onnx_case *c);
-} conformance_ops[] = {{"Attention", onnx_attention}, {"RotaryEmbedding", onnx_rotary}};
+} conformance_ops[] = {{"Attention", 23, onnx_attention}, {"RotaryEmbedding", 23, onnx_rotary}};
 
 enum verdict { PASS, FAIL, UNSUPPORTED, VERDICTS };
 static const char *const conformance_words[] = {"pass", "FAIL", "unsupported"};
@@ -81,6 +84,15 @@ static void conformance_sets(const conformance *t, const struct conformance_op *
     snprintf(r->note, sizeof r->note, "there is no test_data_set_0");
 }
 
+static const struct conformance_op *conformance_find(const attn_onnx_node *node)
+{
+    for (size_t i = 0; i < sizeof conformance_ops / sizeof conformance_ops[0]; i++)
+        if (strcmp(conformance_ops[i].name, attn_onnx_op(node)) == 0 &&
+            attn_onnx_opset(node) >= conformance_ops[i].since)
+            return &conformance_ops[i];
+    return NULL;
+}
+
 static void conformance_directory(const conformance *t, const char *directory,
                                   conformance_result *r)
 {
@@ -94,14 +106,13 @@ static void conformance_directory(const conformance *t, const char *directory,
         return;
     }
     snprintf(r->op, sizeof r->op, "%s", attn_onnx_op(node));
-    const struct conformance_op *op = NULL;
-    for (size_t i = 0; i < sizeof conformance_ops / sizeof conformance_ops[0]; i++)
-        if (strcmp(conformance_ops[i].name, r->op) == 0) op = &conformance_ops[i];
+    const struct conformance_op *op = conformance_find(node);
     if (op) {
         conformance_sets(t, op, node, directory, r);
     } else {
         r->verdict = UNSUPPORTED;
-        snprintf(r->note, sizeof r->note, "operator %s", r->op);
+        snprintf(r->note, sizeof r->note, "operator %s of opset %" PRId64, r->op,
+                 attn_onnx_opset(node));
     }
     attn_onnx_destroy(node);
 }

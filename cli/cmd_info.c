@@ -2,12 +2,21 @@
  * attn info: what this machine offers and which kernel tables serve on it. */
 #include "cli.h"
 
+#include <stdlib.h>
+
 static const char *info_chosen(void)
 {
     const char *best = NULL, *name;
     for (int i = 0; (name = attn_isa_name(i)) != NULL; i++)
         if (attn_isa_usable(NULL, i)) best = name;
     return best;
+}
+
+/* Why better tables may be idle. */
+static const char *info_cap(void)
+{
+    const char *cap = getenv("ATTN_ISA");
+    return cap && cap[0] ? cap : NULL;
 }
 
 static void info_json(const char *features)
@@ -17,6 +26,7 @@ static void info_json(const char *features)
     cli_json_text(&json, "cpu", features);
     cli_json_integer(&json, "threads", attn_cpu_count());
     cli_json_text(&json, "isa", info_chosen());
+    cli_json_text(&json, "isa_cap", info_cap());
     cli_json_open(&json, "kernels", '[');
     const char *name;
     for (int i = 0; (name = attn_isa_name(i)) != NULL; i++) {
@@ -40,6 +50,7 @@ static void info_text(const char *features)
                name == chosen             ? "usable, chosen"
                : attn_isa_usable(NULL, i) ? "usable"
                                           : "not usable here");
+    if (info_cap()) printf("%-11s at most %s (environment ATTN_ISA)\n", "", info_cap());
     printf("mechanisms  %d\n", attn_mech_count());
 }
 

@@ -130,7 +130,7 @@ static int verify_isa(verify *v, int isa)
     attn_ctx *ctx;
     attn_error error;
     /* Three threads, also where there are fewer CPUs: the split is what is checked. */
-    attn_config config = ATTN_CONFIG(.threads = 3, .isa_mask = UINT32_C(1) << isa);
+    attn_config config = ATTN_CONFIG(.threads = 3, .isa_mask = attn_isa_bit(isa));
     if (attn_ctx_create(&ctx, &config, &error) != ATTN_OK) return cli_fail_error(NULL, &error);
     int code = 0;
     for (int i = 0; !code && i < attn_mech_count(); i++) {
@@ -148,7 +148,9 @@ static int verify_isa(verify *v, int isa)
 static int verify_command(const cli_args *args)
 {
     verify v = {.json = cli_flag(args, "json")};
-    int code = 0;
+    attn_ctx *usual; /* says why when no table may be used at all */
+    int code = cli_context_with(args, 1, &usual);
+    attn_ctx_destroy(usual);
     for (int i = 0; !code && attn_isa_name(i); i++)
         if (attn_isa_usable(NULL, i)) code = verify_isa(&v, i);
     if (code) return code;

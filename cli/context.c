@@ -26,7 +26,7 @@ static int context_isa(const char *wanted, uint32_t *mask)
                             "the kernel table '%s' does not serve here, see "
                             "'attn info'.",
                             name);
-        *mask = UINT32_C(1) << i;
+        *mask = attn_isa_bit(i);
         return 0;
     }
     return cli_unknown("kernel table", wanted, context_isa_name, NULL);
@@ -38,8 +38,8 @@ int cli_context_with(const cli_args *args, int64_t threads, attn_ctx **ctx)
     uint32_t mask;
     int code = context_isa(cli_text(args, "isa"), &mask);
     if (code) return code;
-    if (threads < 0 || threads > 4096)
-        return cli_fail(CLI_USAGE, "--threads must be between 0 and 4096.");
+    if (threads < 0 || threads > 1024)
+        return cli_fail(CLI_USAGE, "--threads must be between 0 and 1024.");
     attn_error error;
     attn_config config = ATTN_CONFIG(.threads = (int)threads, .isa_mask = mask);
     if (attn_ctx_create(ctx, &config, &error) != ATTN_OK) return cli_fail_error(NULL, &error);

@@ -75,6 +75,7 @@ int compute_load(compute_set *set, const char *operand, bool extra_ok)
     const char *path = operand;
     int slot = compute_split(set, operand, &path);
     if (slot == -2) return CLI_USAGE;
+    if (path[0] == '\0') return cli_fail(CLI_USAGE, "'%s' names no file.", operand);
     if (set->n_archives == COMPUTE_FILES)
         return cli_fail(CLI_USAGE, "more than %d input files.", COMPUTE_FILES);
     attn_archive *a = NULL;

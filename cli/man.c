@@ -48,7 +48,8 @@ static void man_details(FILE *to, const char *details)
 
 static void man_command(FILE *to, const cli_command *c)
 {
-    fprintf(to, ".Ss attn %s Op Ar options Ar %s\n", c->name, c->operands);
+    fprintf(to, ".Ss attn %s Op Ar options%s%s\n", c->name, c->operands[0] ? " Ar " : "",
+            c->operands);
     man_text(to, c->about);
     fputs(".\n", to);
     man_details(to, c->details);

@@ -110,7 +110,9 @@ static attn_status attention_offset(onnx_case *c, attn_spec *spec, attn_args *ar
 static void attention_spec(const onnx_case *c, attn_spec *spec)
 {
     const attn_onnx_node *node = c->node;
-    double scale = attn_onnx_float(node, "scale", 0);
+    /* A scale that is no float becomes NaN, which is refused. */
+    double scale =
+        attn_onnx_has(node, "scale") ? attn_onnx_float(node, "scale", (double)NAN) : 0;
     bool zero = attn_onnx_has(node, "scale") && scale == 0;
     spec->scale = zero ? ATTN_ZERO : scale;
     spec->softcap = attn_onnx_float(node, "softcap", 0);

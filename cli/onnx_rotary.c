@@ -9,6 +9,8 @@ enum { X, COS, SIN, POSITIONS };
 attn_status onnx_rotary(onnx_case *c)
 {
     attn_tensor x = c->in[X], from, to;
+    if (!onnx_present(c->in[COS]) || !onnx_present(c->in[SIN]))
+        return onnx_fail(c, ATTN_E_NULL, "cos_cache", "both caches are required");
     int64_t heads = attn_onnx_int(c->node, "num_heads", 0);
     attn_status status = onnx_heads(c, "X", x, heads, &from);
     if (status == ATTN_OK) status = onnx_new(c, x.dtype, x.rank, x.shape, &c->got[0]);

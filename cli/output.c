@@ -27,7 +27,16 @@ static int output_check_path(const compute_set *set, const char *path, bool one)
     return cli_fail(CLI_USAGE, "%s: a .npy file holds one tensor: write SLOT=%s.", path, path);
 }
 
-static int output_check_one(compute_set *set, const char *text)
+/* NumPy knows no bf16. */
+static int output_check_dtype(const cli_args *args, const char *path)
+{
+    attn_dtype dtype;
+    int code = cli_dtype(args, &dtype);
+    if (code || dtype != ATTN_DTYPE_BF16 || output_ends(path, ".safetensors")) return code;
+    return cli_fail(CLI_USAGE, "%s: this format has no bf16, .safetensors has.", path);
+}
+
+static int output_check_one(compute_set *set, const cli_args *args, const char *text)
 {
     const char *path = text;
     int slot = compute_split(set, text, &path);
@@ -35,15 +44,34 @@ static int output_check_one(compute_set *set, const char *text)
     if (slot >= 0 && !(set->mech->slots[slot].kind & ATTN_OUT))
         return cli_fail(CLI_USAGE, "'%s' is an input of %s, not an output.",
                         set->mech->slots[slot].name, set->mech->name);
+    if (path[0] == '\0') return cli_fail(CLI_USAGE, "'%s' names no file.", text);
     if (slot >= 0) set->wanted[slot] = true;
-    return output_check_path(set, path, slot >= 0);
+    int code = output_check_path(set, path, slot >= 0);
+    return code ? code : output_check_dtype(args, path);
+}
+
+/* The second would take the place of the first. */
+static int output_check_twice(const compute_set *set, const cli_args *args, const char *text,
+                              int at)
+{
+    const char *path = text;
+    compute_split(set, text, &path);
+    for (const char *next; (next = cli_each(args, "output", &at)) != NULL;) {
+        const char *other = next;
+        compute_split(set, next, &other);
+        if (strcmp(path, other) == 0)
+            return cli_fail(CLI_USAGE, "%s: two outputs cannot go to one file.", path);
+    }
+    return 0;
 }
 
 int compute_check_outputs(compute_set *set, const cli_args *args)
 {
     int at = 0, code = 0;
-    for (const char *text; !code && (text = cli_each(args, "output", &at)) != NULL;)
-        code = output_check_one(set, text);
+    for (const char *text; !code && (text = cli_each(args, "output", &at)) != NULL;) {
+        code = output_check_one(set, args, text);
+        if (!code) code = output_check_twice(set, args, text, at);
+    }
     if (!code && cli_flag(args, "compress") && !compute_deflate())
         return cli_fail(CLI_UNSUPPORTED, "--compress: this build was made without zlib.");
     return code;

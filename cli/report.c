@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <stdarg.h>
+#include <string.h>
 
 static const cli_exit_row report_exits[] = {
 #define EXIT(name, number, about) {number, about},
@@ -42,10 +43,21 @@ int cli_fail(int code, const char *format, ...)
     return code;
 }
 
+/* What is said of a file as a whole names it; the subject has done that. */
+static attn_error report_of_file(attn_error error)
+{
+    if (strcmp(error.where, "file") == 0 || strcmp(error.where, "path") == 0) {
+        error.where = "";
+        error.name[0] = '\0';
+    }
+    return error;
+}
+
 int cli_fail_error(const char *subject, const attn_error *error)
 {
     char text[512];
-    attn_error_text(error, text, sizeof text);
+    attn_error told = subject ? report_of_file(*error) : *error;
+    attn_error_text(&told, text, sizeof text);
     return cli_fail(cli_exit_of(error->status), "%s%s%s.", subject ? subject : "",
                     subject ? ": " : "", text);
 }

@@ -32,7 +32,7 @@ static double promise_threads(const verify_problem *p, attn_ctx *ctx)
     attn_ctx *one = NULL;
     uint32_t mask = 0;
     for (int i = 0; attn_isa_name(i); i++)
-        if (attn_isa_usable(ctx, i)) mask |= UINT32_C(1) << i;
+        if (attn_isa_usable(ctx, i)) mask |= attn_isa_bit(i);
     attn_config config = ATTN_CONFIG(.threads = 1, .isa_mask = mask);
     if (attn_ctx_create(&one, &config, NULL) != ATTN_OK) return HUGE_VAL;
     double error = promise_compare(p, ctx, p, one, true);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * The two liberties a caller has with shape strings, for every mechanism alike.
+ * The liberties a caller has with shape strings, for every mechanism alike.
  *
  * One may be left out: a slot "B H T D" also takes "B T D" (one head) and "T D" (one sequence
  * of one head). Tensors are lifted to the full rank before a mechanism sees them, and the
  * shapes of outputs are brought down again the way the first slot was given.
  *
  * Sequences may be packed: then rows of queries and keys have a batch of 1, and everything else
- * that has a batch counts sequences, N. */
+ * that has a batch counts sequences, N.
+ *
+ * Keys and values "B G S D" may have a batch of 1: then all sequences share them. */
 #include "mech/mech.h"
 
 #include <string.h>
@@ -47,6 +49,11 @@ int attn__mech_drop(const char *shape, int missing, int rank, int64_t *dims)
     int from = missing == 1 ? 1 : 0;
     memmove(dims + from, dims + from + missing, (size_t)(rank - from - missing) * sizeof *dims);
     return rank - missing;
+}
+
+bool attn__mech_shared(const char *shape, const attn_tensor *full)
+{
+    return strncmp(shape, "B G S", 5) == 0 && full->rank == 4 && full->shape[0] == 1;
 }
 
 attn__mech_shape attn__mech_packed(const char *shape)

@@ -23,6 +23,9 @@ attn_tensor attn__mech_lift(const char *shape, attn_tensor t);
 /* Takes missing dimensions out of dims again and returns the rank that is left. */
 int attn__mech_drop(const char *shape, int missing, int rank, int64_t *dims);
 
+/* Whether this tensor, lifted, is one batch of keys or values for every sequence. */
+bool attn__mech_shared(const char *shape, const attn_tensor *full);
+
 /* What the letters of a shape string mean when sequences are packed behind each other. */
 typedef struct attn__mech_shape {
     char text[32];

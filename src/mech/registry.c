@@ -63,6 +63,7 @@ static attn_status registry_bind_slot(registry_call *call, int i, attn_error *er
     ATTN_TRY(attn__tensor_check(t, slot->name, error));
     attn_tensor full = attn__mech_lift(slot->shape, *t);
     attn__mech_shape shape = registry_shape(call, slot);
+    if (attn__mech_shared(slot->shape, &full)) shape.text[0] = 'C'; /* as if packed: free */
     return attn__shape_bind(&call->sizes, slot->name, shape.text, &full, error);
 }
 
@@ -116,9 +117,11 @@ attn_status attn_mech_shape(const attn_mech *mech, const attn_tensor *slots, int
     const attn_slot *slot = &mech->slots[i];
     attn__mech_shape text = registry_shape(&call, slot);
     ATTN_TRY(attn__shape_resolve(&call.sizes, slot->name, text.text, rank, shape, error));
-    if (attn__present(&slots[0]))
-        *rank = attn__mech_drop(
-            slot->shape, attn__mech_missing(mech->slots[0].shape, slots[0].rank), *rank, shape);
+    if (!attn__present(&slots[0])) return ATTN_OK;
+    int missing = attn__mech_missing(mech->slots[0].shape, slots[0].rank);
+    /* Where the batch counts packed sequences it stays. */
+    if (missing == 2 && text.text[0] == 'N') missing = 1;
+    *rank = attn__mech_drop(slot->shape, missing, *rank, shape);
     return ATTN_OK;
 }
 

@@ -11,6 +11,8 @@
 
 #include "attn/attention.h"
 
+#include <string.h>
+
 /* A slot named as the field of attn_args it fills: SLOT(name, kind, shape, about). */
 #define SOFTMAX_IN  (ATTN_IN | ATTN_OPTIONAL)
 #define SOFTMAX_OUT (ATTN_OUT | ATTN_OPTIONAL)
@@ -126,11 +128,31 @@ static attn_args softmax_args(const attn_mech_call *call)
     return a;
 }
 
+/* The engine names fields of attn_spec in its errors; who comes here knows parameters. */
+static void softmax_rename(attn_error *error)
+{
+    static const struct {
+        const char *field, *param;
+    } names[] = {{"window.left", "window_left"},
+                 {"window.right", "window_right"},
+                 {"rope.kind", "rope"},
+                 {"rope.base", "rope_base"},
+                 {"rope.dims", "rope_dims"},
+                 {"rel.kind", "rel"},
+                 {"rel.height", "grid_height"},
+                 {"rel.width", "grid_width"},
+                 {"rel.max_distance", "rel_max_distance"}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(error->where, names[i].field) == 0) error->where = names[i].param;
+}
+
 static attn_status softmax_run(attn_ctx *ctx, const attn_mech_call *call, attn_error *error)
 {
     attn_spec spec = softmax_spec(call);
     attn_args args = softmax_args(call);
-    return attn_forward(ctx, &spec, &args, error);
+    attn_status status = attn_forward(ctx, &spec, &args, error);
+    if (status != ATTN_OK && error) softmax_rename(error);
+    return status;
 }
 
 const attn_mech attn__mech_softmax = {
