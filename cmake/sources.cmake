@@ -184,6 +184,7 @@ set(TEST_PROGRAMS
     test_bits
     test_bits_parts
     test_concurrent
+    test_edges
     test_fenv
     test_gold
     test_grid
