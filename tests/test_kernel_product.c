@@ -59,10 +59,10 @@ static void weigh(kernel_case *c)
     const int64_t n = kernel_size(c, 0), width = kernel_size(c, 1);
     const int64_t v_stride = product_stride(c, width);
     const int w = kernel_width(c), ld = product_ld(c, w);
-    const bool masked = test_rng_chance(&c->rng, 50);
+    const bool masked = test_rng_chance(&c->rng, 50), fresh = test_rng_chance(&c->rng, 30);
     matrix p = matrix_make(c, 0, n, w, ld), v = matrix_make(c, 1, n, width, v_stride);
     matrix acc = matrix_make(c, 2, width, w, ld);
-    matrix_fill(c, &acc);
+    if (!fresh) matrix_fill(c, &acc); /* else it stays NaN: it is only written */
     weigh_fill(c, &p, &v, masked);
     double *want = matrix_copy(c, &acc);
     for (int64_t e = 0; e < width; e++)
@@ -73,9 +73,9 @@ static void weigh(kernel_case *c)
                 if (masked && signbit(weight)) continue;
                 sum = real_fma(c, weight, matrix_get(&v, j, e), sum);
             }
-            want[e * w + l] = real_add(c, want[e * w + l], sum);
+            want[e * w + l] = real_add(c, fresh ? 0 : want[e * w + l], sum);
         }
-    c->k->weigh(n, w, width, p.p, ld, v.p, v_stride, masked, acc.p);
+    c->k->weigh(n, w, width, p.p, ld, v.p, v_stride, masked, fresh, acc.p);
     kernel_expect_all(c, masked ? "weigh, masked" : "weigh", &acc, want);
 }
 

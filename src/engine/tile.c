@@ -77,19 +77,22 @@ static void tile_drop(attn__tile *t, int64_t first, int64_t n, char *s)
     t->r->plan->kernels->drop(n, panel->w, keep, s);
 }
 
-/* acc += weights of keys first .. first + n times their values. The block is one chain for
- * every lane, so only lanes that see none of it are left out. */
+/* acc += weights of keys first .. first + n times their values, or = in the first block of a
+ * tile. The block is one chain for every lane, so only lanes that see none of it are left out.
+ */
 static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t chunk0,
                        int64_t first, int64_t n, bool masked)
 {
     const attn__kernels *k = t->r->plan->kernels;
-    const int64_t real = (int64_t)attn__real_size(k), j = t->j0 + first;
+    const int64_t real = (int64_t)attn__real_size(k), E = t->r->p->E, j = t->j0 + first;
     const int w = t->panel->w;
+    char *acc = tile_part(t, t->r->plan->at.acc);
     int64_t until;
     const int lane = tile_first_lane(t, j, &until);
-    k->weigh(n, w - lane, t->r->p->E, (char *)t->s + (first * w + lane) * real, w,
+    if (first == 0 && lane > 0) memset(acc, 0, (size_t)(E * w * real));
+    k->weigh(n, w - lane, E, (char *)t->s + (first * w + lane) * real, w,
              (const char *)staged->v + (j - chunk0) * staged->v_stride * real, staged->v_stride,
-             masked, (char *)tile_part(t, t->r->plan->at.acc) + lane * real);
+             masked, first == 0 && lane == 0, acc + lane * real);
 }
 
 /* Relative values: the weights of each distance are summed, then weigh the table. */
@@ -111,7 +114,8 @@ static void tile_rel_v(const attn__tile *t)
         }
     for (int64_t i = 0; i < p->shaw_n * w; i++) attn__real_put(k, bucket, i, sum[i]);
     attn__stage_table(k, &p->at.rel_v, panel->h[0], rows);
-    k->weigh(p->shaw_n, w, p->E, bucket, w, rows, p->E, true, tile_part(t, t->r->plan->at.acc));
+    k->weigh(p->shaw_n, w, p->E, bucket, w, rows, p->E, true, false,
+             tile_part(t, t->r->plan->at.acc));
 }
 
 /* The largest allowed score of each lane, in units of log 2: the product with a positive number
@@ -143,13 +147,12 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     attn__tile tile = *panel_at, *t = &tile;
     const attn_plan *plan = t->r->plan;
     const attn__kernels *k = plan->kernels;
-    const int64_t real = (int64_t)attn__real_size(k), E = t->r->p->E;
+    const int64_t real = (int64_t)attn__real_size(k);
     const int w = t->panel->w;
     const bool dropped = t->r->p->spec.dropout > 0;
     if (!tile_prepare(t, chunk, staged)) return false;
     void *m = tile_part(t, plan->at.m), *l = tile_part(t, plan->at.l);
     memset(l, 0, (size_t)(w * real));
-    memset(tile_part(t, plan->at.acc), 0, (size_t)(E * w * real));
     tile_max(t, m);
     for (int64_t j = 0, n; j < t->n; j += n) {
         n = attn__min(ATTN__BLOCK - (t->j0 + j) % ATTN__BLOCK, t->n - j);

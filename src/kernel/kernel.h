@@ -63,9 +63,10 @@ typedef struct attn__kernels {
 
     /* acc[e * ld + l] += sum over j ascending of p[j * ld + l] * v[j * v_stride + e], one fma
      * chain from 0; j < n, e < width, l < w. masked: where p is -0 the value is not used, so
-     * that it may be anything. */
+     * that it may be anything. fresh: acc counts as 0
+     * and is only written. */
     void (*weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
-                  int64_t v_stride, bool masked, void *acc);
+                  int64_t v_stride, bool masked, bool fresh, void *acc);
 
     /* Adds a chunk (m, l, acc) to the state (sm, sl, so) in f64:
      * M = max(sm, m); so = fma(acc, 2^(m-M), so * 2^(sm-M)); sl likewise with l; sm = M. fresh:

@@ -60,11 +60,12 @@ static void K(scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_
     }
 }
 
-/* nr columns of v by nv vectors over n keys: chains from 0, added to acc at the end. fetch: the
+/* nr columns of v by nv vectors over n keys: chains from 0, added to acc at the end (to 0
+ * when it is fresh). fetch: the
  * numbers of v that lie that far on are asked for in passing. */
 static inline __attribute__((always_inline)) void
 K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride, real *acc,
-              const int nr, const int nv, const bool masked, int64_t fetch)
+              const int nr, const int nv, const bool masked, bool fresh, int64_t fetch)
 {
     v_vec sum[V_TILE_R * V_TILE_V];
 #pragma GCC unroll 32
@@ -89,13 +90,14 @@ K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride,
 #pragma GCC unroll 4
         for (int x = 0; x < nv; x++) {
             real *at = acc + r * ld + x * V_LANES;
-            v_store(at, v_add(v_load(at), sum[r * V_TILE_V + x]));
+            v_vec before = fresh ? v_set(0) : v_load(at);
+            v_store(at, v_add(before, sum[r * V_TILE_V + x]));
         }
 }
 
 static inline __attribute__((always_inline)) void
 K(weigh_columns)(int64_t n, int64_t width, const real *p, int ld, const real *v,
-                 int64_t v_stride, real *acc, const int nv, const bool masked)
+                 int64_t v_stride, real *acc, const int nv, const bool masked, bool fresh)
 {
     const int64_t ahead = V_TILE_R * v_stride;
     int64_t e = 0;
@@ -105,34 +107,35 @@ K(weigh_columns)(int64_t n, int64_t width, const real *p, int ld, const real *v,
         const int64_t fetch = e == 0                                    ? ahead
                               : e + 2 * V_TILE_R > next && next < width ? next - e
                                                                         : 0;
-        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, masked, fetch);
+        K(weigh_tile)
+        (n, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, masked, fresh, fetch);
     }
     for (; e + 2 <= width; e += 2)
-        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 2, nv, masked, 0);
-    if (e < width) K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 1, nv, masked, 0);
+        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 2, nv, masked, fresh, 0);
+    if (e < width)
+        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 1, nv, masked, fresh, 0);
 }
 
-static inline __attribute__((always_inline)) void K(weigh_all)(int64_t n, int w, int64_t width,
-                                                               const real *p, int ld,
-                                                               const real *v, int64_t v_stride,
-                                                               real *acc, const bool masked)
+static inline __attribute__((always_inline)) void
+K(weigh_all)(int64_t n, int w, int64_t width, const real *p, int ld, const real *v,
+             int64_t v_stride, real *acc, const bool masked, bool fresh)
 {
     int left = w / V_LANES;
     for (; left >= V_TILE_V;
          left -= V_TILE_V, p += V_TILE_V * V_LANES, acc += V_TILE_V * V_LANES)
-        K(weigh_columns)(n, width, p, ld, v, v_stride, acc, V_TILE_V, masked);
+        K(weigh_columns)(n, width, p, ld, v, v_stride, acc, V_TILE_V, masked, fresh);
     for (; left >= 2; left -= 2, p += 2 * V_LANES, acc += 2 * V_LANES)
-        K(weigh_columns)(n, width, p, ld, v, v_stride, acc, 2, masked);
-    if (left) K(weigh_columns)(n, width, p, ld, v, v_stride, acc, 1, masked);
+        K(weigh_columns)(n, width, p, ld, v, v_stride, acc, 2, masked, fresh);
+    if (left) K(weigh_columns)(n, width, p, ld, v, v_stride, acc, 1, masked, fresh);
 }
 
 static void K(weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
-                     int64_t v_stride, bool masked, void *acc)
+                     int64_t v_stride, bool masked, bool fresh, void *acc)
 {
     if (masked)
-        K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, true);
+        K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, true, fresh);
     else
-        K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, false);
+        K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, false, fresh);
 }
 
 #endif
