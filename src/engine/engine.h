@@ -247,6 +247,11 @@ static inline void attn__real_put(const attn__kernels *k, void *x, int64_t i, do
 /* ---- rotate.c: rotary positions ------------------------------------------------------------
  */
 
+/* The two elements of a head that angle t turns. */
+void attn__rotate_pair(attn_rope_kind kind, int64_t R, int64_t t, int64_t *first,
+                       int64_t *second);
+/* Where turned key j of a sequence lies: dense, [N, or 1 when packed][G][S][D]. */
+void *attn__rotated_key(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j);
 void attn__rotate_row(const attn__run *r, int64_t position, void *row); /* D reals in place */
 /* The angles of all positions, then every key turned, into the workspace; parallel. */
 void attn__rotate_keys(attn__run *r);

@@ -47,22 +47,30 @@ static void panel_range(const attn__problem *p, const attn__seq *seq, int64_t po
     if (*hi <= *lo) *lo = *hi = 0;
 }
 
+/* Where panel index begins: member of the group, and query. */
+static void panel_place(const attn__problem *p, int64_t T, int64_t index, int64_t *member,
+                        int64_t *i0)
+{
+    const int64_t heads = panel_heads(p, T), tall = attn__ceil_div(T, ATTN__PANEL);
+    *member = heads > 1 ? index * heads : index / tall;
+    *i0 = heads > 1 ? 0 : index % tall * ATTN__PANEL;
+}
+
 void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, int64_t index,
                        int64_t *h, int64_t *i)
 {
-    const int64_t heads = panel_heads(p, seq->T), tall = attn__ceil_div(seq->T, ATTN__PANEL);
-    *h = panel_head(p, g, heads > 1 ? index * heads : index / tall);
-    *i = heads > 1 ? 0 : index % tall * ATTN__PANEL;
+    int64_t member;
+    panel_place(p, seq->T, index, &member, i);
+    *h = panel_head(p, g, member);
 }
 
 static void panel_lanes(const attn__problem *p, const attn__seq *seq, int64_t g, int64_t index,
                         attn__panel *panel)
 {
-    const int64_t heads = panel_heads(p, seq->T), tall = attn__ceil_div(seq->T, ATTN__PANEL);
-    const int64_t first = heads > 1 ? index * heads : index / tall;
-    const int64_t i0 = heads > 1 ? 0 : index % tall * ATTN__PANEL;
+    int64_t first, i0;
+    panel_place(p, seq->T, index, &first, &i0);
     const int64_t rows = attn__min(ATTN__PANEL, seq->T - i0);
-    const int64_t members = attn__min(heads, p->H / p->G - first);
+    const int64_t members = attn__min(panel_heads(p, seq->T), p->H / p->G - first);
     panel->n = 0;
     panel->any_lo = INT64_MAX, panel->any_hi = 0, panel->all_lo = 0, panel->all_hi = INT64_MAX;
     for (int64_t member = 0; member < members; member++)

@@ -123,8 +123,8 @@ static void rope_angle(const rope_job *job, double theta, int64_t b, int64_t i, 
 static void rope_turn(const rope_job *job, double theta, int64_t b, int64_t i, int64_t t)
 {
     const attn_tensor *x = &job->x, *y = &job->y;
-    const int64_t first = job->kind == ATTN_ROPE_HALF ? t : 2 * t;
-    const int64_t second = job->kind == ATTN_ROPE_HALF ? t + job->R / 2 : 2 * t + 1;
+    int64_t first, second;
+    attn__rotate_pair(job->kind, job->R, t, &first, &second);
     double c, s;
     rope_angle(job, theta, b, i, t, &c, &s);
     for (int64_t h = 0; h < x->shape[1]; h++) {

@@ -5,13 +5,19 @@
  * are turned once, before any task, into the workspace; queries when their panel opens. */
 #include "engine/engine.h"
 
-typedef struct rotate_pairs {
-    int64_t first, step, apart; /* pair t: elements t * step and t * step + apart */
-} rotate_pairs;
-
-static rotate_pairs rotate_layout(attn_rope_kind kind, int64_t R)
+void attn__rotate_pair(attn_rope_kind kind, int64_t R, int64_t t, int64_t *first,
+                       int64_t *second)
 {
-    return kind == ATTN_ROPE_HALF ? (rotate_pairs){0, 1, R / 2} : (rotate_pairs){0, 2, 1};
+    *first = kind == ATTN_ROPE_HALF ? t : 2 * t;
+    *second = kind == ATTN_ROPE_HALF ? t + R / 2 : 2 * t + 1;
+}
+
+void *attn__rotated_key(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j)
+{
+    const attn__problem *p = r->p;
+    const int64_t row = ((p->packed_k ? 0 : seq->b) * p->G + g) * p->S + seq->k0 + j;
+    const int64_t real = (int64_t)attn__real_size(r->plan->kernels);
+    return r->workspace + r->plan->keys + row * p->D * real;
 }
 
 /* thetas [R/2], then cosines and sines of positions 0 .. trig_n, [position][R/2][2]. */
@@ -67,9 +73,9 @@ static void rotate_angle(const attn__run *r, int64_t position, int64_t t, double
 void attn__rotate_row(const attn__run *r, int64_t position, void *row)
 {
     const attn__kernels *k = r->plan->kernels;
-    const rotate_pairs pairs = rotate_layout(r->p->spec.rope.kind, r->p->R);
     for (int64_t t = 0; t < r->p->R / 2; t++) {
-        const int64_t i = t * pairs.step, j = i + pairs.apart;
+        int64_t i, j;
+        attn__rotate_pair(r->p->spec.rope.kind, r->p->R, t, &i, &j);
         const double x = attn__real_get(k, row, i), y = attn__real_get(k, row, j);
         double c, s;
         rotate_angle(r, position, t, &c, &s);
@@ -89,8 +95,7 @@ static void rotate_key(const attn__run *r, const attn__seq *seq, int64_t g, int6
     const attn__problem *p = r->p;
     const attn__kernels *k = r->plan->kernels;
     const attn_tensor *t = &p->at.k;
-    const int64_t row = ((p->packed_k ? 0 : seq->b) * p->G + g) * p->S + seq->k0 + j;
-    char *dst = r->workspace + r->plan->keys + row * p->D * (int64_t)attn__real_size(k);
+    void *dst = attn__rotated_key(r, seq, g, j);
     attn__stage_row(k, t->dtype, attn__at(t, seq->kb, g, seq->k0 + j, 0), t->stride[3], p->D,
                     dst);
     const attn_tensor *pos = &p->at.k_pos;

@@ -76,9 +76,8 @@ attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__se
     const attn__problem *p = r->p;
     const attn__kernels *k = plan->kernels;
     attn__staged staged;
-    if (p->R) { /* turned keys wait in the workspace, dense: [N or 1][G][S][D] */
-        const int64_t row = ((p->packed_k ? 0 : seq->b) * p->G + g) * p->S + seq->k0 + j0;
-        staged.k = r->workspace + plan->keys + row * p->D * (int64_t)attn__real_size(k);
+    if (p->R) { /* turned keys wait in the workspace */
+        staged.k = attn__rotated_key(r, seq, g, j0);
         staged.k_stride = p->D;
     } else {
         staged.k = stage_rows(k, &p->at.k, seq->kb, g, seq->k0 + j0, j1 - j0,
