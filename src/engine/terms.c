@@ -280,6 +280,7 @@ static void term_callback(attn__tile *t)
     }
     for (int64_t j = 0; j < t->n; j++)
         for (int l = 0; l < panel->n; l++) {
+            if (!term_allowed(t, j, l)) continue;
             const int64_t x = j * w + l;
             const double now = attn__real_get(k, natural, x);
             const double before = term_real(k, attn__real_get(k, t->s, x), ATTN__LN2);
