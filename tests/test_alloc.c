@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-enum { SLOTS = 512, T = 70, S = 600, D = 16, TRIES = 200 };
+enum { SLOTS = 512, T = 70, S = 600, D = 3, TRIES = 200 };
 
 /* An allocator that counts, remembers sizes and fails on order. */
 typedef struct meter {

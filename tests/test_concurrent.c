@@ -114,7 +114,7 @@ typedef struct concurrent_reader {
 static void *concurrent_read_work(void *arg)
 {
     concurrent_reader *r = arg;
-    for (int n = 0; n < 60; n++) {
+    for (int64_t n = 0; n < test_env_share(60); n++) {
         attn_status s = attn_forward(r->ctx, NULL, &r->args, NULL);
         if (s != ATTN_OK || memcmp(r->args.out.data, r->want.data, safety_size(r->want)) != 0)
             r->failures++;

@@ -114,7 +114,7 @@ static void edge_infinite_terms(void **state)
     (void)state;
     attn_args a = reg_counting(1, 3);
     attn_spec spec = ATTN_SPEC(.align = ATTN_ALIGN_TOP_LEFT, .rel = {.kind = ATTN_REL_OFFSET});
-    a.rel_table = SAFETY_LIST(F32, 0, 0, 0, -INFINITY, 0);
+    a.rel_table = SAFETY_LIST(F32, 0, 0, 0, -(double)INFINITY, 0);
     safety_run(NULL, &spec, &a); /* distance 1 */
     safety_near(safety_at(a.out, 0), 1, 1e-6, "mean of keys 0 and 2");
     a.rel_table =

@@ -250,7 +250,7 @@ enum { EDGES = sizeof operand_edges / sizeof operand_edges[0] };
 
 static void operand_sizes(operand_set *set, int seed)
 {
-    int64_t step = test_env_long() ? 1 : 3;
+    int64_t step = test_env_long() ? 1 : 3 * test_env_int("ATTN_SHARE", 1);
     for (int isa = 0; safety_isa(isa) != NULL; isa++)
         for (int64_t n = seed % step; n < EDGES * EDGES; n += step) {
             int64_t T = operand_edges[n % EDGES], S = operand_edges[n / EDGES];

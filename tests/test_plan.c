@@ -263,7 +263,7 @@ static void *plan_user_work(void *arg)
 {
     plan_user *user = arg;
     size_t n = attn_plan_workspace(user->plan);
-    for (int i = 0; i < 40; i++) {
+    for (int64_t i = 0; i < test_env_share(40); i++) {
         memset(user->args.out.data, SAFETY_RUBBISH, safety_size(user->args.out));
         attn_status s = attn_plan_run(user->plan, &user->args, user->workspace, n, NULL);
         bool same = memcmp(user->args.out.data, user->want.data, safety_size(user->want)) == 0;

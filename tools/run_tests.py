@@ -3,12 +3,13 @@
 """Runs test programs and counts what they say.
 
     run_tests.py [--list FILE]... [--run NAME COMMAND]... [--match GLOB,...] [--skip GLOB,...]
-                 [--wrap COMMAND] [--timeout SECONDS]
+                 [--wrap COMMAND] [--timeout SECONDS] [--jobs N]
 
 FILE is the tests.list a build directory holds: one "name<TAB>command" a line. A program speaks
 TAP (cmocka does, asked by CMOCKA_MESSAGE_OUTPUT) or unittest, or it only exits 0 (passed), 77
 (skipped) or otherwise (failed). A crash, a hang and a broken plan count as a failure too. With
---wrap only native programs run, each behind COMMAND (an emulator, valgrind).
+--wrap only native programs run, each behind COMMAND (an emulator, valgrind). N programs run at
+once, 1 if not said; what they say comes in the order of the list.
 
 Programs see ATTN_BIN (the attn command of that build), ATTN_LIBRARY (its libattn.so), ATTN_BUILD
 and ATTN_SOURCE. The last line is "N passed, N failed" and ", N skipped" if any.
@@ -23,6 +24,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
@@ -140,7 +142,21 @@ def parse():
     parser.add_argument("--skip", default="")
     parser.add_argument("--wrap", default="")
     parser.add_argument("--timeout", type=float, default=1200)
+    parser.add_argument("--jobs", type=int, default=1)
     return parser.parse_args()
+
+
+def perform(job, timeout):
+    """The result of one program, and the lines to show for it."""
+    name, command, build = job
+    begin = time.monotonic()
+    code, output = run(command, environment(build), timeout)
+    result = judge(code, output, timeout)
+    lines = [f"{name:<24} {time.monotonic() - begin:7.1f} s   {result.text()}"]
+    if result.failed:
+        lines += [f"  $ {shlex.join(command)}", output.rstrip()]
+        lines += [f"  {name}: {note}" for note in result.notes]
+    return result, lines
 
 
 def main():
@@ -149,15 +165,10 @@ def main():
     jobs = [job for job in jobs if matches(job[0], args.match) and not matches(job[0], args.skip)]
     jobs += [(name, shlex.split(command), None) for name, command in args.run]
     total = Result()
-    for name, command, build in jobs:
-        begin = time.monotonic()
-        code, output = run(command, environment(build), args.timeout)
-        result = judge(code, output, args.timeout)
-        print(f"{name:<24} {time.monotonic() - begin:7.1f} s   {result.text()}", flush=True)
-        if result.failed:
-            print(f"  $ {shlex.join(command)}\n{output.rstrip()}")
-            print("".join(f"  {name}: {note}\n" for note in result.notes), end="", flush=True)
-        total.add(result)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for result, lines in pool.map(lambda job: perform(job, args.timeout), jobs):
+            print("\n".join(lines), flush=True)
+            total.add(result)
     if not jobs:
         total.fail("nothing to run")
     print(total.text())

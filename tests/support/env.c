@@ -16,6 +16,12 @@ bool test_env_long(void)
     return test_env_int("ATTN_LONG", 0) != 0;
 }
 
+int64_t test_env_share(int64_t n)
+{
+    int64_t share = n / test_env_int("ATTN_SHARE", 1);
+    return share > 0 ? share : 1;
+}
+
 double test_now(void)
 {
     struct timespec now;

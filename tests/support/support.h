@@ -31,7 +31,8 @@ int64_t test_rng_pick(test_rng *rng, const int64_t *values, size_t n);
 
 int64_t test_env_int(const char *name, int64_t fallback); /* decimal or 0x */
 bool test_env_long(void);                                 /* ATTN_LONG=1 */
-double test_now(void);                                    /* seconds */
+int64_t test_env_share(int64_t n); /* n / ATTN_SHARE, at least 1: slow machines */
+double test_now(void);             /* seconds */
 
 /* ---- memory.c: memory of one case
  * ------------------------------------------------------------ */
