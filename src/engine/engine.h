@@ -159,7 +159,7 @@ void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, 
 /* ---- warm.c: memory needed soon
  * ---------------------------------------------------------------- */
 
-enum { ATTN__WARM_PARTS = 4 };
+enum { ATTN__WARM_PARTS = 3 };
 typedef struct attn__warm_part {
     const char *row; /* rows of bytes each, step apart */
     int64_t step, bytes, rows;

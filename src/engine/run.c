@@ -95,29 +95,23 @@ static void run_close(const attn__run *r, char *scratch, run_task *task)
     }
 }
 
-/* The rows of t (q or out) that a task begins with. */
-static void run_warm_rows(const attn__run *r, const run_task *task, const attn_tensor *t,
-                          attn__warm *warm)
-{
-    const attn__seq *seq = &task->seq;
-    int64_t h, i;
-    attn__panel_first(r->p, seq, task->g, task->first, &h, &i);
-    attn__warm_add(warm, t, seq->qb, h, seq->q0 + i,
-                   attn__min(seq->T - i, task->n * ATTN__PANEL));
-}
-
+/* Asks, last in first out, for what the next task of this thread reads: queries, then the first
+ * keys and values of its head. */
 static void run_warm(const attn__run *r, int64_t index, const run_task *task, attn__warm *warm)
 {
     run_task next;
-    run_warm_rows(r, task, &r->p->at.out, warm);
+    int64_t h, i;
     if (index + r->plan->threads >= r->n_tasks) return;
     run_find(r, index + r->plan->threads, &next);
-    if (next.g != task->g || next.seq.b != task->seq.b) {
-        const int64_t rows = attn__min(next.seq.S, 2 * ATTN__BLOCK);
-        attn__warm_add(warm, &r->p->at.v, next.seq.kb, next.g, next.seq.k0, rows);
-        if (!r->p->R) attn__warm_add(warm, &r->p->at.k, next.seq.kb, next.g, next.seq.k0, rows);
+    const attn__seq *seq = &next.seq;
+    if (next.g != task->g || seq->b != task->seq.b) {
+        const int64_t rows = attn__min(seq->S, 2 * ATTN__BLOCK);
+        attn__warm_add(warm, &r->p->at.v, seq->kb, next.g, seq->k0, rows);
+        if (!r->p->R) attn__warm_add(warm, &r->p->at.k, seq->kb, next.g, seq->k0, rows);
     }
-    run_warm_rows(r, &next, &r->p->at.q, warm);
+    attn__panel_first(r->p, seq, next.g, next.first, &h, &i);
+    attn__warm_add(warm, &r->p->at.q, seq->qb, h, seq->q0 + i,
+                   attn__min(seq->T - i, next.n * ATTN__PANEL));
 }
 
 static void run_whole(attn__run *r, char *scratch, int64_t index)
