@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Memory that is needed soon: the queries, keys and values of the task after this one. Asked for
- * all at once, they would stall the products as long as loading them does; a few rows between two
- * pieces of work, they come for nothing. Short sequences live on this: with 128 keys a task is
- * over before the hardware has seen a pattern. */
+ * Memory that is needed soon: the queries, keys and values of the task after this one. Asked
+ * for all at once, they would stall the products as long as loading them does; a few rows
+ * between two pieces of work, they come for nothing. Short sequences live on this: with 128
+ * keys a task is over before the hardware has seen a pattern. */
 #include "engine/engine.h"
 
 enum { WARM_LINE = 64 };
