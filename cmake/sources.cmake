@@ -78,6 +78,8 @@ set(ENGINE_SOURCES
     src/engine/tile.c
     src/engine/warm.c)
 
+set(TAPE_SOURCES)
+
 set(MECH_SOURCES
     src/mech/lift.c
     src/mech/param.c
@@ -152,6 +154,10 @@ set(ORACLE_SOURCES
     tests/oracle/oracle_score.c
     tests/oracle/softmax.c)
 
+# The operations of the tape by plain loops, a file a family: parts of
+# test_tape_bits and test_tape_ops.
+set(TAPE_ORACLE_SOURCES)
+
 # What several test programs share.
 set(TEST_SUPPORT_SOURCES
     tests/support/bits.c
@@ -198,6 +204,9 @@ set(TEST_PROGRAMS
     test_io_onnx
     test_io_roundtrip
     test_io_save
+    test_kernel_backward
+    test_kernel_gemm
+    test_kernel_map
     test_kernel_product
     test_kernel_softmax
     test_kernel_state

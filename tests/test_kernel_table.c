@@ -24,6 +24,10 @@ static void table_complete(const attn__kernels *k)
         assert_true(k->widen[dtype] && k->narrow[dtype]);
     assert_true(k->pack && k->scores && k->scale && k->add && k->cap && k->row_max);
     assert_true(k->exp_sum && k->drop && k->weigh && k->fold && k->finish && k->probe);
+    assert_true(k->grade && k->spread && k->bend && k->times && k->tilt);
+    assert_true(k->dot && k->gather && k->settle && k->finite && k->tidy);
+    assert_true(k->gemm && k->gemm_rows > 0 && k->gemm_cols % k->step == 0);
+    for (int map = 0; map < ATTN__N_MAPS; map++) assert_non_null(k->map[map]);
 }
 
 /* Every built table, asked for by its bit alone. */

@@ -20,6 +20,33 @@ enum {
     ATTN__N_FLOATS = ATTN_DTYPE_F16 + 1
 };
 
+/* ATTN__MAP_exp, ATTN__MAP_expm1 ... of map.def */
+typedef enum attn__map {
+#define MAP(name) ATTN__MAP_##name,
+#include "kernel/map.def"
+#undef MAP
+    ATTN__N_MAPS
+} attn__map;
+
+/* One block of a product of matrices: reals, strides in elements. */
+typedef struct attn__gemm {
+    int64_t m, n, depth;
+    const void *a; /* m x depth */
+    int64_t a_row, a_step;
+    const void *b; /* depth x n, a panel of gemm_cols columns side by side, then the next one */
+    int64_t b_row, b_panel;
+    void *c; /* m x n, columns side by side */
+    int64_t c_row;
+    bool fresh; /* c counts as 0 and is only written */
+} attn__gemm;
+
+/* Lanes of one panel: for each key a row of numbers, for each lane a row of elements. */
+typedef struct attn__part {
+    const void *a;           /* [key][ld] */
+    const void *const *rows; /* [n] */
+    int n, ld;
+} attn__part;
+
 typedef struct attn__kernels {
     const char *name; /* of isa.def */
     uint32_t isa;     /* its ATTN_ISA bit */
@@ -83,6 +110,51 @@ typedef struct attn__kernels {
 
     /* Runs n rounds of independent fmas; returns how many flops that was. *sink keeps them. */
     double (*probe)(int64_t n, double *sink);
+
+    /* ---- gradients: body/backward.h --------------------------------------------------------
+     */
+
+    /* p = exp2(min(coef * s[j][l] - top[l], 1)), the product rounded, takes the place of s, and
+     * p * (dp[j][l] - delta[l]) that of dp; where bit l of allowed[j] is clear p is -0 and dp
+     * 0. allowed NULL: all. */
+    void (*grade)(int64_t n, int w, double coef, void *s, const uint64_t *allowed,
+                  const void *top, const void *delta, void *dp);
+
+    /* acc[j * width + e] += (double) of one fma chain from 0 over the parts and l < part.n in
+     * ascending order of part.a[j * part.ld + l] * part.rows[l][e]; j < n, e < width. */
+    void (*spread)(int64_t n, int64_t width, int parts, const attn__part *part, double *acc);
+
+    /* ds *= 1 - (capped / cap)^2, and ds *= slope, over n x w. */
+    void (*bend)(int64_t n, int w, double cap, const void *capped, void *ds);
+    void (*times)(int64_t n, int w, const void *slope, void *ds);
+
+    /* ts[j][l] = p[j][l] * ts[j][l], -0 where p is -0; sum[l] += the sum of these over j
+     * ascending from 0. */
+    void (*tilt)(int64_t n, int w, const void *p, void *ts, void *sum);
+
+    /* sum[l] = the f64 fma chain over i < n of a[i][l] * b[i][l]; where b is 0, a may be
+     * anything. */
+    void (*dot)(int64_t n, int w, const void *a, const void *b, double *sum);
+    /* sum[i] += x[i], or = when fresh; x[i] = sum[i] * factor, rounded, as finish does it. */
+    void (*gather)(int64_t n, bool fresh, const void *x, double *sum);
+    void (*settle)(int64_t n, const double *sum, double factor, void *x);
+    bool (*finite)(int64_t n, const void *x); /* all of them */
+    void (*tidy)(int64_t n, void *x); /* a NaN becomes the one quiet NaN, a -0 becomes 0 */
+
+    /* ---- functions of the tape: map.def, indexed by attn__map -----------------------------
+     */
+
+    /* y[i] = f(x[i]) for i < n, contiguous; y may be x. A NaN is the one quiet NaN. */
+    void (*map[ATTN__N_MAPS])(int64_t n, const void *x, void *y);
+
+    /* ---- products of matrices -------------------------------------------------------------
+     */
+
+    int gemm_rows, gemm_cols; /* of a tile */
+    /* c[i * c_row + j] += sum over k ascending of a[i * a_row + k * a_step] * b(k, j), one fma
+     * chain from 0; i < m, j < n, b(k, j) = b[j / gemm_cols * b_panel + k * b_row + j %
+     * gemm_cols]. A NaN becomes the one quiet NaN. */
+    void (*gemm)(const attn__gemm *g);
 } attn__kernels;
 
 /* ---- pick.c ------------------------------------------------------------------------------ */

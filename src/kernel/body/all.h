@@ -4,9 +4,13 @@
 
 #include "body/exp2.h"
 
+#include "body/gemm.h"
+#include "body/map.h"
 #include "body/matmul.h"
 #include "body/softmax.h"
 #include "body/state.h"
+
+#include "body/backward.h"
 
 #define STRING2(x)  #x
 #define STRING(x)   STRING2(x)
@@ -32,4 +36,23 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .fold = K(fold),
     .finish = K(finish),
     .probe = K(probe),
+    .grade = K(grade),
+    .spread = K(spread),
+    .bend = K(bend),
+    .times = K(times),
+    .tilt = K(tilt),
+    .dot = K(dot),
+    .gather = K(gather),
+    .settle = K(settle),
+    .finite = K(finite),
+    .tidy = K(tidy),
+    .gemm_rows = V_TILE_R,
+    .gemm_cols = V_TILE_V * V_LANES,
+    .gemm = K(gemm),
+    .map =
+        {
+#define MAP(name) K(map_##name),
+#include "kernel/map.def"
+#undef MAP
+        },
 };

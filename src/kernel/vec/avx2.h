@@ -111,6 +111,25 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
     bits = _mm256_slli_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(127)), 23);
     return s_mul(x, _mm256_castsi256_ps(bits));
 }
+static inline s_vec s_sqrt(s_vec a)
+{
+    return _mm256_sqrt_ps(a);
+}
+static inline __m256i s_split(s_vec x)
+{
+    return _mm256_srli_epi32(
+        _mm256_add_epi32(_mm256_castps_si256(x), _mm256_set1_epi32((int)S_SPLIT)), 23);
+}
+static inline s_vec s_exponent(s_vec x)
+{
+    return s_sub(_mm256_cvtepi32_ps(s_split(x)), s_set(127.0f));
+}
+static inline s_vec s_mantissa(s_vec x)
+{
+    __m256i e = _mm256_sub_epi32(s_split(x), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(
+        _mm256_sub_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(e, 23)));
+}
 static inline s_vec s_load_bf16(const uint16_t *p)
 {
     __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
@@ -251,6 +270,26 @@ static inline d_vec d_scale2(d_vec x, d_vec n)
     __m256i bits = _mm256_castpd_si256(d_add(n, d_set(D_MAGIC)));
     bits = _mm256_slli_epi64(_mm256_add_epi64(bits, _mm256_set1_epi64x(1023)), 52);
     return d_mul(x, _mm256_castsi256_pd(bits));
+}
+static inline d_vec d_sqrt(d_vec a)
+{
+    return _mm256_sqrt_pd(a);
+}
+static inline __m256i d_split(d_vec x)
+{
+    return _mm256_srli_epi64(
+        _mm256_add_epi64(_mm256_castpd_si256(x), _mm256_set1_epi64x((int64_t)D_SPLIT)), 52);
+}
+static inline d_vec d_exponent(d_vec x) /* AVX2 turns no 64-bit integers into doubles */
+{
+    __m256i bits = _mm256_or_si256(d_split(x), _mm256_castpd_si256(d_set(0x1p52)));
+    return d_sub(_mm256_castsi256_pd(bits), d_set(0x1p52 + 1023.0));
+}
+static inline d_vec d_mantissa(d_vec x)
+{
+    __m256i e = _mm256_sub_epi64(d_split(x), _mm256_set1_epi64x(1023));
+    return _mm256_castsi256_pd(
+        _mm256_sub_epi64(_mm256_castpd_si256(x), _mm256_slli_epi64(e, 52)));
 }
 
 /* 4 x 4: pairs inside the halves, then the halves. */

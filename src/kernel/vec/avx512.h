@@ -107,6 +107,25 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
 {
     return _mm512_scalef_ps(x, n);
 }
+static inline s_vec s_sqrt(s_vec a)
+{
+    return _mm512_sqrt_ps(a);
+}
+static inline __m512i s_split(s_vec x)
+{
+    return _mm512_srli_epi32(
+        _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32((int)S_SPLIT)), 23);
+}
+static inline s_vec s_exponent(s_vec x)
+{
+    return s_sub(_mm512_cvtepi32_ps(s_split(x)), s_set(127.0f));
+}
+static inline s_vec s_mantissa(s_vec x)
+{
+    __m512i e = _mm512_sub_epi32(s_split(x), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(
+        _mm512_sub_epi32(_mm512_castps_si512(x), _mm512_slli_epi32(e, 23)));
+}
 static inline s_vec s_load_bf16(const uint16_t *p)
 {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
@@ -246,6 +265,25 @@ static inline d_vec d_copysign(d_vec a, d_vec sign)
 static inline d_vec d_scale2(d_vec x, d_vec n)
 {
     return _mm512_scalef_pd(x, n);
+}
+static inline d_vec d_sqrt(d_vec a)
+{
+    return _mm512_sqrt_pd(a);
+}
+static inline __m512i d_split(d_vec x)
+{
+    return _mm512_srli_epi64(
+        _mm512_add_epi64(_mm512_castpd_si512(x), _mm512_set1_epi64((int64_t)D_SPLIT)), 52);
+}
+static inline d_vec d_exponent(d_vec x)
+{
+    return d_sub(_mm512_cvtepi64_pd(d_split(x)), d_set(1023.0));
+}
+static inline d_vec d_mantissa(d_vec x)
+{
+    __m512i e = _mm512_sub_epi64(d_split(x), _mm512_set1_epi64(1023));
+    return _mm512_castsi512_pd(
+        _mm512_sub_epi64(_mm512_castpd_si512(x), _mm512_slli_epi64(e, 52)));
 }
 
 /* 8 x 8: pairs inside 128-bit quarters, then the quarters. */

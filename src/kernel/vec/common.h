@@ -14,6 +14,11 @@
 #define S_MAGIC 0x1.8p23f
 #define D_MAGIC 0x1.8p52
 
+/* x = 2^e m with m in [sqrt 1/2, sqrt 2): the bits of x, shifted so that the exponent steps at
+ * sqrt 1/2 instead of 1/2, hold e + the bias where an exponent lies. */
+#define S_SPLIT ((127u << 23) - 0x3F3504F3u)
+#define D_SPLIT (((uint64_t)1023 << 52) - 0x3FE6A09E667F3BCDu)
+
 static inline float attn__pow2_f32(float n)
 {
     float z = n + S_MAGIC;

@@ -104,6 +104,23 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
     bits = vshlq_n_u32(vaddq_u32(bits, vdupq_n_u32(127)), 23);
     return s_mul(x, vreinterpretq_f32_u32(bits));
 }
+static inline s_vec s_sqrt(s_vec a)
+{
+    return vsqrtq_f32(a);
+}
+static inline uint32x4_t s_split(s_vec x)
+{
+    return vshrq_n_u32(vaddq_u32(vreinterpretq_u32_f32(x), vdupq_n_u32(S_SPLIT)), 23);
+}
+static inline s_vec s_exponent(s_vec x)
+{
+    return s_sub(vcvtq_f32_u32(s_split(x)), s_set(127.0f));
+}
+static inline s_vec s_mantissa(s_vec x)
+{
+    uint32x4_t e = vsubq_u32(s_split(x), vdupq_n_u32(127));
+    return vreinterpretq_f32_u32(vsubq_u32(vreinterpretq_u32_f32(x), vshlq_n_u32(e, 23)));
+}
 static inline s_vec s_load_bf16(const uint16_t *p)
 {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
@@ -226,6 +243,23 @@ static inline d_vec d_scale2(d_vec x, d_vec n)
     uint64x2_t bits = vreinterpretq_u64_f64(d_add(n, d_set(D_MAGIC)));
     bits = vshlq_n_u64(vaddq_u64(bits, vdupq_n_u64(1023)), 52);
     return d_mul(x, vreinterpretq_f64_u64(bits));
+}
+static inline d_vec d_sqrt(d_vec a)
+{
+    return vsqrtq_f64(a);
+}
+static inline uint64x2_t d_split(d_vec x)
+{
+    return vshrq_n_u64(vaddq_u64(vreinterpretq_u64_f64(x), vdupq_n_u64(D_SPLIT)), 52);
+}
+static inline d_vec d_exponent(d_vec x)
+{
+    return d_sub(vcvtq_f64_u64(d_split(x)), d_set(1023.0));
+}
+static inline d_vec d_mantissa(d_vec x)
+{
+    uint64x2_t e = vsubq_u64(d_split(x), vdupq_n_u64(1023));
+    return vreinterpretq_f64_u64(vsubq_u64(vreinterpretq_u64_f64(x), vshlq_n_u64(e, 52)));
 }
 static inline void d_transpose(d_vec *r)
 {

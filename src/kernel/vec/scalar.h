@@ -96,6 +96,30 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
 {
     return x * attn__pow2_f32(n);
 }
+static inline s_vec s_sqrt(s_vec a)
+{
+    return sqrtf(a);
+}
+/* x = mantissa 2^exponent, the mantissa in [sqrt 1/2, sqrt 2), for positive normal numbers; of
+ * anything else what the bits give. */
+static inline uint32_t s_split(s_vec x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits + S_SPLIT) >> 23;
+}
+static inline s_vec s_exponent(s_vec x)
+{
+    return (float)s_split(x) - 127.0f;
+}
+static inline s_vec s_mantissa(s_vec x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits -= (s_split(x) - 127u) << 23;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 static inline void s_transpose(s_vec *r)
 {
     (void)r;
@@ -202,6 +226,28 @@ static inline d_vec d_copysign(d_vec a, d_vec sign)
 static inline d_vec d_scale2(d_vec x, d_vec n)
 {
     return x * attn__pow2_f64(n);
+}
+static inline d_vec d_sqrt(d_vec a)
+{
+    return sqrt(a);
+}
+static inline uint64_t d_split(d_vec x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits + D_SPLIT) >> 52;
+}
+static inline d_vec d_exponent(d_vec x)
+{
+    return (double)d_split(x) - 1023.0;
+}
+static inline d_vec d_mantissa(d_vec x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits -= (d_split(x) - 1023u) << 52;
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 static inline void d_transpose(d_vec *r)
 {

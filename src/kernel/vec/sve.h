@@ -118,6 +118,25 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
 {
     return svscale_f32_x(s_all(), x, svcvt_s32_f32_x(s_all(), n));
 }
+static inline s_vec s_sqrt(s_vec a)
+{
+    return svsqrt_f32_x(s_all(), a);
+}
+static inline svuint32_t s_split(s_vec x)
+{
+    svuint32_t shifted = svadd_n_u32_x(s_all(), svreinterpret_u32_f32(x), S_SPLIT);
+    return svlsr_n_u32_x(s_all(), shifted, 23);
+}
+static inline s_vec s_exponent(s_vec x)
+{
+    return s_sub(svcvt_f32_u32_x(s_all(), s_split(x)), s_set(127.0f));
+}
+static inline s_vec s_mantissa(s_vec x)
+{
+    svuint32_t e = svsub_n_u32_x(s_all(), s_split(x), 127);
+    e = svlsl_n_u32_x(s_all(), e, 23);
+    return svreinterpret_f32_u32(svsub_u32_x(s_all(), svreinterpret_u32_f32(x), e));
+}
 static inline s_vec s_load_bf16(const uint16_t *p)
 {
     svuint32_t wide = svld1uh_u32(s_all(), p);
@@ -252,6 +271,25 @@ static inline d_vec d_copysign(d_vec a, d_vec sign)
 static inline d_vec d_scale2(d_vec x, d_vec n)
 {
     return svscale_f64_x(d_all(), x, svcvt_s64_f64_x(d_all(), n));
+}
+static inline d_vec d_sqrt(d_vec a)
+{
+    return svsqrt_f64_x(d_all(), a);
+}
+static inline svuint64_t d_split(d_vec x)
+{
+    svuint64_t shifted = svadd_n_u64_x(d_all(), svreinterpret_u64_f64(x), D_SPLIT);
+    return svlsr_n_u64_x(d_all(), shifted, 52);
+}
+static inline d_vec d_exponent(d_vec x)
+{
+    return d_sub(svcvt_f64_u64_x(d_all(), d_split(x)), d_set(1023.0));
+}
+static inline d_vec d_mantissa(d_vec x)
+{
+    svuint64_t e = svsub_n_u64_x(d_all(), d_split(x), 1023);
+    e = svlsl_n_u64_x(d_all(), e, 52);
+    return svreinterpret_f64_u64(svsub_u64_x(d_all(), svreinterpret_u64_f64(x), e));
 }
 static inline void d_transpose(d_vec *r)
 {

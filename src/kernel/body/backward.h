@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ * What gradients need beside the two products of the forward pass: weights and score gradients
+ * from saved log-sum-exps, the product that sums over the lanes, and sums in f64.
+ *
+ *   p = 2^(s - top),  ds = p (dp - delta);   dv += p^T g,  dk += ds^T q   by spread,
+ *   dq += ds k   by weigh of body/matmul.h. */
+#ifndef ATTN__BODY_BACKWARD_H
+#define ATTN__BODY_BACKWARD_H
+
+/* Several keys at once, as in exp_sum. A weight is at most 1; the bound of 2 keeps a wrong top
+ * from leaving the range of the exponential. */
+static inline __attribute__((always_inline)) void
+K(grade_keys)(const int keys, int w, v_vec coef, real *s, const uint64_t *allowed, v_vec top,
+              v_vec delta, real *dp, int l, const bool masked)
+{
+    v_vec p[EXP_KEYS];
+#pragma GCC unroll 4
+    for (int j = 0; j < keys; j++)
+        p[j] = v_min(v_set(1), v_sub(v_mul(v_load(s + j * w), coef), top));
+    K(v_exp2)(p, keys);
+#pragma GCC unroll 4
+    for (int j = 0; j < keys; j++) {
+        v_vec ds = v_mul(p[j], v_sub(v_load(dp + j * w), delta));
+        if (masked) {
+            const v_mask ok = v_mask_from(allowed[j] >> l);
+            p[j] = v_select(ok, p[j], v_set(-(real)0));
+            ds = v_select(ok, ds, v_set(0));
+        }
+        v_store(s + j * w, p[j]);
+        v_store(dp + j * w, ds);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+K(grade_lanes)(int64_t n, int w, v_vec coef, real *s, const uint64_t *allowed, const real *top,
+               const real *delta, real *dp, int l, const bool masked)
+{
+    const v_vec t = v_load(top + l), r = v_load(delta + l);
+    int64_t j = 0;
+    for (; j + EXP_KEYS <= n; j += EXP_KEYS) K(grade_keys)
+    (EXP_KEYS, w, coef, s + j * w + l, masked ? allowed + j : NULL, t, r, dp + j * w + l, l,
+     masked);
+    for (; j < n; j++) K(grade_keys)
+    (1, w, coef, s + j * w + l, masked ? allowed + j : NULL, t, r, dp + j * w + l, l, masked);
+}
+
+static void K(grade)(int64_t n, int w, double coef, void *s, const uint64_t *allowed,
+                     const void *top, const void *delta, void *dp)
+{
+    const v_vec c = v_set((real)coef);
+    for (int l = 0; l < w; l += V_LANES) {
+        if (allowed)
+            K(grade_lanes)(n, w, c, s, allowed, top, delta, dp, l, true);
+        else
+            K(grade_lanes)(n, w, c, s, NULL, top, delta, dp, l, false);
+    }
+}
+
+/* V_TILE_R keys (fewer when n is: the last one stands in) by nv vectors of columns, one chain
+ * over the lanes of all parts. tail: columns left in the last vector, 0: all of them. */
+static inline __attribute__((always_inline)) void
+K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t e, double *acc,
+               int64_t width, const int nv, const bool cut)
+{
+    v_vec sum[V_TILE_R * V_TILE_V];
+    real done[V_TILE_V * V_LANES] = {0};
+#pragma GCC unroll 32
+    for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
+    for (int p = 0; p < parts; p++) {
+        const real *a[V_TILE_R];
+#pragma GCC unroll 8
+        for (int r = 0; r < V_TILE_R; r++)
+            a[r] = (const real *)part[p].a + part[p].ld * (r < n ? j + r : j + n - 1);
+        for (int l = 0; l < part[p].n; l++) {
+            const real *row = (const real *)part[p].rows[l] + e;
+            v_vec b[V_TILE_V];
+#pragma GCC unroll 4
+            for (int x = 0; x < nv; x++)
+                b[x] = cut ? v_load_n(row, width - e) : v_load(row + x * V_LANES);
+#pragma GCC unroll 8
+            for (int r = 0; r < V_TILE_R; r++) {
+                const v_vec w = v_set(a[r][l]);
+#pragma GCC unroll 4
+                for (int x = 0; x < nv; x++)
+                    sum[r * V_TILE_V + x] = v_fma(w, b[x], sum[r * V_TILE_V + x]);
+            }
+        }
+    }
+    const int64_t columns = cut ? width - e : nv * V_LANES;
+#pragma GCC unroll 8
+    for (int r = 0; r < V_TILE_R; r++) {
+        if (r >= n) break;
+        double *to = acc + (j + r) * width + e;
+#pragma GCC unroll 4
+        for (int x = 0; x < nv; x++) v_store(done + x * V_LANES, sum[r * V_TILE_V + x]);
+        for (int64_t x = 0; x < columns; x++) to[x] += (double)done[x];
+    }
+}
+
+/* Column by column of tiles, so that the rows of one stay near while the keys go by. */
+static inline __attribute__((always_inline)) void
+K(spread_column)(int64_t n, int64_t width, int parts, const attn__part *part, int64_t e,
+                 double *acc, const int nv, const bool cut)
+{
+    for (int64_t j = 0; j < n; j += V_TILE_R)
+        K(spread_tile)(n - j, j, parts, part, e, acc, width, nv, cut);
+}
+
+static void K(spread)(int64_t n, int64_t width, int parts, const attn__part *part, double *acc)
+{
+    int64_t e = 0, left = width / V_LANES;
+    while (left > 0) {
+        const int nv = left == 4 ? 2 : left >= V_TILE_V ? V_TILE_V : left >= 2 ? 2 : 1;
+        if (nv == V_TILE_V)
+            K(spread_column)(n, width, parts, part, e, acc, V_TILE_V, false);
+        else if (nv == 2)
+            K(spread_column)(n, width, parts, part, e, acc, 2, false);
+        else
+            K(spread_column)(n, width, parts, part, e, acc, 1, false);
+        e += nv * V_LANES;
+        left -= nv;
+    }
+    if (e < width) K(spread_column)(n, width, parts, part, e, acc, 1, true);
+}
+
+/* Scores of forbidden pairs are anything; their slope must not be. */
+static void K(bend)(int64_t n, int w, double cap, const void *capped, void *ds)
+{
+    const v_vec c = v_set((real)cap), one = v_set(1), zero = v_set(0);
+    const real *s = capped;
+    real *x = ds;
+    for (int64_t i = 0; i < n * w; i += V_LANES) {
+        const v_vec t = v_div(v_load(s + i), c);
+        v_store(x + i, v_mul(v_load(x + i), v_max(v_sub(one, v_mul(t, t)), zero)));
+    }
+}
+
+static void K(times)(int64_t n, int w, const void *slope, void *ds)
+{
+    const real *s = slope;
+    real *x = ds;
+    for (int64_t i = 0; i < n * w; i += V_LANES)
+        v_store(x + i, v_mul(v_load(x + i), v_load(s + i)));
+}
+
+static void K(tilt)(int64_t n, int w, const void *p, void *ts, void *sum)
+{
+    const real *weight = p;
+    real *x = ts, *total = sum;
+    for (int l = 0; l < w; l += V_LANES) {
+        v_vec part = v_set(0);
+        for (int64_t j = 0; j < n; j++) {
+            const v_vec at = v_load(weight + j * w + l);
+            const v_vec term = v_mul(at, v_load(x + j * w + l));
+            const v_vec y = v_select(v_sign(at), v_set(-(real)0), term);
+            v_store(x + j * w + l, y);
+            part = v_add(part, y);
+        }
+        v_store(total + l, v_add(v_load(total + l), part));
+    }
+}
+
+static void K(dot)(int64_t n, int w, const void *a, const void *b, double *sum)
+{
+    const real *x = a, *y = b;
+    for (int l = 0; l < w; l += D_LANES) {
+        d_vec total = d_set(0);
+        for (int64_t i = 0; i < n; i++) {
+            const d_vec by = d_load_real(y + i * w + l);
+            const d_vec more = d_fma(d_load_real(x + i * w + l), by, total);
+            total = d_select(d_lt(d_set(0), d_abs(by)), more, d_select(d_nan(by), more, total));
+        }
+        d_store(sum + l, total);
+    }
+}
+
+static void K(gather)(int64_t n, bool fresh, const void *x, double *sum)
+{
+    const real *y = x;
+    int64_t i = 0;
+    for (; i + D_LANES <= n; i += D_LANES) {
+        const d_vec term = d_load_real(y + i);
+        d_store(sum + i, fresh ? term : d_add(d_load(sum + i), term));
+    }
+    for (; i < n; i++) sum[i] = fresh ? (double)y[i] : sum[i] + (double)y[i];
+}
+
+static void K(settle)(int64_t n, const double *sum, double factor, void *x)
+{
+    real *y = x;
+    for (int64_t i = 0; i < n; i++) {
+        const real value = (real)(sum[i] * factor);
+        y[i] = value == value ? value + 0 : (real)NAN;
+    }
+}
+
+static void K(tidy)(int64_t n, void *x)
+{
+    const v_vec quiet = v_set((real)NAN), zero = v_set(0);
+    real *y = x;
+    int64_t i = 0;
+    for (; i + V_LANES <= n; i += V_LANES) {
+        const v_vec a = v_load(y + i);
+        v_store(y + i, v_add(v_select(v_nan(a), quiet, a), zero));
+    }
+    for (; i < n; i++) y[i] = y[i] == y[i] ? y[i] + 0 : (real)NAN;
+}
+
+/* 0 times a finite number is 0, times anything else NaN. */
+static bool K(finite)(int64_t n, const void *x)
+{
+    const real *y = x;
+    v_vec sum = v_set(0);
+    real lanes[V_LANES], total = 0;
+    int64_t i = 0;
+    for (; i + V_LANES <= n; i += V_LANES) sum = v_fma(v_load(y + i), v_set(0), sum);
+    sum = v_fma(v_load_n(y + i, n - i), v_set(0), sum);
+    v_store(lanes, sum);
+    for (int l = 0; l < V_LANES; l++) total += lanes[l];
+    return total == 0;
+}
+
+#endif
