@@ -58,10 +58,19 @@ endforeach()
 
 set(ENGINE_SOURCES
     src/engine/alias.c
+    src/engine/back_keys.c
+    src/engine/back_lanes.c
+    src/engine/back_look.c
+    src/engine/back_plan.c
+    src/engine/back_run.c
+    src/engine/back_step.c
+    src/engine/back_sums.c
+    src/engine/back_tile.c
     src/engine/check.c
     src/engine/check_data.c
     src/engine/check_shape.c
     src/engine/describe.c
+    src/engine/jvp.c
     src/engine/masks.c
     src/engine/merge.c
     src/engine/output.c
@@ -73,8 +82,10 @@ set(ENGINE_SOURCES
     src/engine/rotate.c
     src/engine/run.c
     src/engine/seq.c
+    src/engine/some.c
     src/engine/stage.c
     src/engine/terms.c
+    src/engine/terms_grad.c
     src/engine/tile.c
     src/engine/warm.c)
 
@@ -146,13 +157,18 @@ set(CLI_SOURCES
 
 set(ORACLE_SOURCES
     tests/oracle/oracle_call.c
+    tests/oracle/oracle_head.c
+    tests/oracle/oracle_line.c
     tests/oracle/oracle_mask.c
     tests/oracle/oracle_naive.c
+    tests/oracle/oracle_naive_grad.c
     tests/oracle/oracle_number.c
     tests/oracle/oracle_philox.c
     tests/oracle/oracle_position.c
     tests/oracle/oracle_score.c
-    tests/oracle/softmax.c)
+    tests/oracle/softmax.c
+    tests/oracle/softmax_grad.c
+    tests/oracle/softmax_jvp.c)
 
 # The operations of the tape by plain loops, a file a family: parts of
 # test_tape_bits and test_tape_ops.
@@ -164,11 +180,13 @@ set(TEST_SUPPORT_SOURCES
     tests/support/callback.c
     tests/support/case.c
     tests/support/compare.c
+    tests/support/compare_grad.c
     tests/support/contexts.c
     tests/support/draw_operand.c
     tests/support/draw_position.c
     tests/support/draw_shape.c
     tests/support/env.c
+    tests/support/grad_case.c
     tests/support/memory.c
     tests/support/outputs.c
     tests/support/random.c
@@ -193,8 +211,13 @@ set(TEST_PROGRAMS
     test_edges
     test_fenv
     test_gold
+    test_grad_bad
+    test_grad_bits
+    test_grad_edges
+    test_grad_grid
     test_grid
     test_guard
+    test_guard_grad
     test_guard_operands
     test_io_damage
     test_io_format
@@ -204,6 +227,7 @@ set(TEST_PROGRAMS
     test_io_onnx
     test_io_roundtrip
     test_io_save
+    test_jvp
     test_kernel_backward
     test_kernel_gemm
     test_kernel_map
@@ -215,9 +239,11 @@ set(TEST_PROGRAMS
     test_math
     test_mech
     test_merge_rope
+    test_oracle_grad
     test_plan
     test_pool
     test_pool_fork
+    test_regression_grad
     test_regression_layout
     test_regression_mask
     test_regression_number

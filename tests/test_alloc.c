@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Memory that runs out: for every call that allocates, allocation number n fails alone, then
- * every allocation from n on, for n = 0, 1, 2 ... until the call succeeds. Each time: E_MEMORY
- * in status and error, nothing leaked, no output byte changed, and the same call with memory
- * works afterwards. A plan allocates nothing when it runs. */
+ * Memory that runs out: for every call that allocates, forward, backward and forward mode,
+ * allocation number n fails alone, then every allocation from n on, for n = 0, 1, 2 ... until
+ * the call succeeds. Each time: E_MEMORY in status and error, nothing leaked, no output byte
+ * changed, and the same call with memory works afterwards. A plan allocates nothing when it
+ * runs. */
 #include "safety.h"
 
 #include <pthread.h>
@@ -103,7 +104,14 @@ static attn_args alloc_args(void)
                      .v = SAFETY_FILLED(F32, 3, 2, 2, S, D),
                      .out = SAFETY_EMPTY(F32, 2, 4, T, D), .lse = SAFETY_EMPTY(F32, 2, 4, T),
                      .weights = SAFETY_EMPTY(F32, 2, 4, T, S),
-                     .q_len = SAFETY_LIST(I64, T, T / 2), .k_len = SAFETY_LIST(I64, S - 1, S));
+                     .q_len = SAFETY_LIST(I64, T, T / 2), .k_len = SAFETY_LIST(I64, S - 1, S),
+                     .bias = SAFETY_FILLED(F32, 4, T, S), .d_bias = SAFETY_EMPTY(F32, T, S),
+                     .d_out = SAFETY_FILLED(F32, 5, 2, 4, T, D),
+                     .d_q = SAFETY_EMPTY(F32, 2, 4, T, D), .d_k = SAFETY_EMPTY(F32, 2, 2, S, D),
+                     .d_v = SAFETY_EMPTY(F16, 2, 2, S, D),
+                     .t_k = SAFETY_FILLED(F32, 6, 2, 2, S, D),
+                     .t_out = SAFETY_EMPTY(F32, 2, 4, T, D),
+                     .t_lse = SAFETY_EMPTY(F64, 2, 4, T));
 }
 
 static bench alloc_bench(int threads)
@@ -126,13 +134,34 @@ static attn_status alloc_ctx(bench *b, attn_error *error)
     return s;
 }
 
-static attn_status alloc_plan(bench *b, attn_error *error)
+typedef attn_status (*alloc_make)(attn_plan **plan, attn_ctx *ctx, const attn_spec *spec,
+                                  const attn_args *args, attn_error *error);
+static const alloc_make makes[] = {attn_plan_create, attn_plan_create_backward,
+                                   attn_plan_create_jvp};
+enum { MAKES = sizeof makes / sizeof makes[0] };
+
+static attn_status alloc_make_plan(bench *b, alloc_make make, attn_error *error)
 {
     attn_plan *plan = NULL;
-    attn_status s = attn_plan_create(&plan, b->ctx, &b->spec, &b->args, error);
+    attn_status s = make(&plan, b->ctx, &b->spec, &b->args, error);
     assert_true((s == ATTN_OK) == (plan != NULL));
     attn_plan_destroy(plan);
     return s;
+}
+
+static attn_status alloc_plan(bench *b, attn_error *error)
+{
+    return alloc_make_plan(b, attn_plan_create, error);
+}
+
+static attn_status alloc_plan_backward(bench *b, attn_error *error)
+{
+    return alloc_make_plan(b, attn_plan_create_backward, error);
+}
+
+static attn_status alloc_plan_jvp(bench *b, attn_error *error)
+{
+    return alloc_make_plan(b, attn_plan_create_jvp, error);
 }
 
 static attn_status alloc_forward(bench *b, attn_error *error)
@@ -140,12 +169,27 @@ static attn_status alloc_forward(bench *b, attn_error *error)
     return attn_forward(b->ctx, &b->spec, &b->args, error);
 }
 
+/* On an out and lse of rubbish: memory is all that is asked here. */
+static attn_status alloc_backward(bench *b, attn_error *error)
+{
+    return attn_backward(b->ctx, &b->spec, &b->args, error);
+}
+
+static attn_status alloc_jvp(bench *b, attn_error *error)
+{
+    return attn_jvp(b->ctx, &b->spec, &b->args, error);
+}
+
 typedef attn_status (*alloc_call)(bench *b, attn_error *error);
 
 static bool alloc_untouched(const bench *b)
 {
-    return safety_untouched(b->args.out) && safety_untouched(b->args.lse) &&
-           safety_untouched(b->args.weights);
+    const attn_args *a = &b->args;
+    const attn_tensor outputs[] = {a->out, a->lse,    a->weights, a->d_q,  a->d_k,
+                                   a->d_v, a->d_bias, a->t_out,   a->t_lse};
+    for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++)
+        if (!safety_untouched(outputs[i])) return false;
+    return true;
 }
 
 /* One failing try; false when the call no longer reaches allocation n. */
@@ -192,6 +236,10 @@ static void alloc_plan_create(void **state)
     (void)state;
     alloc_sweep(alloc_plan, 1, false);
     alloc_sweep(alloc_plan, 3, true);
+    alloc_sweep(alloc_plan_backward, 1, false);
+    alloc_sweep(alloc_plan_backward, 3, true);
+    alloc_sweep(alloc_plan_jvp, 1, false);
+    alloc_sweep(alloc_plan_jvp, 3, true);
 }
 
 static void alloc_forward_one_thread(void **state)
@@ -201,22 +249,36 @@ static void alloc_forward_one_thread(void **state)
     alloc_sweep(alloc_forward, 1, true);
 }
 
-/* A pool without memory is a smaller pool, never another result; so only the failures before
- * the first output byte count as errors. */
-static void alloc_forward_threads(void **state)
+static void alloc_backward_one_thread(void **state)
 {
     (void)state;
+    alloc_sweep(alloc_backward, 1, false);
+    alloc_sweep(alloc_backward, 1, true);
+}
+
+static void alloc_jvp_one_thread(void **state)
+{
+    (void)state;
+    alloc_sweep(alloc_jvp, 1, false);
+    alloc_sweep(alloc_jvp, 1, true);
+}
+
+/* A pool without memory is a smaller pool, never another result; so only the failures before
+ * the first output byte count as errors. */
+static void alloc_threads(alloc_call call, size_t output)
+{
     bench b = alloc_bench(1);
-    assert_int_equal(alloc_forward(&b, NULL), ATTN_OK);
-    attn_tensor want = safety_copy(b.args.out);
+    const attn_tensor *t = (const attn_tensor *)(const void *)((const char *)&b.args + output);
+    assert_int_equal(call(&b, NULL), ATTN_OK);
+    attn_tensor want = safety_copy(*t);
     for (int n = 0; n < TRIES; n++) {
         bench c = alloc_bench(3);
-        memset(b.args.out.data, SAFETY_RUBBISH, safety_size(b.args.out));
+        memset(t->data, SAFETY_RUBBISH, safety_size(*t));
         c.args = b.args;
         meter_reset(n, true);
-        attn_status s = alloc_forward(&c, NULL);
+        attn_status s = call(&c, NULL);
         int refused = counting.refused;
-        if (s == ATTN_OK) safety_same(b.args.out, want, "out with little memory");
+        if (s == ATTN_OK) safety_same(*t, want, "result with little memory");
         if (s != ATTN_OK) assert_int_equal(s, ATTN_E_MEMORY);
         attn_ctx_destroy(c.ctx);
         if (refused == 0) break;
@@ -226,18 +288,26 @@ static void alloc_forward_threads(void **state)
     meter_is_clean(0);
 }
 
+static void alloc_all_threads(void **state)
+{
+    (void)state;
+    alloc_threads(alloc_forward, offsetof(attn_args, out));
+    alloc_threads(alloc_backward, offsetof(attn_args, d_k));
+    alloc_threads(alloc_jvp, offsetof(attn_args, t_out));
+}
+
 /* Everything a run needs is in the plan and the workspace, also with workers. */
 static void alloc_plan_run_none(void **state)
 {
     (void)state;
-    for (int threads = 1; threads <= 3; threads++) {
-        bench b = alloc_bench(threads);
+    for (int i = 0; i < 3 * MAKES; i++) {
+        bench b = alloc_bench(1 + i / MAKES);
         attn_plan *plan = NULL;
-        assert_int_equal(attn_plan_create(&plan, b.ctx, &b.spec, &b.args, NULL), ATTN_OK);
+        assert_int_equal(makes[i % MAKES](&plan, b.ctx, &b.spec, &b.args, NULL), ATTN_OK);
         size_t n = attn_plan_workspace(plan);
         void *workspace = safety_bytes(n);
         meter_reset(0, true);
-        for (int i = 0; i < 20; i++)
+        for (int run = 0; run < 20; run++)
             assert_int_equal(attn_plan_run(plan, &b.args, workspace, n, NULL), ATTN_OK);
         assert_int_equal(counting.calls, 0);
         attn_plan_destroy(plan);
@@ -270,8 +340,10 @@ static int alloc_setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(alloc_ctx_create),      CASE(alloc_plan_create),   CASE(alloc_forward_one_thread),
-        CASE(alloc_forward_threads), CASE(alloc_plan_run_none), CASE(alloc_check_none),
+        CASE(alloc_ctx_create),         CASE(alloc_plan_create),
+        CASE(alloc_forward_one_thread), CASE(alloc_backward_one_thread),
+        CASE(alloc_jvp_one_thread),     CASE(alloc_all_threads),
+        CASE(alloc_plan_run_none),      CASE(alloc_check_none),
     };
     return cmocka_run_group_tests_name("alloc", tests, NULL, safety_finish);
 }

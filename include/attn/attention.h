@@ -105,6 +105,8 @@ typedef void (*attn_tile_fn)(void *user, const attn_tile *tile);
 /* EMPTY: no pair of the tile is allowed. FULL: the tile callback changes nothing there and is
  * not called. PARTIAL: call it. tile->s is NULL here. */
 typedef attn_tile_kind (*attn_classify_fn)(void *user, const attn_tile *tile);
+/* For a spec.tile whose result is its score plus something, or -inf: its slope is 1. */
+ATTN_API void attn_tile_adds(void *user, const attn_tile *tile);
 
 /* ---- spec: what is computed ------------------------------------------------------------ */
 
@@ -132,6 +134,8 @@ typedef struct attn_spec {
     attn_tile_fn tile;
     attn_classify_fn classify;
     void *user;
+    attn_tile_fn tile_slope; /* gradients: finds the scores that tile found, leaves the
+                                derivative of its result by each in their place */
 } attn_spec;
 
 /* ---- args: what it is computed on ------------------------------------------------------ */
@@ -167,6 +171,17 @@ typedef struct attn_args {
     attn_tensor rel_k, rel_v;       /* H 2R+1 D, H 2R+1 E: Shaw, by clip(j - p, -R, R) */
     attn_tensor q_pos, k_pos;       /* B T, B S: positions for the rotation only */
     attn_tensor rope_cos, rope_sin; /* P R/2: in place of the base */
+
+    /* attn_backward: out and lse above are what the forward call left. Gradients come in for
+     * out and lse (absent: 0), and go out for what is given here, each of the shape of its
+     * tensor: what broadcasts is summed. Other calls ignore these. */
+    attn_tensor d_out, d_lse;
+    attn_tensor d_q, d_k, d_v, d_bias_pre, d_bias, d_mask, d_alibi, d_sink, d_rel_table,
+        d_rel_k, d_rel_v;
+
+    /* attn_jvp: tangents come in (absent: 0) and go out. Other calls ignore these. */
+    attn_tensor t_q, t_k, t_v, t_bias_pre, t_bias;
+    attn_tensor t_out, t_lse;
 } attn_args;
 
 #ifndef __cplusplus
@@ -208,6 +223,13 @@ typedef struct attn_plan_info {
  * its own workspace. The context must live as long. Pointers in args may be NULL here. */
 ATTN_API attn_status attn_plan_create(attn_plan **plan, attn_ctx *ctx, const attn_spec *spec,
                                       const attn_args *args, attn_error *error);
+/* The same for attn_backward and attn_jvp. */
+ATTN_API attn_status attn_plan_create_backward(attn_plan **plan, attn_ctx *ctx,
+                                               const attn_spec *spec, const attn_args *args,
+                                               attn_error *error);
+ATTN_API attn_status attn_plan_create_jvp(attn_plan **plan, attn_ctx *ctx,
+                                          const attn_spec *spec, const attn_args *args,
+                                          attn_error *error);
 ATTN_API void attn_plan_destroy(attn_plan *plan);           /* NULL is legal */
 ATTN_API size_t attn_plan_workspace(const attn_plan *plan); /* bytes, aligned to 64 */
 /* Checks args against the plan, then runs. Allocates nothing (the first call of a context
@@ -224,7 +246,20 @@ ATTN_API bool attn_isa_usable(const attn_ctx *ctx, int i);
  * that calls would use, and returns how many flops that was: the ceiling to measure against. */
 ATTN_API double attn_probe_fma(const attn_ctx *ctx, int64_t rounds);
 
-/* ---- 3 partial results and rotations --------------------------------------------------- */
+/* ---- 3 gradients --------------------------------------------------------------------------
+ */
+
+/* Reverse mode: from q, k, v, out, lse and d_out, d_lse to the gradients given in args. lse
+ * must be at least as wide as the arithmetic (f32; f64 for f64 calls). Rows without an allowed
+ * key, and pairs that are masked, give and get nothing, whatever they hold. Everything
+ * attn_forward accepts, in O(rows) memory; a spec.tile needs its spec.tile_slope. */
+ATTN_API attn_status attn_backward(attn_ctx *ctx, const attn_spec *spec, const attn_args *args,
+                                   attn_error *error);
+/* Forward mode: from q, k, v and tangents to t_out and t_lse; out and lse too when given. */
+ATTN_API attn_status attn_jvp(attn_ctx *ctx, const attn_spec *spec, const attn_args *args,
+                              attn_error *error);
+
+/* ---- 4 partial results and rotations --------------------------------------------------- */
 
 /* Merges n results over disjoint sets of keys: out[r] B H T E with lse[r] B H T, in the order
  * given, folded in f64. Empty parts (lse -inf) count nothing. out and lse may be absent. */

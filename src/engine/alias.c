@@ -7,7 +7,7 @@ attn_status attn__alias_check(const attn__problem *p, attn_error *error)
 {
     for (int i = 0; i < ATTN__N_ARGS; i++) {
         const attn_tensor *out = attn__arg_in(&p->at, &attn__arg_list[i]);
-        if (attn__arg_list[i].dtypes != 'o' || !out->data) continue;
+        if (!attn__arg_output(&attn__arg_list[i], p->call) || !out->data) continue;
         for (int j = 0; j < ATTN__N_ARGS; j++) {
             const attn_tensor *other = attn__arg_in(&p->at, &attn__arg_list[j]);
             if (i != j && other->data && attn__tensor_overlap(out, other))

@@ -8,20 +8,29 @@
 typedef struct attn__arg {
     const char *name;
     size_t at; /* offset in attn_args */
+    const char *calls;
     char kind, dtypes;
     const char *dims;
     attn_status status;
 } attn__arg;
 
 static const attn__arg attn__arg_list[] = {
-#define ARG(field, kind, dtypes, dims, status)                                                 \
-    {#field, offsetof(attn_args, field), kind, dtypes, dims, status},
+#define ARG(field, calls, kind, dtypes, dims, status)                                          \
+    {#field, offsetof(attn_args, field), calls, kind, dtypes, dims, status},
 #include "engine/args.def"
 #undef ARG
 };
 
 enum { ATTN__N_ARGS = sizeof attn__arg_list / sizeof attn__arg_list[0] };
 
+static inline bool attn__arg_used(const attn__arg *arg, attn__call_kind call)
+{
+    return arg->calls[call] != '-';
+}
+static inline bool attn__arg_output(const attn__arg *arg, attn__call_kind call)
+{
+    return arg->calls[call] == 'o';
+}
 static inline attn_tensor *attn__arg_of(attn_args *args, const attn__arg *arg)
 {
     return (attn_tensor *)(void *)((char *)args + arg->at);

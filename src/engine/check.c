@@ -5,7 +5,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "engine/engine.h"
+#include "engine/args.h"
 
 typedef struct check_rule {
     bool ok;
@@ -66,6 +66,7 @@ static attn_status check_numbers(const attn_spec *s, attn_error *error)
         {s->rope.dims >= 0 && s->rope.dims % 2 == 0, ATTN_E_PARAM, "rope.dims",
          "must be even and not negative"},
         {!s->classify || s->tile, ATTN_E_PARAM, "classify", "needs a tile callback"},
+        {!s->tile_slope || s->tile, ATTN_E_PARAM, "tile_slope", "needs a tile callback"},
     };
     return CHECK_ALL(rules, error);
 }
@@ -105,11 +106,67 @@ static attn_status check_belongings(const attn__problem *p, attn_error *error)
          ATTN_E_PARAM, "cu_q", "packed queries take no q_start or q_len"},
         {!(attn__present(&a->cu_k) && (attn__present(&a->k_start) || attn__present(&a->k_len))),
          ATTN_E_PARAM, "cu_k", "packed keys take no k_start or k_len"},
-        {attn__present(&a->out) || attn__present(&a->lse) || attn__present(&a->weights) ||
-             attn__present(&a->scores),
-         ATTN_E_NULL, "out", "at least one output is needed"},
     };
     return CHECK_ALL(rules, error);
+}
+
+/* Each of the three calls for itself: what it needs, and that something is asked of it. */
+
+static attn_status check_forward(const attn__problem *p, attn_error *error)
+{
+    const attn_args *a = &p->at;
+    const bool asked = attn__present(&a->out) || attn__present(&a->lse) ||
+                       attn__present(&a->weights) || attn__present(&a->scores);
+    return asked ? ATTN_OK
+                 : attn__fail(error, ATTN_E_NULL, "out", "at least one output is needed");
+}
+
+static bool check_asked(const attn__problem *p)
+{
+    for (int i = 0; i < ATTN__N_ARGS; i++)
+        if (attn__arg_output(&attn__arg_list[i], p->call) &&
+            attn__present(attn__arg_in(&p->at, &attn__arg_list[i])))
+            return true;
+    return false;
+}
+
+static attn_status check_backward(const attn__problem *p, attn_error *error)
+{
+    const attn_args *a = &p->at;
+    const attn_dtype least = p->real == ATTN_DTYPE_F64 ? ATTN_DTYPE_F64 : ATTN_DTYPE_F32;
+    const check_rule rules[] = {
+        {attn__present(&a->d_out) || attn__present(&a->d_lse), ATTN_E_NULL, "d_out",
+         "the gradient of out or of lse is needed"},
+        {check_asked(p), ATTN_E_NULL, "d_q", "at least one gradient is to be asked for"},
+        {attn__present(&a->lse), ATTN_E_STATS, "lse", "is needed as attn_forward left it"},
+        {attn__present(&a->out) || !attn__present(&a->d_out), ATTN_E_STATS, "out",
+         "is needed as attn_forward left it"},
+        {attn_dtype_size(a->lse.dtype) >= attn_dtype_size(least), ATTN_E_STATS, "lse",
+         least == ATTN_DTYPE_F64 ? "must be f64 in an f64 call: its rounding is in every weight"
+                                 : "must be f32 or f64: its rounding is in every weight"},
+        {!p->spec.tile || p->spec.tile_slope, ATTN_E_PARAM, "tile_slope",
+         "a tile callback needs its slope (attn_tile_adds, if it only adds or masks)"},
+    };
+    return CHECK_ALL(rules, error);
+}
+
+static attn_status check_jvp(const attn__problem *p, attn_error *error)
+{
+    const attn_args *a = &p->at;
+    const check_rule rules[] = {
+        {attn__present(&a->t_out) || attn__present(&a->t_lse), ATTN_E_NULL, "t_out",
+         "the tangent of out or of lse is to be asked for"},
+        {!p->spec.tile || p->spec.tile_slope, ATTN_E_PARAM, "tile_slope",
+         "a tile callback needs its slope (attn_tile_adds, if it only adds or masks)"},
+    };
+    return CHECK_ALL(rules, error);
+}
+
+static attn_status check_call(const attn__problem *p, attn_error *error)
+{
+    static attn_status (*const checks[])(const attn__problem *, attn_error *) = {
+        check_forward, check_backward, check_jvp};
+    return checks[p->call](p, error);
 }
 
 static attn_status check_rope(attn__problem *p, attn_error *error)
@@ -179,13 +236,14 @@ static attn_status check_sizes(const attn__problem *p, attn_error *error)
                 : attn__fail(error, ATTN_E_OVERFLOW, "args", "sizes do not fit in 64 bits");
 }
 
-attn_status attn__problem_check(attn__problem *p, const attn_spec *spec, const attn_args *args,
-                                bool with_data, attn_error *error)
+attn_status attn__problem_check(attn__problem *p, attn__call_kind call, const attn_spec *spec,
+                                const attn_args *args, bool with_data, attn_error *error)
 {
-    *p = (attn__problem){.with_data = with_data};
+    *p = (attn__problem){.call = call, .with_data = with_data};
     ATTN_TRY(check_spec(p, spec, error));
     ATTN_TRY(attn__shapes_check(p, args, error));
     ATTN_TRY(check_belongings(p, error));
+    ATTN_TRY(check_call(p, error));
     ATTN_TRY(check_rope(p, error));
     ATTN_TRY(check_rel(p, error));
     ATTN_TRY(check_sizes(p, error));

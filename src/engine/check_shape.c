@@ -13,7 +13,7 @@ typedef struct shape_letters {
 
 static bool shape_dtype_ok(char class, attn_dtype dtype)
 {
-    if (class == 'f' || class == 'o') return attn__dtype_is_float(dtype);
+    if (class == 'f') return attn__dtype_is_float(dtype);
     if (class == 'i') return attn__dtype_is_int(dtype);
     if (class == 'u') return dtype == ATTN_DTYPE_U8;
     return dtype == ATTN_DTYPE_BOOL || dtype == ATTN_DTYPE_U8 || attn__dtype_is_float(dtype);
@@ -25,7 +25,6 @@ static const char *shape_dtype_text(char class)
         char class;
         const char *text;
     } texts[] = {{'f', "must be f64, f32, bf16 or f16"},
-                 {'o', "must be f64, f32, bf16 or f16"},
                  {'i', "must hold integers"},
                  {'u', "must be u8"},
                  {'m', "must be bool, u8 or a float"}};
@@ -66,8 +65,15 @@ static attn_status shape_lift(const shape_letters *letters, const attn__arg *arg
     return ATTN_OK;
 }
 
-static attn_status shape_bind(shape_letters *letters, const attn__arg *arg, attn_tensor *t,
-                              attn_error *error)
+/* out and lse come back from a forward call: what does not fit is not what it left. */
+static attn_status shape_status(attn__call_kind call, const attn__arg *arg)
+{
+    const bool saved = call == ATTN__BACKWARD && attn__arg_output(arg, ATTN__FORWARD);
+    return saved ? ATTN_E_STATS : arg->status;
+}
+
+static attn_status shape_bind(const attn__problem *p, shape_letters *letters,
+                              const attn__arg *arg, attn_tensor *t, attn_error *error)
 {
     for (int i = 0; i < t->rank; i++) {
         const char letter = arg->dims[i];
@@ -81,27 +87,62 @@ static attn_status shape_bind(shape_letters *letters, const attn__arg *arg, attn
         if (loose || (one && t->shape[i] == 1)) continue;
         if (*size < 0) *size = t->shape[i];
         if (*size != t->shape[i])
-            return attn__fail_count(error, arg->status, arg->name,
+            return attn__fail_count(error, shape_status(p->call, arg), arg->name,
                                     "a dimension disagrees with the other tensors", *size,
                                     t->shape[i]);
     }
     return ATTN_OK;
 }
 
-static attn_status shape_one(attn__problem *p, shape_letters *letters, const attn__arg *arg,
-                             attn_error *error)
+/* The tensor whose gradient or tangent this is; NULL for the others. */
+static const attn_tensor *shape_original(const attn_args *args, const attn__arg *arg)
+{
+    if (strncmp(arg->name, "d_", 2) != 0 && strncmp(arg->name, "t_", 2) != 0) return NULL;
+    for (int i = 0; i < ATTN__N_ARGS; i++)
+        if (strcmp(attn__arg_list[i].name, arg->name + 2) == 0)
+            return attn__arg_in(args, &attn__arg_list[i]);
+    return NULL;
+}
+
+/* Tangents of outputs stand for themselves: those outputs need not be given. */
+static attn_status shape_like(const attn__problem *p, const attn_args *args,
+                              const attn__arg *arg, attn_error *error)
+{
+    const attn_tensor *t = attn__arg_in(args, arg), *like = shape_original(args, arg);
+    if (!like || (p->call == ATTN__JVP && attn__arg_output(arg, p->call))) return ATTN_OK;
+    if (!attn__present(like) && p->call == ATTN__BACKWARD && !attn__arg_output(arg, p->call))
+        return attn__fail(error, ATTN_E_STATS, arg->name + 2,
+                          "is needed as attn_forward left it");
+    if (!attn__present(like))
+        return attn__fail(error, ATTN_E_PARAM, arg->name, "belongs to a tensor not given");
+    if (!attn__dtype_is_float(like->dtype))
+        return attn__fail(error, ATTN_E_DTYPE, arg->name, "only floats have a gradient");
+    if (t->rank != like->rank)
+        return attn__fail_count(error, ATTN_E_RANK, arg->name,
+                                "must have the dimensions of its tensor", like->rank, t->rank);
+    for (int i = 0; i < t->rank; i++)
+        if (t->shape[i] != like->shape[i])
+            return attn__fail_count(error, ATTN_E_SHAPE, arg->name,
+                                    "must have the shape of its tensor", like->shape[i],
+                                    t->shape[i]);
+    return ATTN_OK;
+}
+
+static attn_status shape_one(attn__problem *p, shape_letters *letters, const attn_args *args,
+                             const attn__arg *arg, attn_error *error)
 {
     attn_tensor *t = attn__arg_of(&p->at, arg);
     if (!attn__present(t)) return ATTN_OK;
+    ATTN_TRY(shape_like(p, args, arg, error));
     ATTN_TRY(attn__tensor_check(t, arg->name, error));
     if (!shape_dtype_ok(arg->dtypes, t->dtype))
         return attn__fail(error, ATTN_E_DTYPE, arg->name, shape_dtype_text(arg->dtypes));
     if (p->with_data && !t->data && attn_tensor_count(*t) > 0)
         return attn__fail(error, ATTN_E_NULL, arg->name, "has elements but no data");
     ATTN_TRY(shape_lift(letters, arg, t, error));
-    if (arg->dtypes == 'o' && attn__tensor_self_overlap(t))
+    if (attn__arg_output(arg, p->call) && attn__tensor_self_overlap(t))
         return attn__fail(error, ATTN_E_ALIAS, arg->name, "an output reaches an element twice");
-    return shape_bind(letters, arg, t, error);
+    return shape_bind(p, letters, arg, t, error);
 }
 
 /* What q, k, v and the cumulative lengths say before anything else is compared. */
@@ -179,6 +220,9 @@ attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_err
                                 "size must be that of attn_args: use ATTN_ARGS()",
                                 (int64_t)sizeof *args, (int64_t)args->size);
     p->at = *args;
+    for (int i = 0; i < ATTN__N_ARGS; i++)
+        if (!attn__arg_used(&attn__arg_list[i], p->call))
+            *attn__arg_of(&p->at, &attn__arg_list[i]) = (attn_tensor){0};
     ATTN_TRY(shape_required(&p->at, error));
     p->packed_q = attn__present(&p->at.cu_q);
     p->packed_k = attn__present(&p->at.cu_k);
@@ -190,7 +234,7 @@ attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_err
             shape_bind_rows(p, &letters);
             ATTN_TRY(shape_batches(p, &letters, error));
         }
-        ATTN_TRY(shape_one(p, &letters, &attn__arg_list[i], error));
+        ATTN_TRY(shape_one(p, &letters, args, &attn__arg_list[i], error));
     }
     const int64_t *size = letters.size;
     p->N = size['N'], p->H = size['H'], p->G = size['G'];
@@ -210,9 +254,10 @@ attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_err
     return ATTN_OK;
 }
 
-bool attn__args_same(const attn_args *a, const attn_args *b)
+bool attn__args_same(attn__call_kind call, const attn_args *a, const attn_args *b)
 {
     for (int i = 0; i < ATTN__N_ARGS; i++) {
+        if (!attn__arg_used(&attn__arg_list[i], call)) continue;
         const attn_tensor *x = attn__arg_in(a, &attn__arg_list[i]);
         const attn_tensor *y = attn__arg_in(b, &attn__arg_list[i]);
         if (x->dtype != y->dtype) return false;
@@ -230,7 +275,7 @@ attn_status attn__problem_rebind(attn__problem *p, const attn_args *args, attn_e
     for (int i = 0; i < ATTN__N_ARGS; i++) {
         const attn__arg *arg = &attn__arg_list[i];
         const attn_tensor *given = attn__arg_in(args, arg);
-        if (!attn__present(given)) continue;
+        if (!attn__arg_used(arg, p->call) || !attn__present(given)) continue;
         ATTN_TRY(attn__tensor_check(given, arg->name, error));
         if (!given->data && attn_tensor_count(*given) > 0)
             return attn__fail(error, ATTN_E_NULL, arg->name, "has elements but no data");

@@ -14,6 +14,7 @@
 
 #include "attn/attention.h"
 #include "base/base.h"
+#include "engine/back_plan.h"
 #include "kernel/kernel.h"
 
 #define ATTN__LOG2E         0x1.71547652b82fep+0
@@ -22,11 +23,15 @@
 
 /* ---- check.c: the only place that says no ------------------------------------------------ */
 
+/* Which of the three calls: the place of its letter in args.def. */
+typedef enum attn__call_kind { ATTN__FORWARD, ATTN__BACKWARD, ATTN__JVP } attn__call_kind;
+
 /* A call in canonical form: the spec with its defaults filled in, every tensor lifted to its
  * full rank with stride 0 where it broadcasts. */
 typedef struct attn__problem {
+    attn__call_kind call;
     attn_spec spec;
-    attn_args at;
+    attn_args at;             /* what the call ignores is absent */
     int64_t N;                /* sequences */
     int64_t H, G, T, S, D, E; /* T, S: rows of q and of k */
     int64_t R;                /* turned elements of a head, 0: no rotation */
@@ -36,12 +41,13 @@ typedef struct attn__problem {
     bool with_data; /* data pointers are required */
 } attn__problem;
 
-attn_status attn__problem_check(attn__problem *p, const attn_spec *spec, const attn_args *args,
-                                bool with_data, attn_error *error);
+attn_status attn__problem_check(attn__problem *p, attn__call_kind call, const attn_spec *spec,
+                                const attn_args *args, bool with_data, attn_error *error);
 
 /* check_shape.c: the description of args, walked by the check and by the plan's comparison. */
 attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_error *error);
-bool attn__args_same(const attn_args *a, const attn_args *b); /* all but the pointers */
+/* All but the pointers of what the call uses. */
+bool attn__args_same(attn__call_kind call, const attn_args *a, const attn_args *b);
 /* The problem of a plan with the pointers of another call, looked at again. */
 attn_status attn__problem_rebind(attn__problem *p, const attn_args *args, attn_error *error);
 
@@ -88,8 +94,20 @@ typedef struct attn__layout {
     int64_t bucket;             /* [2R+1][w] */
     int64_t panels;             /* ATTN__PANELS times panel_bytes */
     int64_t qt, rq, sm, sl, so; /* inside a panel: [D][w], [2R+1][w], f64 [w], [w], [E][w] */
+    /* attn_jvp: tangents of the tile [chunk][w], what the softcap and the callback left, staged
+     * rows, sums of the tangents beside acc and l; in a panel: lanes of t_q, its products with
+     * rel_k, the state of the tangents */
+    int64_t ts, capped, slope, t_rows, t_acc, t_l;
+    int64_t t_qt, t_rq, t_sm, t_sl, t_so;
     int64_t panel_bytes, bytes;
 } attn__layout;
+
+/* A piece of memory in a layout: where it begins goes to *where. */
+typedef struct attn__plan_part {
+    int64_t *where, count, size;
+} attn__plan_part;
+/* Lays pieces behind *at, each at a cache line, and moves it on. False on overflow. */
+bool attn__plan_parts(int64_t *at, const attn__plan_part *parts, size_t n);
 
 struct attn_plan {
     uint32_t magic;
@@ -105,10 +123,12 @@ struct attn_plan {
     bool split; /* chunks of one task go to several threads */
     int64_t max_tasks;
     int64_t slots; /* split: chunks held at once over all tasks */
-    int64_t seqs, starts, trig, keys, states, partials, scratch; /* offsets of shared parts */
+    int64_t seqs, starts, trig, keys, t_keys, states, partials,
+        scratch;    /* offsets of shared parts */
     int64_t trig_n; /* positions in the table of angles */
     int64_t bytes;
     int buckets[256]; /* REL_BUCKET: distance at which bucket i begins */
+    attn__back_plan back;
 };
 
 /* ---- run.c: from sequences to tasks ------------------------------------------------------ */
@@ -122,7 +142,11 @@ typedef struct attn__run {
     int64_t n_tasks;
     _Atomic int64_t next;
     int64_t wave_first, wave_chunks; /* split: chunks of every task in flight */
+    int64_t ranges;                  /* backward: of the sequence with the most queries */
 } attn__run;
+
+/* unit(r, scratch, 0 .. n - 1) on the threads of the plan, taken in ascending order. */
+void attn__run_all(attn__run *r, void (*unit)(attn__run *, char *, int64_t), int64_t n);
 
 void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace);
 
@@ -139,6 +163,7 @@ typedef struct attn__panel {
     int64_t lo[ATTN__PANEL], hi[ATTN__PANEL]; /* keys by causal, window, prefix and chunk */
     void *qt, *rq;
     double *sm, *sl, *so; /* the state: maximum, sum, outputs */
+    char *memory;         /* the parts of attn__layout inside a panel */
 } attn__panel;
 
 int64_t attn__panels_count(const attn__problem *p, int64_t T);
@@ -148,7 +173,27 @@ void attn__panel_reset(const attn__run *r, attn__panel *panel);
 /* The rows of t (q or out) that belong to the lanes. */
 void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn_tensor *t,
                       char **rows);
+void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int64_t index,
+                       attn__panel *panel);
+/* Rows of t (of the shape of q or out) of the lanes as reals: in place, or in memory
+ * [n][width], turned by their positions when asked. */
+void attn__panel_stage(const attn__run *r, const attn__seq *seq, const attn__panel *panel,
+                       const attn_tensor *t, bool turn, char *memory, const void **rows);
+/* The queries, staged so, into qt and rq. */
+void attn__panel_queries(const attn__run *r, char *scratch, const attn__seq *seq,
+                         attn__panel *panel, char *memory, const void **rows);
+void attn__panel_relative(const attn__run *r, char *scratch, attn__panel *panel); /* rq */
+/* dst[r][l] = lane l . row r of the panel's relative table; memory: for the table. */
+void attn__panel_table(const attn__run *r, const attn__panel *panel, const attn_tensor *table,
+                       const void *lanes, void *memory, void *dst);
 /* panel_close.c */
+/* Rows of out, a tensor of the shape of q or out, from so [width][w] times inv [w]. */
+void attn__panel_write(const attn__run *r, char *scratch, const attn__seq *seq,
+                       const attn__panel *panel, const attn_tensor *out, const double *so,
+                       const double *inv);
+/* A row of n reals as out holds rows. */
+void attn__write_row(const attn__kernels *k, const attn_tensor *out, int64_t n, const void *row,
+                     void *dst);
 void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
                        attn__panel *panel);
 
@@ -186,6 +231,11 @@ typedef struct attn__tile {
     double coef;       /* what s is still to be multiplied by, to be in units of log 2 */
     bool masked;       /* allowed counts */
     uint64_t *allowed; /* [n]: bit l: query of lane l may see the key */
+    /* When a derivative will be wanted: [n][w], filled on the way by the softcap and the tile
+     * callback. */
+    void *capped, *slope;
+    void *ds;                     /* [n][w]: the derivative by the scores */
+    struct attn__back_tile *back; /* whose sums it joins */
 } attn__tile;
 
 typedef struct attn__staged {
@@ -195,6 +245,15 @@ typedef struct attn__staged {
 
 /* Scores, weights, weighted sum of chunk c by m, l, acc of the scratch. False: nothing allowed,
  * and they were not written. */
+/* The parts of it: narrows the tile and makes its scores through all terms. s and allowed hold
+ * memory for the tile as it comes; s moves with the first key. */
+bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *staged);
+/* dst[j][l] = row j of the tile's keys . lane l, where lanes can see the key. */
+void attn__tile_product(const attn__tile *t, const void *rows, int64_t stride, int64_t depth,
+                        const void *lanes, void *dst);
+int attn__tile_first_lane(const attn__tile *t, int64_t j, int64_t *until);
+/* keep[x], bit l: the weight of key first + x for lane l is not dropped. */
+void attn__tile_keep(const attn__tile *t, int64_t first, int64_t n, uint64_t *keep);
 bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
 void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
 /* acc, with m and l behind it as in scratch, joins the state of the panel. */
@@ -205,6 +264,13 @@ void attn__tile_fold(const attn__run *r, const char *acc, attn__panel *panel);
 
 typedef enum attn__stage { ATTN__AT_SCALED, ATTN__AT_CAPPED, ATTN__AT_MASKED } attn__stage;
 void attn__terms_apply(attn__tile *t, attn__stage until);
+enum {
+#define TERM(name, stage) ATTN__TERM_##name,
+#include "engine/terms.def"
+#undef TERM
+    ATTN__N_TERMS
+};
+bool attn__term_on(int term, const attn__problem *p);
 /* Index into rel_table for a query at p and a key at j. */
 int64_t attn__rel_index(const attn_plan *plan, const attn__problem *p, int64_t pos, int64_t j);
 void attn__rel_thresholds(attn_plan *plan);
@@ -223,6 +289,9 @@ void attn__stage_row(const attn__kernels *k, attn_dtype dtype, const void *src, 
                      int64_t n, void *dst);
 /* Whether rows of this tensor can be read in place. */
 bool attn__stage_direct(const attn__kernels *k, const attn_tensor *t);
+/* Rows of one head of t, in place or in memory; *stride is that of the result. */
+const void *attn__stage_rows(const attn__kernels *k, const attn_tensor *t, int64_t b, int64_t g,
+                             int64_t row0, int64_t n, char *memory, int64_t *stride);
 attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__seq *seq,
                                int64_t g, int64_t j0, int64_t j1);
 /* A table H n width, the rows of head h, dense. */
@@ -244,6 +313,34 @@ static inline void attn__real_put(const attn__kernels *k, void *x, int64_t i, do
         ((float *)x)[i] = (float)value;
 }
 
+/* ---- some.c: weigh and spread without the pairs whose bits are clear, for rows not finite ---
+ */
+
+void attn__weigh_some(const attn__kernels *k, int64_t n, int w, int64_t width, const void *a,
+                      const char *rows, int64_t stride, const uint64_t *allowed, bool fresh,
+                      void *acc);
+/* allowed[part]: [n] words. */
+void attn__spread_some(const attn__kernels *k, int64_t n, int64_t width, int parts,
+                       const attn__part *part, const uint64_t *const *allowed, double *acc);
+
+/* ---- jvp.c: tangents along with a forward pass ----------------------------------------------
+ */
+
+void attn__jvp_open(const attn__run *r, char *scratch, const attn__seq *seq,
+                    attn__panel *panel);
+void attn__jvp_reset(const attn__run *r, attn__panel *panel);
+void attn__jvp_fold(const attn__run *r, const char *acc, attn__panel *panel);
+/* mean: what turns the sum of the tangents into that of lse; inv: what turns so into out. */
+void attn__jvp_close(const attn__run *r, char *scratch, const attn__seq *seq,
+                     attn__panel *panel, const double *mean, const double *inv);
+/* Before the scores of a tile are made; then; at each block of n weights from key first on,
+ * made but not dropped; behind the last. */
+void attn__jvp_begin(attn__tile *t);
+void attn__jvp_scores(attn__tile *t);
+void attn__jvp_block(attn__tile *t, const attn__staged *staged, int64_t chunk0, int64_t first,
+                     int64_t n);
+void attn__jvp_tables(attn__tile *t);
+
 /* ---- rotate.c: rotary positions ------------------------------------------------------------
  */
 
@@ -252,7 +349,11 @@ void attn__rotate_pair(attn_rope_kind kind, int64_t R, int64_t t, int64_t *first
                        int64_t *second);
 /* Where turned key j of a sequence lies: dense, [N, or 1 when packed][G][S][D]. */
 void *attn__rotated_key(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j);
+void *attn__rotated_tangent(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j);
 void attn__rotate_row(const attn__run *r, int64_t position, void *row); /* D reals in place */
+/* The other way round, D doubles at this stride. */
+void attn__rotate_back(const attn__run *r, int64_t position, double *row, int64_t stride);
+int64_t attn__rotate_k_position(const attn__run *r, const attn__seq *seq, int64_t j);
 /* The angles of all positions, then every key turned, into the workspace; parallel. */
 void attn__rotate_keys(attn__run *r);
 int64_t attn__rotate_q_position(const attn__run *r, const attn__seq *seq, int64_t i);
@@ -262,5 +363,7 @@ int64_t attn__rotate_q_position(const attn__run *r, const attn__seq *seq, int64_
 
 /* Writes 0, -inf and so on where no sequence reaches. */
 void attn__output_fill(const attn__run *r);
+/* Every element of t, of rank 4 or absent, = 0; parallel. */
+void attn__output_zero(const attn__run *r, const attn_tensor *t);
 
 #endif

@@ -7,11 +7,11 @@
 
 #include "engine/engine.h"
 
-/* Query heads that fit side by side, at least 1. Relative tables that differ by head keep them
- * apart, because a panel looks into one table. */
+/* Query heads that fit side by side, at least 1. Relative tables of each head keep them apart,
+ * because a panel looks into one table. */
 static int64_t panel_heads(const attn__problem *p, int64_t T)
 {
-    if (p->shaw_n && (p->at.rel_k.stride[0] != 0 || p->at.rel_v.stride[0] != 0)) return 1;
+    if (p->at.rel_k.shape[0] > 1 || p->at.rel_v.shape[0] > 1) return 1;
     return attn__max(1, attn__min(p->H / p->G, T > 0 ? ATTN__PANEL / T : 1));
 }
 
@@ -64,9 +64,11 @@ void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, 
     *h = panel_head(p, g, member);
 }
 
-static void panel_lanes(const attn__problem *p, const attn__seq *seq, int64_t g, int64_t index,
-                        attn__panel *panel)
+void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int64_t index,
+                       attn__panel *panel)
 {
+    const attn__problem *p = r->p;
+    const int step = r->plan->kernels->step;
     int64_t first, i0;
     panel_place(p, seq->T, index, &first, &i0);
     const int64_t rows = attn__min(ATTN__PANEL, seq->T - i0);
@@ -86,6 +88,7 @@ static void panel_lanes(const attn__problem *p, const attn__seq *seq, int64_t g,
             panel->any_lo = attn__min(panel->any_lo, panel->lo[l]);
             panel->any_hi = attn__max(panel->any_hi, panel->hi[l]);
         }
+    panel->w = (panel->n + step - 1) / step * step;
 }
 
 void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn_tensor *t,
@@ -98,36 +101,48 @@ void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn
                       : attn__at(t, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0);
 }
 
-/* Queries as lanes. */
-static void panel_queries(const attn__run *r, char *scratch, const attn__seq *seq,
-                          attn__panel *panel)
+void attn__panel_stage(const attn__run *r, const attn__seq *seq, const attn__panel *panel,
+                       const attn_tensor *t, bool turn, char *memory, const void **rows)
 {
-    const attn_plan *plan = r->plan;
-    const attn__problem *p = r->p;
-    const attn__kernels *k = plan->kernels;
-    const attn_tensor *q = &p->at.q;
-    const bool direct = attn__stage_direct(k, q) && !p->R;
-    char *rows[ATTN__PANEL];
-    attn__panel_rows(seq, panel, q, rows);
-    for (int l = 0; l < panel->n && !direct; l++) {
-        char *staged = scratch + plan->at.rows + l * p->D * (int64_t)attn__real_size(k);
-        attn__stage_row(k, q->dtype, rows[l], q->stride[3], p->D, staged);
-        if (p->R) attn__rotate_row(r, attn__rotate_q_position(r, seq, panel->i[l]), staged);
+    const attn__kernels *k = r->plan->kernels;
+    const int64_t width = t->shape[3];
+    char *at[ATTN__PANEL];
+    attn__panel_rows(seq, panel, t, at);
+    const bool direct = attn__stage_direct(k, t) && !turn;
+    for (int l = 0; l < panel->n; l++) {
+        rows[l] = at[l];
+        if (direct) continue;
+        char *staged = memory + l * width * (int64_t)attn__real_size(k);
+        attn__stage_row(k, t->dtype, at[l], t->stride[3], width, staged);
+        if (turn) attn__rotate_row(r, attn__rotate_q_position(r, seq, panel->i[l]), staged);
         rows[l] = staged;
     }
-    k->pack(panel->n, panel->w, p->D, (const void *const *)rows, plan->q_factor, panel->qt);
 }
 
 /* rq[r][l] = q_l . rel_k[r]: what the relative keys add, for every distance. */
-static void panel_relative(const attn__run *r, char *scratch, attn__panel *panel)
+void attn__panel_relative(const attn__run *r, char *scratch, attn__panel *panel)
+{
+    const attn_tensor *table = &r->p->at.rel_k;
+    if (attn__present(table))
+        attn__panel_table(r, panel, table, panel->qt, scratch + r->plan->at.rel_k, panel->rq);
+}
+
+void attn__panel_table(const attn__run *r, const attn__panel *panel, const attn_tensor *table,
+                       const void *lanes, void *memory, void *dst)
+{
+    const attn__kernels *k = r->plan->kernels;
+    const int64_t width = table->shape[2];
+    attn__stage_table(k, table, panel->h[0], memory);
+    k->scores(r->p->shaw_n, panel->w, width, memory, width, lanes, panel->w, dst);
+}
+
+void attn__panel_queries(const attn__run *r, char *scratch, const attn__seq *seq,
+                         attn__panel *panel, char *memory, const void **rows)
 {
     const attn_plan *plan = r->plan;
-    const attn__problem *p = r->p;
-    if (!attn__present(&p->at.rel_k)) return;
-    char *rows = scratch + plan->at.rel_k;
-    attn__stage_table(plan->kernels, &p->at.rel_k, panel->h[0], rows);
-    plan->kernels->scores(p->shaw_n, panel->w, p->D, rows, p->D, panel->qt, panel->w,
-                          panel->rq);
+    attn__panel_stage(r, seq, panel, &r->p->at.q, r->p->R > 0, memory, rows);
+    plan->kernels->pack(panel->n, panel->w, r->p->D, rows, plan->q_factor, panel->qt);
+    attn__panel_relative(r, scratch, panel);
 }
 
 void attn__panel_reset(const attn__run *r, attn__panel *panel)
@@ -136,21 +151,22 @@ void attn__panel_reset(const attn__run *r, attn__panel *panel)
     const attn__problem *p = r->p;
     for (int l = 0; l < panel->w; l++) panel->sm[l] = -(double)INFINITY, panel->sl[l] = 0;
     memset(panel->so, 0, (size_t)(p->E * panel->w) * sizeof(double));
+    if (p->call == ATTN__JVP) attn__jvp_reset(r, panel);
 }
 
 void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
                       int64_t index, attn__panel *panel, char *memory)
 {
     const attn_plan *plan = r->plan;
-    const int step = plan->kernels->step;
-    panel_lanes(r->p, seq, g, index, panel);
+    const void *rows[ATTN__PANEL];
+    attn__panel_lanes(r, seq, g, index, panel);
     panel->fresh = true;
-    panel->w = (panel->n + step - 1) / step * step;
+    panel->memory = memory;
     panel->qt = memory + plan->at.qt;
     panel->rq = memory + plan->at.rq;
     panel->sm = (double *)(void *)(memory + plan->at.sm);
     panel->sl = (double *)(void *)(memory + plan->at.sl);
     panel->so = (double *)(void *)(memory + plan->at.so);
-    panel_queries(r, scratch, seq, panel);
-    panel_relative(r, scratch, panel);
+    attn__panel_queries(r, scratch, seq, panel, scratch + plan->at.rows, rows);
+    if (r->p->call == ATTN__JVP) attn__jvp_open(r, scratch, seq, panel);
 }

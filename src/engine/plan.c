@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The plan: the only place that chooses. Kernel table, panels a task, whether keys are split,
  * and where everything lies in the workspace. Nothing chosen here shows in a result. */
-#include "engine/engine.h"
+#include "engine/back.h"
 
 enum { PLAN_MAGIC = 0x6E616C70, PLAN_SLOTS_A_THREAD = 8, PLAN_ANGLES = 1 << 16 };
 
@@ -18,18 +18,14 @@ static bool plan_take(int64_t *at, int64_t count, int64_t size, int64_t *where)
     return true;
 }
 
-typedef struct plan_part {
-    int64_t *where, count, size;
-} plan_part;
-
-static bool plan_parts(int64_t *at, const plan_part *parts, size_t n)
+bool attn__plan_parts(int64_t *at, const attn__plan_part *parts, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (!plan_take(at, parts[i].count, parts[i].size, parts[i].where)) return false;
     return true;
 }
 
-#define PLAN_PARTS(at, parts) plan_parts(at, parts, sizeof(parts) / sizeof((parts)[0]))
+#define PLAN_PARTS(at, parts) attn__plan_parts(at, parts, sizeof(parts) / sizeof((parts)[0]))
 
 /* One thread's scratch. run.c copies acc .. allowed as one piece: they stay together. */
 static bool plan_scratch(attn_plan *plan)
@@ -40,25 +36,37 @@ static bool plan_scratch(attn_plan *plan)
     const int64_t widest = attn__max(attn__max(p->D, p->E), C), W = p->shaw_n;
     const bool own_k = !p->R && !attn__stage_direct(k, &p->at.k);
     const bool own_v = !attn__stage_direct(k, &p->at.v);
+    const int64_t jvp = p->call == ATTN__JVP;
     attn__layout *at = &plan->at;
-    const plan_part panel[] = {{&at->qt, p->D * w, real},
-                               {&at->rq, W * w, real},
-                               {&at->sm, w, 8},
-                               {&at->sl, w, 8},
-                               {&at->so, p->E * w, 8}};
-    const plan_part scratch[] = {{&at->k, own_k ? C * p->D : 0, real},
-                                 {&at->v, own_v ? C * p->E : 0, real},
-                                 {&at->rows, w * widest, real},
-                                 {&at->s, C * w, real},
-                                 {&at->term, C * w, real},
-                                 {&at->acc, p->E * w, real},
-                                 {&at->m, w, real},
-                                 {&at->l, w, real},
-                                 {&at->allowed, C, 8},
-                                 {&at->keep, C, 8},
-                                 {&at->rel_k, W * p->D, real},
-                                 {&at->rel_v, W * p->E, real},
-                                 {&at->bucket, W * w, 8}};
+    const attn__plan_part panel[] = {{&at->qt, p->D * w, real},
+                                     {&at->rq, W * w, real},
+                                     {&at->sm, w, 8},
+                                     {&at->sl, w, 8},
+                                     {&at->so, p->E * w, 8},
+                                     {&at->t_qt, jvp * p->D * w, real},
+                                     {&at->t_rq, jvp * W * w, real},
+                                     {&at->t_sm, jvp * w, 8},
+                                     {&at->t_sl, jvp * w, 8},
+                                     {&at->t_so, jvp * p->E * w, 8}};
+    const attn__plan_part scratch[] = {{&at->k, own_k ? C * p->D : 0, real},
+                                       {&at->v, own_v ? C * p->E : 0, real},
+                                       {&at->rows, w * widest, real},
+                                       {&at->s, C * w, real},
+                                       {&at->term, C * w, real},
+                                       {&at->acc, p->E * w, real},
+                                       {&at->m, w, real},
+                                       {&at->l, w, real},
+                                       {&at->t_acc, jvp * p->E * w, real},
+                                       {&at->t_l, jvp * w, real},
+                                       {&at->allowed, C, 8},
+                                       {&at->keep, C, 8},
+                                       {&at->rel_k, W * p->D, real},
+                                       {&at->rel_v, W * p->E, real},
+                                       {&at->bucket, W * w, 8},
+                                       {&at->ts, jvp * C * w, real},
+                                       {&at->capped, jvp * C * w, real},
+                                       {&at->slope, jvp * C * w, real},
+                                       {&at->t_rows, jvp * C * attn__max(p->D, p->E), real}};
     if (!PLAN_PARTS(&at->panel_bytes, panel) || !PLAN_PARTS(&at->bytes, scratch)) return false;
     return plan_take(&at->bytes, plan->panels_per_task, at->panel_bytes, &at->panels);
 }
@@ -82,11 +90,12 @@ static bool plan_shared(attn_plan *plan)
     if (p->R && (!attn__mul(p->packed_k ? 1 : p->N, p->G, &rows) ||
                  !attn__mul(rows, p->S, &rows) || !attn__mul(rows, p->D, &keys)))
         return false;
-    const plan_part shared[] = {
+    const attn__plan_part shared[] = {
         {&plan->seqs, p->N, sizeof(attn__seq)},
         {&plan->starts, p->N + 1, 8},
         {&plan->trig, trig, 8},
         {&plan->keys, keys, real},
+        {&plan->t_keys, attn__present(&p->at.t_k) ? keys : 0, real},
         {&plan->states, plan->split ? plan->max_tasks : 0, plan->at.panel_bytes},
         {&plan->partials, plan->split ? plan->slots : 0, slot},
         {&plan->scratch, plan->threads, plan->at.bytes}};
@@ -130,6 +139,13 @@ static void plan_scale(attn_plan *plan)
     plan->coef = zero ? 1 : coef;
 }
 
+/* Scratch first; the memory of all ends with the scratch of the threads. */
+static bool plan_layout(attn_plan *plan)
+{
+    const bool backward = plan->problem.call == ATTN__BACKWARD;
+    return plan_scratch(plan) && (!backward || attn__back_plan_make(plan)) && plan_shared(plan);
+}
+
 static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
 {
     uint32_t allowed;
@@ -143,37 +159,60 @@ static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
         return attn__fail(error, ATTN_E_ISA, "isa_mask",
                           "allows no table that this machine runs");
     plan_scale(plan);
-    plan_tiles(plan);
-    if (!plan_scratch(plan) || !plan_shared(plan))
+    if (plan->problem.call == ATTN__BACKWARD)
+        attn__back_plan_units(plan);
+    else
+        plan_tiles(plan);
+    if (!plan_layout(plan))
         return attn__fail(error, ATTN_E_OVERFLOW, "workspace", "does not fit in 64 bits");
     attn__rel_thresholds(plan);
     return ATTN_OK;
 }
 
-static attn_status plan_make(attn_plan *plan, attn_ctx *ctx, const attn_spec *spec,
-                             const attn_args *args, bool with_data, attn_error *error)
+static attn_status plan_make(attn_plan *plan, attn__call_kind call, attn_ctx *ctx,
+                             const attn_spec *spec, const attn_args *args, bool with_data,
+                             attn_error *error)
 {
     const attn__fpenv saved = attn__fpenv_enter();
     *plan = (attn_plan){0};
-    attn_status status = attn__problem_check(&plan->problem, spec, args, with_data, error);
+    attn_status status =
+        attn__problem_check(&plan->problem, call, spec, args, with_data, error);
     if (status == ATTN_OK) plan->args = *args;
     if (status == ATTN_OK) status = plan_fill(plan, ctx, error);
     attn__fpenv_leave(saved);
     return status;
 }
 
-attn_status attn_plan_create(attn_plan **out, attn_ctx *ctx, const attn_spec *spec,
-                             const attn_args *args, attn_error *error)
+static attn_status plan_create(attn_plan **out, attn__call_kind call, attn_ctx *ctx,
+                               const attn_spec *spec, const attn_args *args, attn_error *error)
 {
     attn_plan local;
     if (!out) return attn__fail(error, ATTN_E_NULL, "plan", "is required");
     *out = NULL;
-    ATTN_TRY(plan_make(&local, ctx, spec, args, false, error));
+    ATTN_TRY(plan_make(&local, call, ctx, spec, args, false, error));
     attn_plan *plan = attn__new(ctx, sizeof *plan);
     if (!plan) return attn__fail(error, ATTN_E_MEMORY, "plan", "an allocation failed");
     *plan = local;
     *out = plan;
     return ATTN_OK;
+}
+
+attn_status attn_plan_create(attn_plan **plan, attn_ctx *ctx, const attn_spec *spec,
+                             const attn_args *args, attn_error *error)
+{
+    return plan_create(plan, ATTN__FORWARD, ctx, spec, args, error);
+}
+
+attn_status attn_plan_create_backward(attn_plan **plan, attn_ctx *ctx, const attn_spec *spec,
+                                      const attn_args *args, attn_error *error)
+{
+    return plan_create(plan, ATTN__BACKWARD, ctx, spec, args, error);
+}
+
+attn_status attn_plan_create_jvp(attn_plan **plan, attn_ctx *ctx, const attn_spec *spec,
+                                 const attn_args *args, attn_error *error)
+{
+    return plan_create(plan, ATTN__JVP, ctx, spec, args, error);
 }
 
 void attn_plan_destroy(attn_plan *plan)
@@ -188,6 +227,14 @@ size_t attn_plan_workspace(const attn_plan *plan)
     return plan && plan->magic == PLAN_MAGIC ? (size_t)plan->bytes : 0;
 }
 
+static void plan_go(const attn_plan *plan, const attn__problem *p, void *workspace)
+{
+    if (p->call == ATTN__BACKWARD)
+        attn__back_go(plan, p, workspace);
+    else
+        attn__run_go(plan, p, workspace);
+}
+
 attn_status attn_plan_run(const attn_plan *plan, const attn_args *args, void *workspace,
                           size_t workspace_size, attn_error *error)
 {
@@ -199,7 +246,7 @@ attn_status attn_plan_run(const attn_plan *plan, const attn_args *args, void *wo
         return attn__fail_count(error, ATTN_E_VERSION, "args",
                                 "size must be that of attn_args: use ATTN_ARGS()",
                                 (int64_t)sizeof *args, (int64_t)args->size);
-    if (!attn__args_same(args, &plan->args))
+    if (!attn__args_same(plan->problem.call, args, &plan->args))
         return attn__fail(error, ATTN_E_SHAPE, "args", "differ from those of the plan");
     attn__problem p = plan->problem;
     ATTN_TRY(attn__problem_rebind(&p, args, error));
@@ -209,27 +256,45 @@ attn_status attn_plan_run(const attn_plan *plan, const attn_args *args, void *wo
     if ((uintptr_t)workspace % 64)
         return attn__fail_count(error, ATTN_E_WORKSPACE, "workspace", "must be aligned", 64,
                                 (int64_t)((uintptr_t)workspace % 64));
-    attn__run_go(plan, &p, workspace);
+    plan_go(plan, &p, workspace);
     return ATTN_OK;
 }
 
 attn_status attn_check(const attn_spec *spec, const attn_args *args, attn_error *error)
 {
     attn__problem p;
-    return attn__problem_check(&p, spec, args, true, error);
+    return attn__problem_check(&p, ATTN__FORWARD, spec, args, true, error);
+}
+
+static attn_status plan_once(attn__call_kind call, attn_ctx *ctx, const attn_spec *spec,
+                             const attn_args *args, attn_error *error)
+{
+    attn_plan plan;
+    ATTN_TRY(plan_make(&plan, call, ctx, spec, args, true, error));
+    void *workspace = attn__new(ctx, (size_t)plan.bytes);
+    if (!workspace)
+        return attn__fail(error, ATTN_E_MEMORY, "workspace", "an allocation failed");
+    plan_go(&plan, &plan.problem, workspace);
+    attn__delete(ctx, workspace, (size_t)plan.bytes);
+    return ATTN_OK;
 }
 
 attn_status attn_forward(attn_ctx *ctx, const attn_spec *spec, const attn_args *args,
                          attn_error *error)
 {
-    attn_plan plan;
-    ATTN_TRY(plan_make(&plan, ctx, spec, args, true, error));
-    void *workspace = attn__new(ctx, (size_t)plan.bytes);
-    if (!workspace)
-        return attn__fail(error, ATTN_E_MEMORY, "workspace", "an allocation failed");
-    attn__run_go(&plan, &plan.problem, workspace);
-    attn__delete(ctx, workspace, (size_t)plan.bytes);
-    return ATTN_OK;
+    return plan_once(ATTN__FORWARD, ctx, spec, args, error);
+}
+
+attn_status attn_backward(attn_ctx *ctx, const attn_spec *spec, const attn_args *args,
+                          attn_error *error)
+{
+    return plan_once(ATTN__BACKWARD, ctx, spec, args, error);
+}
+
+attn_status attn_jvp(attn_ctx *ctx, const attn_spec *spec, const attn_args *args,
+                     attn_error *error)
+{
+    return plan_once(ATTN__JVP, ctx, spec, args, error);
 }
 
 bool attn_isa_usable(const attn_ctx *ctx, int i)

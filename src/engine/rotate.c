@@ -12,12 +12,23 @@ void attn__rotate_pair(attn_rope_kind kind, int64_t R, int64_t t, int64_t *first
     *second = kind == ATTN_ROPE_HALF ? t + R / 2 : 2 * t + 1;
 }
 
-void *attn__rotated_key(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j)
+static void *rotate_at(const attn__run *r, int64_t keys, const attn__seq *seq, int64_t g,
+                       int64_t j)
 {
     const attn__problem *p = r->p;
     const int64_t row = ((p->packed_k ? 0 : seq->b) * p->G + g) * p->S + seq->k0 + j;
     const int64_t real = (int64_t)attn__real_size(r->plan->kernels);
-    return r->workspace + r->plan->keys + row * p->D * real;
+    return r->workspace + keys + row * p->D * real;
+}
+
+void *attn__rotated_key(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j)
+{
+    return rotate_at(r, r->plan->keys, seq, g, j);
+}
+
+void *attn__rotated_tangent(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j)
+{
+    return rotate_at(r, r->plan->t_keys, seq, g, j);
 }
 
 /* thetas [R/2], then cosines and sines of positions 0 .. trig_n, [position][R/2][2]. */
@@ -84,22 +95,37 @@ void attn__rotate_row(const attn__run *r, int64_t position, void *row)
     }
 }
 
+void attn__rotate_back(const attn__run *r, int64_t position, double *row, int64_t stride)
+{
+    for (int64_t t = 0; t < r->p->R / 2; t++) {
+        int64_t i, j;
+        double c, s;
+        attn__rotate_pair(r->p->spec.rope.kind, r->p->R, t, &i, &j);
+        rotate_angle(r, position, t, &c, &s);
+        const double x = row[i * stride], y = row[j * stride];
+        row[i * stride] = x * c + y * s;
+        row[j * stride] = y * c - x * s;
+    }
+}
+
+int64_t attn__rotate_k_position(const attn__run *r, const attn__seq *seq, int64_t j)
+{
+    const attn_tensor *pos = &r->p->at.k_pos;
+    return attn__present(pos) ? attn__int_at(pos, seq->kb, seq->k0 + j) : j;
+}
+
 int64_t attn__rotate_q_position(const attn__run *r, const attn__seq *seq, int64_t i)
 {
     const attn_tensor *pos = &r->p->at.q_pos;
     return attn__present(pos) ? attn__int_at(pos, seq->qb, seq->q0 + i) : i + seq->offset;
 }
 
-static void rotate_key(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j)
+static void rotate_key(const attn__run *r, const attn_tensor *t, const attn__seq *seq,
+                       int64_t g, int64_t j, void *dst)
 {
-    const attn__problem *p = r->p;
-    const attn__kernels *k = r->plan->kernels;
-    const attn_tensor *t = &p->at.k;
-    void *dst = attn__rotated_key(r, seq, g, j);
-    attn__stage_row(k, t->dtype, attn__at(t, seq->kb, g, seq->k0 + j, 0), t->stride[3], p->D,
-                    dst);
-    const attn_tensor *pos = &p->at.k_pos;
-    attn__rotate_row(r, attn__present(pos) ? attn__int_at(pos, seq->kb, seq->k0 + j) : j, dst);
+    attn__stage_row(r->plan->kernels, t->dtype, attn__at(t, seq->kb, g, seq->k0 + j, 0),
+                    t->stride[3], r->p->D, dst);
+    attn__rotate_row(r, attn__rotate_k_position(r, seq, j), dst);
 }
 
 /* Each thread takes every threads-th key. */
@@ -109,8 +135,13 @@ static void rotate_keys_share(void *arg, int thread)
     const attn__fpenv saved = attn__fpenv_enter();
     for (int64_t b = 0; b < r->p->N; b++)
         for (int64_t g = 0; g < r->p->G; g++)
-            for (int64_t j = thread; j < r->seqs[b].S; j += r->plan->threads)
-                rotate_key(r, &r->seqs[b], g, j);
+            for (int64_t j = thread; j < r->seqs[b].S; j += r->plan->threads) {
+                const attn__seq *seq = &r->seqs[b];
+                rotate_key(r, &r->p->at.k, seq, g, j, attn__rotated_key(r, seq, g, j));
+                if (attn__present(&r->p->at.t_k))
+                    rotate_key(r, &r->p->at.t_k, seq, g, j,
+                               attn__rotated_tangent(r, seq, g, j));
+            }
     attn__fpenv_leave(saved);
 }
 

@@ -213,7 +213,7 @@ static void run_worker(void *arg, int thread)
     attn__fpenv_leave(saved);
 }
 
-static void run_all(attn__run *r, void (*unit)(attn__run *, char *, int64_t), int64_t n)
+void attn__run_all(attn__run *r, void (*unit)(attn__run *, char *, int64_t), int64_t n)
 {
     run_phase phase = {r, unit, n};
     atomic_store_explicit(&r->next, 0, memory_order_relaxed);
@@ -227,10 +227,10 @@ static void run_split(attn__run *r)
     const int64_t chunks = attn__max(1, attn__ceil_div(longest, ATTN__CHUNK));
     r->wave_chunks = attn__max(1, attn__min(chunks, r->plan->slots / attn__max(1, r->n_tasks)));
     for (r->wave_first = 0; r->wave_first < chunks; r->wave_first += r->wave_chunks) {
-        run_all(r, run_part, r->n_tasks * r->wave_chunks);
-        run_all(r, run_gather, r->n_tasks);
+        attn__run_all(r, run_part, r->n_tasks * r->wave_chunks);
+        attn__run_all(r, run_gather, r->n_tasks);
     }
-    run_all(r, run_finish, r->n_tasks);
+    attn__run_all(r, run_finish, r->n_tasks);
 }
 
 static void run_begin(attn__run *r)
@@ -256,6 +256,6 @@ void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace
     if (plan->split)
         run_split(r);
     else
-        run_all(r, run_whole, r->n_tasks);
+        attn__run_all(r, run_whole, r->n_tasks);
     attn__fpenv_leave(saved);
 }

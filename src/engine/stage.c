@@ -40,9 +40,8 @@ void attn__stage_row(const attn__kernels *k, attn_dtype dtype, const void *src, 
     }
 }
 
-/* Rows j0 .. j1 of one head of t, in place or in memory; *stride is that of the result. */
-static const void *stage_rows(const attn__kernels *k, const attn_tensor *t, int64_t b,
-                              int64_t g, int64_t row0, int64_t n, char *memory, int64_t *stride)
+const void *attn__stage_rows(const attn__kernels *k, const attn_tensor *t, int64_t b, int64_t g,
+                             int64_t row0, int64_t n, char *memory, int64_t *stride)
 {
     if (t->shape[3] == 0) { /* no numbers in a row: any address serves */
         *stride = 0;
@@ -80,10 +79,10 @@ attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__se
         staged.k = attn__rotated_key(r, seq, g, j0);
         staged.k_stride = p->D;
     } else {
-        staged.k = stage_rows(k, &p->at.k, seq->kb, g, seq->k0 + j0, j1 - j0,
-                              scratch + plan->at.k, &staged.k_stride);
+        staged.k = attn__stage_rows(k, &p->at.k, seq->kb, g, seq->k0 + j0, j1 - j0,
+                                    scratch + plan->at.k, &staged.k_stride);
     }
-    staged.v = stage_rows(k, &p->at.v, seq->kb, g, seq->k0 + j0, j1 - j0, scratch + plan->at.v,
-                          &staged.v_stride);
+    staged.v = attn__stage_rows(k, &p->at.v, seq->kb, g, seq->k0 + j0, j1 - j0,
+                                scratch + plan->at.v, &staged.v_stride);
     return staged;
 }

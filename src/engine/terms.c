@@ -5,6 +5,7 @@
  * forbids its pair: the bit is cleared and 0 is added. */
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #include "engine/engine.h"
 
@@ -112,23 +113,47 @@ static const char *term_row(const attn__tile *t, const attn_tensor *operand, int
                     t->seq->jk + t->j0);
 }
 
+/* One row of an operand as finite reals: in place when it is that, else in memory, its -inf
+ * forbidding lanes. */
+static const void *term_dense_row(attn__tile *t, const attn_tensor *operand, const char *src,
+                                  uint64_t lanes, char *memory)
+{
+    const attn__kernels *k = term_kernels(t);
+    const int64_t stride = operand->stride[3];
+    const bool direct = operand->dtype == k->dtype && (stride == 1 || t->n == 1);
+    if (!direct) attn__stage_row(k, operand->dtype, src, stride, t->n, memory);
+    if (k->finite(t->n, direct ? src : memory)) return direct ? src : memory;
+    if (direct) attn__stage_row(k, operand->dtype, src, stride, t->n, memory);
+    term_forbid(t, lanes, operand->dtype, src, stride, memory);
+    return memory;
+}
+
+enum { TERM_LINE = 64, TERM_AHEAD = 256 };
+
+/* The tile after this one begins where its rows end; rows lie too far apart for the hardware to
+ * see that. */
+static void term_ask(const attn_tensor *operand, const char *src, int64_t n)
+{
+    const char *end = src + n * operand->stride[3] * (int64_t)attn_dtype_size(operand->dtype);
+    for (int64_t x = 0; x < TERM_AHEAD; x += TERM_LINE) __builtin_prefetch(end + x);
+}
+
 /* Lanes that read the same row (the operand broadcasts over queries or heads) share one. */
 static void term_dense(attn__tile *t, const attn_tensor *operand)
 {
     const attn__kernels *k = term_kernels(t);
     const attn__panel *panel = t->panel;
+    const int64_t row = t->n * (int64_t)attn__real_size(k);
     const void *rows[ATTN__PANEL];
     for (int first = 0, l; first < panel->n; first = l) {
         const char *src = term_row(t, operand, first);
-        char *row =
-            t->scratch + t->r->plan->at.rows + first * t->n * (int64_t)attn__real_size(k);
         uint64_t lanes = 0;
-        for (l = first; l < panel->n && term_row(t, operand, l) == src; l++) {
+        for (l = first; l < panel->n && term_row(t, operand, l) == src; l++)
             lanes |= (uint64_t)1 << l;
-            rows[l] = row;
-        }
-        attn__stage_row(k, operand->dtype, src, operand->stride[3], t->n, row);
-        term_forbid(t, lanes, operand->dtype, src, operand->stride[3], row);
+        term_ask(operand, src, t->n);
+        rows[first] = term_dense_row(t, operand, src, lanes,
+                                     t->scratch + t->r->plan->at.rows + first * row);
+        for (int x = first + 1; x < l; x++) rows[x] = rows[first];
     }
     k->pack(panel->n, panel->w, t->n, rows, 1, term_memory(t));
     term_add(t, ATTN__LOG2E);
@@ -174,7 +199,9 @@ static bool term_softcap_on(const attn__problem *p)
 
 static void term_softcap(attn__tile *t)
 {
-    term_kernels(t)->cap(t->n, t->panel->w, t->r->p->spec.softcap * ATTN__LOG2E, t->s);
+    const attn__kernels *k = term_kernels(t);
+    k->cap(t->n, t->panel->w, t->r->p->spec.softcap * ATTN__LOG2E, t->s);
+    if (t->capped) memcpy(t->capped, t->s, (size_t)(t->n * t->panel->w) * attn__real_size(k));
 }
 
 /* ---- terms by distance --------------------------------------------------------------------
@@ -246,8 +273,12 @@ static void term_call(attn__tile *t, int first, int last)
                       .j_stride = w};
     const attn_tile_kind kind =
         spec->classify ? spec->classify(spec->user, &tile) : ATTN_TILE_PARTIAL;
-    tile.s = natural + first * (int64_t)attn__real_size(k);
+    const int64_t lanes = first * (int64_t)attn__real_size(k);
+    tile.s = natural + lanes;
     if (kind == ATTN_TILE_PARTIAL) spec->tile(spec->user, &tile);
+    tile.s = (char *)t->slope + lanes;
+    if (t->slope)
+        (kind == ATTN_TILE_PARTIAL ? spec->tile_slope : attn_tile_adds)(spec->user, &tile);
     if (kind != ATTN_TILE_EMPTY) return;
     for (int64_t j = 0; j < t->n; j++)
         for (int l = first; l < last; l++)
@@ -257,6 +288,19 @@ static void term_call(attn__tile *t, int first, int last)
 static bool term_allowed(const attn__tile *t, int64_t j, int l)
 {
     return t->allowed[j] >> l & 1;
+}
+
+void attn_tile_adds(void *user, const attn_tile *tile)
+{
+    (void)user;
+    for (int64_t i = 0; i < tile->n_i; i++)
+        for (int64_t j = 0; j < tile->n_j; j++) {
+            const int64_t at = i * tile->i_stride + j * tile->j_stride;
+            if (tile->dtype == ATTN_DTYPE_F64)
+                ((double *)tile->s)[at] = 1;
+            else
+                ((float *)tile->s)[at] = 1;
+        }
 }
 
 /* User code sees natural units, in a copy, and -inf where a pair is forbidden already. A score
@@ -274,14 +318,18 @@ static void term_callback(attn__tile *t)
                            term_allowed(t, j, l)
                                ? term_real(k, attn__real_get(k, t->s, j * w + l), ATTN__LN2)
                                : -(double)INFINITY);
+    if (t->slope) memcpy(t->slope, natural, (size_t)(t->n * w) * attn__real_size(k));
     for (int first = 0, l = 1; first < panel->n; first = l, l++) {
         while (l < panel->n && panel->h[l] == panel->h[first]) l++;
         term_call(t, first, l);
     }
     for (int64_t j = 0; j < t->n; j++)
         for (int l = 0; l < panel->n; l++) {
-            if (!term_allowed(t, j, l)) continue;
             const int64_t x = j * w + l;
+            if (t->slope &&
+                !(term_allowed(t, j, l) && attn__real_get(k, natural, x) >= -DBL_MAX))
+                attn__real_put(k, t->slope, x, 1); /* of a forbidden pair: anything finite */
+            if (!term_allowed(t, j, l)) continue;
             const double now = attn__real_get(k, natural, x);
             const double before = term_real(k, attn__real_get(k, t->s, x), ATTN__LN2);
             if (now < -DBL_MAX)
@@ -308,6 +356,11 @@ static const term_rule term_rules[] = {
 
 void attn__terms_apply(attn__tile *t, attn__stage until)
 {
-    for (size_t i = 0; i < sizeof term_rules / sizeof term_rules[0]; i++)
+    for (int i = 0; i < ATTN__N_TERMS; i++)
         if (term_rules[i].stage <= until && term_rules[i].on(t->r->p)) term_rules[i].apply(t);
+}
+
+bool attn__term_on(int term, const attn__problem *p)
+{
+    return term_rules[term].on(p);
 }

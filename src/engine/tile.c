@@ -19,7 +19,7 @@ static void *tile_part(const attn__tile *t, int64_t at)
 /* The slices of 16 lanes that still see keys at or beyond j: lanes rise with the query, so
  * under a causal mask the first slices drop out first. Returns the first lane in use, and by
  * *until the key up to which that holds. */
-static int tile_first_lane(const attn__tile *t, int64_t j, int64_t *until)
+int attn__tile_first_lane(const attn__tile *t, int64_t j, int64_t *until)
 {
     const attn__panel *panel = t->panel;
     *until = t->j0 + t->n;
@@ -36,33 +36,40 @@ static int tile_first_lane(const attn__tile *t, int64_t j, int64_t *until)
     return first;
 }
 
-static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0)
+void attn__tile_product(const attn__tile *t, const void *rows, int64_t stride, int64_t depth,
+                        const void *lanes, void *dst)
 {
     const attn__kernels *k = t->r->plan->kernels;
     const attn__panel *panel = t->panel;
     const int64_t real = (int64_t)attn__real_size(k), end = t->j0 + t->n;
     for (int64_t j = t->j0, until; j < end; j = until) {
-        const int lane = tile_first_lane(t, j, &until);
+        const int lane = attn__tile_first_lane(t, j, &until);
         if (t->warm && t->warm->n > 0) {
             until = attn__min(until, j + TILE_WARM_KEYS);
             attn__warm_some(t->warm, TILE_WARM_KEYS);
         }
-        const char *keys = (const char *)staged->k + (j - chunk0) * staged->k_stride * real;
-        k->scores(until - j, panel->w - lane, t->r->p->D, keys, staged->k_stride,
-                  (char *)panel->qt + lane * real, panel->w,
-                  (char *)t->s + ((j - t->j0) * panel->w + lane) * real);
+        k->scores(until - j, panel->w - lane, depth,
+                  (const char *)rows + (j - t->j0) * stride * real, stride,
+                  (const char *)lanes + lane * real, panel->w,
+                  (char *)dst + ((j - t->j0) * panel->w + lane) * real);
     }
 }
 
-/* Dropped weights are marked like forbidden ones. Word (j & 3) of the Philox block at
- * (j / 4, i, h, b) decides, so neither layout nor order matters. */
-static void tile_drop(attn__tile *t, int64_t first, int64_t n, char *s)
+static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0)
+{
+    const int64_t real = (int64_t)attn__real_size(t->r->plan->kernels);
+    const char *keys = (const char *)staged->k + (t->j0 - chunk0) * staged->k_stride * real;
+    attn__tile_product(t, keys, staged->k_stride, t->r->p->D, t->panel->qt, t->s);
+}
+
+/* Word (j & 3) of the Philox block at (j / 4, i, h, b) decides, so neither layout nor order
+ * matters. */
+void attn__tile_keep(const attn__tile *t, int64_t first, int64_t n, uint64_t *keep)
 {
     const attn_spec *spec = &t->r->p->spec;
     const attn__panel *panel = t->panel;
     const uint32_t key[2] = {(uint32_t)spec->seed, (uint32_t)(spec->seed >> 32)};
     const uint64_t limit = (uint64_t)(spec->dropout * 0x1p32);
-    uint64_t *keep = tile_part(t, t->r->plan->at.keep);
     memset(keep, 0, (size_t)n * sizeof *keep);
     for (int l = 0; l < panel->n; l++) {
         uint32_t words[4];
@@ -74,7 +81,14 @@ static void tile_drop(attn__tile *t, int64_t first, int64_t n, char *s)
             if (words[j & 3] >= limit) keep[x] |= (uint64_t)1 << l;
         }
     }
-    t->r->plan->kernels->drop(n, panel->w, keep, s);
+}
+
+/* Dropped weights are marked like forbidden ones. */
+static void tile_drop(attn__tile *t, int64_t first, int64_t n, char *s)
+{
+    uint64_t *keep = tile_part(t, t->r->plan->at.keep);
+    attn__tile_keep(t, first, n, keep);
+    t->r->plan->kernels->drop(n, t->panel->w, keep, s);
 }
 
 /* acc += weights of keys first .. first + n times their values, or = in the first block of a
@@ -88,7 +102,7 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
     const int w = t->panel->w;
     char *acc = tile_part(t, t->r->plan->at.acc);
     int64_t until;
-    const int lane = tile_first_lane(t, j, &until);
+    const int lane = attn__tile_first_lane(t, j, &until);
     if (first == 0 && lane > 0) memset(acc, 0, (size_t)(E * w * real));
     k->weigh(n, w - lane, E, (char *)t->s + (first * w + lane) * real, w,
              (const char *)staged->v + (j - chunk0) * staged->v_stride * real, staged->v_stride,
@@ -129,17 +143,24 @@ static void tile_max(const attn__tile *t, void *m)
     k->scale(1, w, t->coef, m);
 }
 
-/* Scores through the terms, ready for the softmax. */
-static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *staged)
+bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *staged)
 {
-    const attn_plan *plan = t->r->plan;
-    t->s = tile_part(t, plan->at.s);
-    t->allowed = tile_part(t, plan->at.allowed);
+    const int64_t real = (int64_t)attn__real_size(t->r->plan->kernels), j0 = t->j0;
     t->coef = t->r->plan->coef;
     if (!attn__masks_apply(t)) return false;
+    t->s = (char *)t->s + (t->j0 - j0) * t->panel->w * real;
     tile_scores(t, staged, chunk0);
     attn__terms_apply(t, ATTN__AT_MASKED);
     return true;
+}
+
+/* In the scratch of the thread, where a forward pass works. */
+static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *staged)
+{
+    t->s = tile_part(t, t->r->plan->at.s);
+    t->allowed = tile_part(t, t->r->plan->at.allowed);
+    if (t->r->p->call == ATTN__JVP) attn__jvp_begin(t);
+    return attn__tile_prepare(t, chunk0, staged);
 }
 
 bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged)
@@ -149,19 +170,22 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     const attn__kernels *k = plan->kernels;
     const int64_t real = (int64_t)attn__real_size(k);
     const int w = t->panel->w;
-    const bool dropped = t->r->p->spec.dropout > 0;
+    const bool dropped = t->r->p->spec.dropout > 0, jvp = t->r->p->call == ATTN__JVP;
     if (!tile_prepare(t, chunk, staged)) return false;
     void *m = tile_part(t, plan->at.m), *l = tile_part(t, plan->at.l);
     memset(l, 0, (size_t)(w * real));
+    if (jvp) attn__jvp_scores(t);
     tile_max(t, m);
     for (int64_t j = 0, n; j < t->n; j += n) {
         n = attn__min(ATTN__BLOCK - (t->j0 + j) % ATTN__BLOCK, t->n - j);
         char *s = (char *)t->s + j * w * real;
         k->exp_sum(n, w, t->coef, s, t->masked ? t->allowed + j : NULL, m, l);
+        if (jvp) attn__jvp_block(t, staged, chunk, j, n);
         if (dropped) tile_drop(t, j, n, s);
         tile_weigh(t, staged, chunk, j, n, t->masked || dropped);
     }
     tile_rel_v(t);
+    if (jvp) attn__jvp_tables(t);
     return true;
 }
 
@@ -170,6 +194,7 @@ void attn__tile_fold(const attn__run *r, const char *acc, attn__panel *panel)
     const attn__layout *at = &r->plan->at;
     r->plan->kernels->fold(panel->w, r->p->E, panel->fresh, acc + (at->m - at->acc),
                            acc + (at->l - at->acc), acc, panel->sm, panel->sl, panel->so);
+    if (r->p->call == ATTN__JVP) attn__jvp_fold(r, acc, panel);
     panel->fresh = false;
 }
 

@@ -52,10 +52,76 @@ bool oracle_attention(oracle_result *r, const attn_spec *spec, const attn_args *
                       oracle_flip flip);
 void oracle_free(oracle_result *r);
 
+/* ---- softmax_grad.c, softmax_jvp.c: gradients ----------------------------------------------
+ */
+
+typedef enum oracle_grad_flip {
+    ORACLE_GRAD_FLIP_NONE,
+#define FLIP(name, options, what) ORACLE_GRAD_FLIP_##name,
+#include "oracle/grad_flips.def"
+#undef FLIP
+    ORACLE_N_GRAD_FLIPS
+} oracle_grad_flip;
+
+typedef enum oracle_grad {
+#define GRAD(name) ORACLE_GRAD_##name,
+#include "oracle/grads.def"
+#undef GRAD
+    ORACLE_N_GRADS
+} oracle_grad;
+
+/* A sum with the sum of the magnitudes of its terms, and what the roundings inside the terms
+ * may amount to, in roundings u of the arithmetic. */
+typedef struct oracle_sum {
+    long double value, mass, rough;
+} oracle_sum;
+
+/* Dense and row major, in the shape of its tensor with leading dimensions of 1. */
+typedef struct oracle_sums {
+    int64_t shape[4], n;
+    oracle_sum *x; /* NULL: absent */
+} oracle_sums;
+
+typedef struct oracle_grads {
+    double unit;
+    oracle_sums of[ORACLE_N_GRADS]; /* of every operand that is there, asked for or not */
+} oracle_grads;
+
+/* saved: with out and lse as args has them, rounded as they are, and the weights are
+ * exp(s - lse). Else with those that belong to the other tensors. False only without memory.
+ */
+bool oracle_backward(oracle_grads *g, const attn_spec *spec, const attn_args *args, bool saved,
+                     oracle_grad_flip flip);
+void oracle_grads_free(oracle_grads *g);
+
+typedef struct oracle_tangents {
+    double unit;
+    oracle_sums out, lse; /* B H T E and B H T 1; 0 outside sequences */
+} oracle_tangents;
+
+bool oracle_jvp(oracle_tangents *t, const attn_spec *spec, const attn_args *args,
+                oracle_grad_flip flip);
+void oracle_tangents_free(oracle_tangents *t);
+
+/* ---- oracle_naive.c, oracle_naive_grad.c: the error to beat --------------------------------
+ */
+
 /* The plain case (no options but scale and causal) in ordinary float loops with expf, as anyone
  * would write it first: the error to beat. One head: q T x D, k S x D, v S x E, out T x E. */
 bool oracle_naive_f32(int64_t T, int64_t S, int64_t D, int64_t E, bool causal, const float *q,
                       const float *k, const float *v, float *out);
+
+/* Its gradients, as a textbook writes them: whole matrices of weights and their gradients, in
+ * float loops. bias (T S), sink and slope are those of the head, each may be NULL with its
+ * gradient. */
+typedef struct oracle_naive {
+    int64_t T, S, D, E;
+    bool causal;
+    const float *q, *k, *v, *bias, *sink, *slope, *d_out;
+    float *d_q, *d_k, *d_v, *d_bias, *d_sink, *d_slope; /* all but d_q are added to */
+} oracle_naive;
+
+bool oracle_naive_backward(const oracle_naive *call);
 
 /* ---- oracle_number.c: elements of any dtype
  * ---------------------------------------------------- */

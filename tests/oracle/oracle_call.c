@@ -19,7 +19,7 @@ static oracle_operand operand_right(const attn_tensor *t, int dims)
 }
 
 /* q, k, v, out: B H T D; three dimensions leave out the heads, two the batch as well. */
-static oracle_operand operand_headed(const attn_tensor *t)
+oracle_operand oracle_headed(const attn_tensor *t)
 {
     attn_tensor wide = *t;
     if (t->rank == 3) {
@@ -32,6 +32,19 @@ static oracle_operand operand_headed(const attn_tensor *t)
         }
     }
     return operand_right(&wide, 4);
+}
+
+oracle_operand oracle_rows(const attn_tensor *t)
+{
+    attn_tensor wide = *t;
+    wide.shape[wide.rank] = 1;
+    wide.stride[wide.rank++] = 1;
+    return oracle_headed(&wide);
+}
+
+oracle_operand oracle_pairs(const attn_tensor *t)
+{
+    return operand_right(t, 4);
 }
 
 static int64_t operand_index(const oracle_operand *t, int64_t a, int64_t b, int64_t c,
@@ -102,9 +115,9 @@ static void problem_sequence(oracle_problem *p, int64_t b)
 static void problem_operands(oracle_problem *p)
 {
     const attn_args *a = p->args;
-    p->q = operand_headed(&a->q);
-    p->k = operand_headed(&a->k);
-    p->v = operand_headed(&a->v);
+    p->q = oracle_headed(&a->q);
+    p->k = oracle_headed(&a->k);
+    p->v = oracle_headed(&a->v);
     p->bias_pre = operand_right(&a->bias_pre, 4);
     p->bias = operand_right(&a->bias, 4);
     p->mask = operand_right(&a->mask, 4);

@@ -53,6 +53,37 @@ typedef struct oracle_row {
     oracle_real *x, *mag;
 } oracle_row;
 
+/* What one sequence and head works on: its keys turned, and a place for one query. */
+typedef struct oracle_head {
+    const oracle_problem *p;
+    const oracle_sequence *s;
+    int64_t n, h, g;
+    oracle_real *keys, *key_mags, *query; /* S x D each, 2 x D */
+} oracle_head;
+
+/* A pair as its derivatives see it: everything by which its score enters the results. */
+typedef struct oracle_link {
+    oracle_pair pair;
+    bool allowed;
+    oracle_real weight, kept;     /* exp(s - lse); see oracle_head_kept */
+    oracle_real cap, cap_mass;    /* slope of the softcap, and of what it is the difference */
+    oracle_real cap_rough;        /* what the error of its argument makes of it */
+    oracle_real bend, bend_rough; /* slope of the callback */
+    oracle_real rough;            /* error of s - lse in roundings */
+} oracle_link;
+
+/* The row of query i: all its links. */
+typedef struct oracle_line {
+    oracle_head at;
+    oracle_problem p, bare; /* bare: no callback, scores as they leave the softcap */
+    oracle_operand lse;
+    int64_t i;
+    oracle_row query;
+    oracle_link *link;              /* S */
+    oracle_real total, sink, rough; /* lse; weight of the sink; the worst of the links */
+    bool seen, saved;               /* some key is allowed */
+} oracle_line;
+
 /* oracle_call.c */
 bool oracle_problem_make(oracle_problem *p, const attn_spec *spec, const attn_args *args,
                          oracle_flip flip);
@@ -60,12 +91,48 @@ void oracle_problem_free(oracle_problem *p);
 double oracle_read(const oracle_operand *t, int64_t a, int64_t b, int64_t c, int64_t d);
 int64_t oracle_read_int(const oracle_operand *t, int64_t a, int64_t b, int64_t c, int64_t d);
 
+/* Tensors of the shape of q, of rows, of pairs, in four dimensions. */
+oracle_operand oracle_headed(const attn_tensor *t);
+oracle_operand oracle_rows(const attn_tensor *t);
+oracle_operand oracle_pairs(const attn_tensor *t); /* B H T S, right aligned */
+
+/* oracle_head.c: made before the first head; next goes on, false past the last one */
+bool oracle_head_make(oracle_head *w, const oracle_problem *p);
+void oracle_head_free(oracle_head *w);
+bool oracle_head_next(oracle_head *w);
+oracle_pair oracle_head_pair(const oracle_head *w, int64_t i, int64_t j);
+oracle_row oracle_head_key(const oracle_head *w, int64_t j);
+oracle_row oracle_head_query(const oracle_head *w, int64_t i);     /* turned here */
+int64_t oracle_head_key_position(const oracle_head *w, int64_t j); /* of the rotation */
+int64_t oracle_head_query_position(const oracle_head *w, int64_t i);
+/* 0 if dropout takes the weight of the pair, else what it is multiplied by. */
+oracle_real oracle_head_kept(const oracle_head *w, int64_t i, int64_t j);
+
+/* oracle_line.c */
+bool oracle_line_make(oracle_line *w, const attn_spec *spec, const attn_args *args, bool saved);
+void oracle_line_free(oracle_line *w);
+void oracle_line_at(oracle_line *w, int64_t i);
+/* An oracle_sum as a chain of additions makes it. */
+typedef struct oracle_chain {
+    oracle_real value, mass, squares; /* squares: of the partial sums */
+} oracle_chain;
+void oracle_chain_add(oracle_chain *c, oracle_real value, oracle_real mass);
+oracle_sum oracle_chain_sum(const oracle_chain *c);
+/* s times a number whose parts have the given magnitude. */
+oracle_sum oracle_sum_times(oracle_sum s, oracle_real value, oracle_real mass);
+void oracle_sum_add(oracle_sum *s, oracle_sum term);
+bool oracle_sums_make(oracle_sums *s, const int64_t shape[4]);
+/* Element at, where a dimension of 1 answers to every index. */
+oracle_sum *oracle_sums_at(const oracle_sums *s, int64_t a, int64_t b, int64_t c, int64_t d);
+
 /* oracle_position.c */
 int64_t oracle_rel_index(const oracle_problem *p, const oracle_pair *pair);
 int64_t oracle_clip(int64_t rel, int64_t table); /* clip(rel, -R, R) + R, table = 2R + 1 */
 /* Reads row r of q or k (b, head) and turns it as position m says. */
 void oracle_turn(const oracle_problem *p, const oracle_operand *t, const int64_t at[3],
                  int64_t m, const oracle_row *row);
+/* The transpose: a gradient by what oracle_turn left becomes one by what it found. */
+void oracle_turn_back(const oracle_problem *p, int64_t m, oracle_sum *x);
 
 /* oracle_mask.c: everything that only allows or forbids */
 bool oracle_allowed(const oracle_problem *p, const oracle_pair *pair);
@@ -73,5 +140,12 @@ bool oracle_allowed(const oracle_problem *p, const oracle_pair *pair);
 /* oracle_score.c */
 oracle_score oracle_pair_score(const oracle_problem *p, const oracle_pair *pair,
                                const oracle_row *q, const oracle_row *k);
+/* The slope of the callback at a score. */
+oracle_real oracle_pair_bend(const oracle_problem *p, const oracle_pair *pair,
+                             oracle_real score);
+/* Roundings of a score after its products, in units of its magnitude: scale, change of base,
+ * back again; an added term is converted and added; a cap divides, bends (two roundings) and
+ * multiplies; a callback returns a rounded value; a rotation. */
+oracle_real oracle_operations(const oracle_problem *p);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What depends on positions: T5 buckets, cells of a grid, clipped offsets, rotations. */
+ * What depends on positions: T5 buckets, cells of a grid, clipped offsets, rotations and their
+ * transposes. */
 #include "oracle/oracle_call.h"
 
 #include <math.h>
@@ -102,5 +103,30 @@ void oracle_turn(const oracle_problem *p, const oracle_operand *t, const int64_t
         row->x[b] = y * cos + x * sin;
         row->mag[a] = fabsl(x * cos) + fabsl(y * sin) + spread * (fabsl(x) + fabsl(y));
         row->mag[b] = fabsl(y * cos) + fabsl(x * sin) + spread * (fabsl(x) + fabsl(y));
+    }
+}
+
+/* a + b times factor */
+static oracle_sum position_plus(oracle_sum a, oracle_sum b, oracle_real factor)
+{
+    oracle_real size = fabsl(factor);
+    return (oracle_sum){a.value + b.value * factor, a.mass + b.mass * size,
+                        a.rough + b.rough * size};
+}
+
+void oracle_turn_back(const oracle_problem *p, int64_t m, oracle_sum *x)
+{
+    if (p->spec.rope.kind == ATTN_ROPE_NONE) return;
+    for (int64_t f = 0; f < p->R / 2; f++) {
+        int64_t a, b;
+        oracle_real cos, sin, spread;
+        position_pair(p, f, &a, &b);
+        position_angle(p, f, m, &cos, &sin, &spread);
+        oracle_sum none = {0}, x_a = x[a], x_b = x[b];
+        oracle_real angle = spread * (x_a.mass + x_b.mass);
+        x[a] = position_plus(position_plus(none, x_a, cos), x_b, sin);
+        x[b] = position_plus(position_plus(none, x_b, cos), x_a, -sin);
+        x[a].rough += angle;
+        x[b].rough += angle;
     }
 }

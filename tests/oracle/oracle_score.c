@@ -89,21 +89,30 @@ static void score_after(const oracle_problem *p, const oracle_pair *pair, oracle
 }
 
 /* The callback sees a tile of this one pair. */
-static void score_tile(const oracle_problem *p, const oracle_pair *pair, oracle_score *s)
+static attn_tile score_tile(const oracle_pair *pair)
+{
+    return (attn_tile){.b = pair->n,
+                       .h = pair->h,
+                       .i0 = pair->i,
+                       .n_i = 1,
+                       .j0 = pair->j,
+                       .n_j = 1,
+                       .dtype = ATTN_DTYPE_F64,
+                       .i_stride = 1,
+                       .j_stride = 1};
+}
+
+static attn_tile_kind score_classify(const oracle_problem *p, const attn_tile *tile)
+{
+    return p->spec.classify ? p->spec.classify(p->spec.user, tile) : ATTN_TILE_PARTIAL;
+}
+
+static void score_callback(const oracle_problem *p, const oracle_pair *pair, oracle_score *s)
 {
     if (!p->spec.tile || p->flip == ORACLE_FLIP_TILE) return;
     double x = (double)s->value;
-    attn_tile tile = {.b = pair->n,
-                      .h = pair->h,
-                      .i0 = pair->i,
-                      .n_i = 1,
-                      .j0 = pair->j,
-                      .n_j = 1,
-                      .dtype = ATTN_DTYPE_F64,
-                      .i_stride = 1,
-                      .j_stride = 1};
-    attn_tile_kind kind = ATTN_TILE_PARTIAL;
-    if (p->spec.classify) kind = p->spec.classify(p->spec.user, &tile);
+    attn_tile tile = score_tile(pair);
+    attn_tile_kind kind = score_classify(p, &tile);
     if (kind == ATTN_TILE_EMPTY) s->allowed = false;
     if (kind != ATTN_TILE_PARTIAL) return;
     tile.s = &x;
@@ -112,6 +121,26 @@ static void score_tile(const oracle_problem *p, const oracle_pair *pair, oracle_
     /* What the callback changed is added, so that the digits a double lacks stay. */
     s->value += (oracle_real)x - (oracle_real)(double)s->value;
     s->magnitude += fabsl((oracle_real)x);
+}
+
+oracle_real oracle_pair_bend(const oracle_problem *p, const oracle_pair *pair,
+                             oracle_real score)
+{
+    double x = (double)score;
+    attn_tile tile = score_tile(pair);
+    if (!p->spec.tile || score_classify(p, &tile) == ATTN_TILE_FULL) return 1;
+    tile.s = &x;
+    p->spec.tile_slope(p->spec.user, &tile);
+    return (oracle_real)x;
+}
+
+oracle_real oracle_operations(const oracle_problem *p)
+{
+    const oracle_operand *terms[] = {&p->rel_k, &p->bias_pre, &p->bias,
+                                     &p->mask,  &p->alibi,    &p->rel_table};
+    oracle_real n = 3 + (p->spec.softcap > 0 ? 4 : 0) + (p->spec.tile ? 2 : 0);
+    for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) n += terms[i]->data ? 2 : 0;
+    return n + (p->spec.rope.kind != ATTN_ROPE_NONE ? 4 : 0);
 }
 
 oracle_score oracle_pair_score(const oracle_problem *p, const oracle_pair *pair,
@@ -127,7 +156,7 @@ oracle_score oracle_pair_score(const oracle_problem *p, const oracle_pair *pair,
         s.staged_magnitude = s.magnitude;
     }
     score_after(p, pair, &s);
-    score_tile(p, pair, &s);
+    score_callback(p, pair, &s);
     if (p->spec.scores_stage == ATTN_SCORES_MASKED) {
         s.staged = s.allowed ? s.value : -(oracle_real)INFINITY;
         s.staged_magnitude = s.magnitude;

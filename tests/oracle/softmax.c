@@ -10,63 +10,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What one (sequence, head) works on. */
+/* One head after the other, and the row at hand. */
 typedef struct softmax_head {
-    const oracle_problem *p;
+    oracle_head at;
     oracle_result *r;
-    const oracle_sequence *s;
-    int64_t n, h, g;
-    oracle_real *keys, *key_mags, *query; /* S x D each, 2 x D */
-    oracle_score *scores;                 /* S, of the row at hand */
-    oracle_real *weights;                 /* S */
+    oracle_score *scores; /* S */
+    oracle_real *weights; /* S */
 } softmax_head;
-
-static oracle_pair softmax_pair(const softmax_head *w, int64_t i, int64_t j)
-{
-    const oracle_problem *p = w->p;
-    return (oracle_pair){.n = w->n,
-                         .h = w->h,
-                         .g = w->g,
-                         .i = i,
-                         .j = j,
-                         .p = i + w->s->offset,
-                         .row = p->q_packed ? i : w->s->q_row + i,
-                         .key = p->k_packed ? j : w->s->k_row + j};
-}
-
-static void softmax_keys(const softmax_head *w)
-{
-    const oracle_problem *p = w->p;
-    for (int64_t j = 0; j < w->s->S; j++) {
-        int64_t row = w->s->k_row + j;
-        int64_t m = p->k_pos.data ? oracle_read_int(&p->k_pos, w->s->k_batch, row, 0, 0) : j;
-        oracle_row key = {w->keys + j * p->D, w->key_mags + j * p->D};
-        if (p->flip == ORACLE_FLIP_ROPE_POSITION) m += j == 0;
-        oracle_turn(p, &p->k, (int64_t[]){w->s->k_batch, w->g, row}, m, &key);
-    }
-}
-
-static oracle_row softmax_query(const softmax_head *w, int64_t i)
-{
-    const oracle_problem *p = w->p;
-    int64_t row = w->s->q_row + i, m = i + w->s->offset;
-    oracle_row query = {w->query, w->query + p->D};
-    if (p->q_pos.data) m = oracle_read_int(&p->q_pos, w->s->q_batch, row, 0, 0);
-    oracle_turn(p, &p->q, (int64_t[]){w->s->q_batch, w->h, row}, m, &query);
-    return query;
-}
 
 static int64_t softmax_cell(const softmax_head *w, const oracle_pair *pair)
 {
     const oracle_result *r = w->r;
-    return ((w->n * r->H + w->h) * r->W_T + pair->row) * r->W_S + pair->key;
+    return ((w->at.n * r->H + w->at.h) * r->W_T + pair->row) * r->W_S + pair->key;
 }
 
 static void softmax_mark_used(const softmax_head *w, int64_t j)
 {
     const oracle_result *r = w->r;
-    int64_t batch = r->KB == 1 ? 0 : w->s->k_batch;
-    r->key_used[(batch * r->G + w->g) * r->S + w->s->k_row + j] = true;
+    int64_t batch = r->KB == 1 ? 0 : w->at.s->k_batch;
+    r->key_used[(batch * r->G + w->at.g) * r->S + w->at.s->k_row + j] = true;
 }
 
 /* All scores of row i; the largest magnitude and spread among the allowed ones. */
@@ -74,12 +36,12 @@ static oracle_real softmax_scores(const softmax_head *w, int64_t i, oracle_real 
 {
     oracle_real kappa = 0;
     *spread = 0;
-    oracle_row query = softmax_query(w, i);
-    for (int64_t j = 0; j < w->s->S; j++) {
-        oracle_pair pair = softmax_pair(w, i, j);
-        oracle_row key = {w->keys + j * w->p->D, w->key_mags + j * w->p->D};
+    oracle_row query = oracle_head_query(&w->at, i);
+    for (int64_t j = 0; j < w->at.s->S; j++) {
+        oracle_pair pair = oracle_head_pair(&w->at, i, j);
+        oracle_row key = oracle_head_key(&w->at, j);
         oracle_score *s = &w->scores[j];
-        *s = oracle_pair_score(w->p, &pair, &query, &key);
+        *s = oracle_pair_score(w->at.p, &pair, &query, &key);
         w->r->scores[softmax_cell(w, &pair)] = (double)s->staged;
         w->r->magnitude[softmax_cell(w, &pair)] = (double)s->staged_magnitude;
         w->r->spread[softmax_cell(w, &pair)] = (double)s->spread;
@@ -107,13 +69,13 @@ static void softmax_add(softmax_sum *a, oracle_real s, oracle_real times)
 
 static softmax_sum softmax_total(const softmax_head *w, bool sinks)
 {
-    const oracle_problem *p = w->p;
+    const oracle_problem *p = w->at.p;
     softmax_sum total = {-(oracle_real)INFINITY, 0};
-    for (int64_t j = 0; j < w->s->S; j++)
+    for (int64_t j = 0; j < w->at.s->S; j++)
         if (w->scores[j].allowed) softmax_add(&total, w->scores[j].value, 1);
     if (p->flip == ORACLE_FLIP_SUM) softmax_add(&total, total.max, 1);
     if (p->sink.data && sinks && p->flip != ORACLE_FLIP_SINK)
-        softmax_add(&total, (oracle_real)oracle_read(&p->sink, w->n, w->h, 0, 0), 1);
+        softmax_add(&total, (oracle_real)oracle_read(&p->sink, w->at.n, w->at.h, 0, 0), 1);
     if (p->spec.softmax1 && p->flip != ORACLE_FLIP_SOFTMAX1) softmax_add(&total, 0, 1);
     return total;
 }
@@ -123,46 +85,34 @@ static oracle_real softmax_lse(softmax_sum total)
     return total.sum == 0 ? total.max : total.max + logl(total.sum);
 }
 
-static oracle_real softmax_kept(const softmax_head *w, int64_t i, int64_t j)
-{
-    const attn_spec *spec = &w->p->spec;
-    if (spec->dropout == 0) return 1;
-    uint32_t low = (uint32_t)spec->seed, high = (uint32_t)(spec->seed >> 32), word[4];
-    bool swap = w->p->flip == ORACLE_FLIP_DROPOUT_KEY;
-    oracle_philox((uint32_t[]){(uint32_t)(j >> 2), (uint32_t)i, (uint32_t)w->h, (uint32_t)w->n},
-                  (uint32_t[]){swap ? high : low, swap ? low : high}, word);
-    if ((oracle_real)word[j & 3] < floorl((oracle_real)spec->dropout * 0x1p32L)) return 0;
-    return w->p->flip == ORACLE_FLIP_DROPOUT_KEEP ? 1 : 1 / (1 - (oracle_real)spec->dropout);
-}
-
 /* Writes the weights and keeps them, dropped or rescaled, for the sum. */
 static void softmax_weights(const softmax_head *w, int64_t i, softmax_sum total)
 {
-    for (int64_t j = 0; j < w->s->S; j++) {
-        oracle_pair pair = softmax_pair(w, i, j);
+    for (int64_t j = 0; j < w->at.s->S; j++) {
+        oracle_pair pair = oracle_head_pair(&w->at, i, j);
         bool allowed = w->scores[j].allowed && w->scores[j].value > -(oracle_real)INFINITY;
         bool bad = isnan(total.sum);
         w->weights[j] = 0;
         if (w->scores[j].allowed && bad) w->weights[j] = total.sum;
         if (allowed && !bad) w->weights[j] = expl(w->scores[j].value - total.max) / total.sum;
         w->r->weights[softmax_cell(w, &pair)] = (double)w->weights[j];
-        w->weights[j] *= softmax_kept(w, i, j);
+        w->weights[j] *= oracle_head_kept(&w->at, i, j);
     }
 }
 
 static void softmax_values(const softmax_head *w, int64_t i, double *out, double *mass)
 {
-    const oracle_problem *p = w->p;
+    const oracle_problem *p = w->at.p;
     bool rel = p->rel_v.data && p->flip != ORACLE_FLIP_REL_V;
     for (int64_t e = 0; e < p->E; e++) {
         oracle_real sum = 0, size = 0;
-        for (int64_t j = 0; j < w->s->S; j++) {
+        for (int64_t j = 0; j < w->at.s->S; j++) {
             if (w->weights[j] == 0) continue;
             oracle_real weight = w->weights[j], shaw = 0;
-            oracle_real v =
-                (oracle_real)oracle_read(&p->v, w->s->k_batch, w->g, w->s->k_row + j, e);
-            int64_t clip = rel ? oracle_clip(j - i - w->s->offset, p->rel_v.shape[1]) : 0;
-            if (rel) shaw = (oracle_real)oracle_read(&p->rel_v, w->h, clip, e, 0);
+            oracle_real v = (oracle_real)oracle_read(&p->v, w->at.s->k_batch, w->at.g,
+                                                     w->at.s->k_row + j, e);
+            int64_t clip = rel ? oracle_clip(j - i - w->at.s->offset, p->rel_v.shape[1]) : 0;
+            if (rel) shaw = (oracle_real)oracle_read(&p->rel_v, w->at.h, clip, e, 0);
             sum += weight * (v + shaw);
             size += weight * (fabsl(v) + fabsl(shaw));
         }
@@ -174,9 +124,9 @@ static void softmax_values(const softmax_head *w, int64_t i, double *out, double
 static void softmax_row(const softmax_head *w, int64_t i)
 {
     oracle_result *r = w->r;
-    const oracle_problem *p = w->p;
-    int64_t row = (w->s->q_batch * r->H + w->h) * r->T + w->s->q_row + i;
-    int64_t line = (w->n * r->H + w->h) * r->W_T + softmax_pair(w, i, 0).row;
+    const oracle_problem *p = w->at.p;
+    int64_t row = (w->at.s->q_batch * r->H + w->at.h) * r->T + w->at.s->q_row + i;
+    int64_t line = (w->at.n * r->H + w->at.h) * r->W_T + oracle_head_pair(&w->at, i, 0).row;
     oracle_real spread, kappa = softmax_scores(w, i, &spread);
     softmax_sum total = softmax_total(w, true);
     softmax_weights(w, i, total);
@@ -184,7 +134,7 @@ static void softmax_row(const softmax_head *w, int64_t i)
     r->lse[row] = (double)softmax_lse(softmax_total(w, p->flip != ORACLE_FLIP_LSE_SINK));
     /* The sink is a score too: its own rounding and its distance to the maximum count. */
     if (p->sink.data) {
-        oracle_real sink = fabsl((oracle_real)oracle_read(&p->sink, w->n, w->h, 0, 0));
+        oracle_real sink = fabsl((oracle_real)oracle_read(&p->sink, w->at.n, w->at.h, 0, 0));
         if (sink > kappa && !isinf(sink)) kappa = sink;
     }
     r->kappa[row] = (double)kappa;
@@ -193,17 +143,10 @@ static void softmax_row(const softmax_head *w, int64_t i)
     r->row_lse[line] = isinf(r->lse[row]) ? 0 : fabs(r->lse[row]);
 }
 
-static void softmax_all(const oracle_problem *p, softmax_head *w)
+static void softmax_all(softmax_head *w)
 {
-    int64_t share = p->H / (p->G ? p->G : 1);
-    bool tiled = (p->spec.head_map == ATTN_HEADS_TILED) != (p->flip == ORACLE_FLIP_HEAD_MAP);
-    for (w->n = 0; w->n < p->N; w->n++)
-        for (w->h = 0; w->h < p->H; w->h++) {
-            w->s = &p->sequence[w->n];
-            w->g = tiled ? w->h % p->G : w->h / share;
-            softmax_keys(w);
-            for (int64_t i = 0; i < w->s->T; i++) softmax_row(w, i);
-        }
+    while (oracle_head_next(&w->at))
+        for (int64_t i = 0; i < w->at.s->T; i++) softmax_row(w, i);
 }
 
 static int64_t softmax_extent(const oracle_problem *p, bool keys)
@@ -270,21 +213,16 @@ static bool softmax_result_make(const oracle_problem *p, oracle_result *r)
 
 static bool softmax_head_make(const oracle_problem *p, oracle_result *r, softmax_head *w)
 {
-    size_t keys = (size_t)p->S + 1, wide = sizeof(oracle_real);
-    *w = (softmax_head){.p = p, .r = r};
-    w->keys = malloc(keys * (size_t)(p->D + 1) * wide);
-    w->key_mags = malloc(keys * (size_t)(p->D + 1) * wide);
-    w->query = malloc((size_t)(p->D + 1) * 2 * wide);
+    size_t keys = (size_t)p->S + 1;
+    *w = (softmax_head){.r = r};
     w->scores = malloc(keys * sizeof *w->scores);
-    w->weights = malloc(keys * wide);
-    return w->keys && w->key_mags && w->query && w->scores && w->weights;
+    w->weights = malloc(keys * sizeof *w->weights);
+    return oracle_head_make(&w->at, p) && w->scores && w->weights;
 }
 
 static void softmax_head_free(softmax_head *w)
 {
-    free(w->keys);
-    free(w->key_mags);
-    free(w->query);
+    oracle_head_free(&w->at);
     free(w->scores);
     free(w->weights);
 }
@@ -297,7 +235,7 @@ bool oracle_attention(oracle_result *r, const attn_spec *spec, const attn_args *
     bool ok = oracle_problem_make(&p, spec, args, flip);
     *r = (oracle_result){0};
     ok = ok && softmax_result_make(&p, r) && softmax_head_make(&p, r, &w);
-    if (ok) softmax_all(&p, &w);
+    if (ok) softmax_all(&w);
     softmax_head_free(&w);
     oracle_problem_free(&p);
     return ok;

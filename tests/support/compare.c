@@ -21,20 +21,9 @@
  * rel_k) does; n = min(S, 512), the keys of a chunk, for out when v repeats along S, and for
  * all sums of weights when every product of a row is the same. Nothing here was adjusted to a
  * run. */
-#include "support/support.h"
+#include "support/compare.h"
 
 #include <math.h>
-
-typedef struct compare_place {
-    const char *what;
-    const attn_tensor *t;
-    int64_t index[ATTN_MAX_RANK];
-    double unit, tiny;
-    double per_kappa, flat; /* u (flat + per_kappa kappa) */
-    double operations;      /* on a score after its products */
-    bool narrow;            /* through f32 */
-    test_report *report;
-} compare_place;
 
 static void compare_fail(const compare_place *at, double want, double got, double bound)
 {
@@ -57,8 +46,7 @@ static void compare_half(const compare_place *at, double want, double got)
     at->report->right[kind] += oracle_round(at->t->dtype, want) == got;
 }
 
-/* got at the place, want within error. Special values must be met exactly. */
-static void compare_value(const compare_place *at, double want, double error)
+void compare_value(const compare_place *at, double want, double error)
 {
     double got = test_get(at->t, at->index);
     if (isnan(want) || isnan(got) || isinf(want) || isinf(got)) {
@@ -76,8 +64,7 @@ static void compare_value(const compare_place *at, double want, double error)
     compare_half(at, want, got);
 }
 
-/* Whether t repeats one element along a dimension (counted from the last). */
-static bool compare_repeats(const attn_tensor *t, int from_last)
+bool compare_repeats(const attn_tensor *t, int from_last)
 {
     int dim = t->rank - 1 - from_last;
     return t->dtype != ATTN_DTYPE_NONE && dim >= 0 && t->shape[dim] > 1 && t->stride[dim] == 0;
@@ -112,7 +99,7 @@ static compare_place compare_start(test_report *report, const attn_args *args,
                            .report = report};
 }
 
-static bool compare_begin(compare_place *at, const char *what, const attn_tensor *t)
+bool compare_begin(compare_place *at, const char *what, const attn_tensor *t)
 {
     at->what = what;
     at->t = t;

@@ -28,27 +28,37 @@ static const attn_tensor *outputs_in(const attn_args *args, const outputs_field 
     return (const attn_tensor *)(const void *)((const char *)args + field->at);
 }
 
-attn_args test_outputs_fresh(test_arena *arena, const attn_args *args)
+attn_args test_fresh(test_arena *arena, const attn_args *args, char kind)
 {
     attn_args fresh = *args;
     for (int i = 0; i < OUTPUTS_N_FIELDS; i++) {
         attn_tensor *t = outputs_of(&fresh, &fields[i]);
-        if (fields[i].kind == 'o' && t->dtype != ATTN_DTYPE_NONE)
+        if (fields[i].kind == kind && t->dtype != ATTN_DTYPE_NONE)
             *t = test_tensor(arena, t->dtype, t->rank, t->shape);
     }
     return fresh;
 }
 
-bool test_outputs_same(const attn_args *a, const attn_args *b, const char **what)
+attn_args test_outputs_fresh(test_arena *arena, const attn_args *args)
+{
+    return test_fresh(arena, args, 'o');
+}
+
+bool test_same(const attn_args *a, const attn_args *b, char kind, const char **what)
 {
     for (int i = 0; i < OUTPUTS_N_FIELDS; i++) {
         const attn_tensor *x = outputs_in(a, &fields[i]), *y = outputs_in(b, &fields[i]);
-        if (fields[i].kind != 'o' || x->dtype == ATTN_DTYPE_NONE || test_same_bits(*x, *y))
+        if (fields[i].kind != kind || x->dtype == ATTN_DTYPE_NONE || test_same_bits(*x, *y))
             continue;
         *what = fields[i].name;
         return false;
     }
     return true;
+}
+
+bool test_outputs_same(const attn_args *a, const attn_args *b, const char **what)
+{
+    return test_same(a, b, 'o', what);
 }
 
 attn_args test_args_dense(test_arena *arena, const attn_args *args, bool widen)

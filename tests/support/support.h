@@ -157,6 +157,13 @@ bool test_case_part(const test_case *c, int64_t n, int64_t begin, int64_t end,
 bool test_case_part_same(const test_case *c, int64_t n, int64_t begin, int64_t end,
                          const attn_args *part, const char **what);
 
+/* The same for the backward call of sequence n: what came in and what forward left are views,
+ * the gradients that belong to this sequence alone are asked for. */
+bool test_case_part_grad(const test_case *c, int64_t n, test_arena *arena, attn_spec *spec,
+                         attn_args *args, test_user *user);
+bool test_case_part_grad_same(const test_case *c, int64_t n, const attn_args *part,
+                              const char **what);
+
 /* ---- outputs.c: the same call otherwise -----------------------------------------------------
  */
 
@@ -164,6 +171,9 @@ bool test_case_part_same(const test_case *c, int64_t n, int64_t begin, int64_t e
 attn_args test_outputs_fresh(test_arena *arena, const attn_args *args);
 /* Whether all outputs have the same bits; *what names the first that differs. */
 bool test_outputs_same(const attn_args *a, const attn_args *b, const char **what);
+/* The same for one kind of tensors.def. */
+attn_args test_fresh(test_arena *arena, const attn_args *args, char kind);
+bool test_same(const attn_args *a, const attn_args *b, char kind, const char **what);
 /* Dense copies of all tensors; those that hold floats of half precision as f32 when widen. */
 attn_args test_args_dense(test_arena *arena, const attn_args *args, bool widen);
 
@@ -181,5 +191,34 @@ typedef struct test_report {
 void test_compare(test_report *report, const attn_args *args, const oracle_result *r);
 /* Norm of the difference over the norm of the truth, over all elements of out. */
 double test_norm_error(const attn_tensor *out, const oracle_result *r);
+
+/* ---- grad_case.c: a random call with gradients ----------------------------------------------
+ */
+
+/* Draws a case with out and lse, then which of d_out and d_lse come and which gradients are
+ * asked for, in types and layouts of their own. Those hold 0xFF bytes. */
+void test_grad_draw(test_case *c, uint64_t seed, const test_profile *profile);
+/* The same with tangents, and t_out, t_lse asked for. */
+void test_jvp_draw(test_case *c, uint64_t seed, const test_profile *profile);
+/* NaN into keys and values nobody sees, into queries that see nobody and what comes in for
+ * them, into padding, and into tangents of the same places (option POISON). */
+void test_grad_poison(test_case *c);
+/* The callback of the case with its slope: the usual one, or one that is no line. */
+void test_callback_slope(attn_spec *spec, bool bend);
+/* args.name and args.d_name of gradient g. */
+const attn_tensor *test_grad_operand(const attn_args *args, oracle_grad g);
+attn_tensor *test_grad_of(attn_args *args, oracle_grad g);
+const attn_tensor *test_grad_in(const attn_args *args, oracle_grad g);
+const char *test_grad_name(oracle_grad g);
+
+/* ---- compare_grad.c: against the oracle's gradients
+ * ------------------------------------------ */
+
+/* Adds all gradients asked for, or the tangents, to the report. Bounds: see compare_grad.c. */
+void test_compare_grads(test_report *report, const attn_args *args, const oracle_grads *g);
+void test_compare_tangents(test_report *report, const attn_args *args,
+                           const oracle_tangents *t);
+/* Norm of the difference over the norm of the truth; of the masses if by_mass. */
+double test_grad_error(const attn_tensor *t, const oracle_sums *truth, bool by_mass);
 
 #endif

@@ -184,3 +184,67 @@ bool test_case_part_same(const test_case *c, int64_t n, int64_t begin, int64_t e
            view_same(&weights, &part->weights, "weights", what) &&
            view_same(&scores, &part->scores, "scores", what);
 }
+
+/* ---- gradients ---- */
+
+typedef attn_tensor (*view_way)(const view_cut *cut, attn_tensor t);
+
+/* The gradients that belong to one sequence, and how they are cut out of the whole. */
+typedef struct view_grad {
+    oracle_grad g;
+    view_way cut;
+} view_grad;
+
+static const view_grad view_grads[] = {
+    {ORACLE_GRAD_q, view_queries},      {ORACLE_GRAD_k, view_keys},
+    {ORACLE_GRAD_v, view_keys},         {ORACLE_GRAD_bias, view_pairs},
+    {ORACLE_GRAD_bias_pre, view_pairs}, {ORACLE_GRAD_mask, view_pairs},
+    {ORACLE_GRAD_alibi, view_per_head}, {ORACLE_GRAD_sink, view_per_head},
+};
+enum { VIEW_GRADS = sizeof view_grads / sizeof view_grads[0] };
+
+/* Whether other sequences add to the gradient as well. */
+static bool view_shared(const test_case *c, const view_grad *v)
+{
+    const attn_tensor *t = test_grad_operand(&c->args, v->g);
+    bool keys = v->cut == view_keys, main = keys || v->cut == view_queries;
+    if (c->n_seq == 1 || (main && (keys ? c->k_packed : c->q_packed))) return false;
+    return view_lift(*t, v->cut == view_per_head ? 2 : 4, main).shape[0] == 1;
+}
+
+bool test_case_part_grad(const test_case *c, int64_t n, test_arena *arena, attn_spec *spec,
+                         attn_args *args, test_user *user)
+{
+    const attn_args *a = &c->args;
+    view_cut cut = view_cut_make(c, n, 0, c->span[n].T);
+    if (!test_case_part(c, n, 0, c->span[n].T, arena, spec, args, user)) return false;
+    args->out = view_queries(&cut, view_lift(a->out, 4, true));
+    args->lse = view_queries(&cut, view_lift(a->lse, 3, true));
+    if (a->d_out.dtype) args->d_out = view_queries(&cut, view_lift(a->d_out, 4, true));
+    if (a->d_lse.dtype) args->d_lse = view_queries(&cut, view_lift(a->d_lse, 3, true));
+    for (int i = 0; i < ORACLE_N_GRADS; i++)
+        *test_grad_of(args, (oracle_grad)i) = (attn_tensor){0};
+    for (int i = 0; i < VIEW_GRADS; i++) {
+        oracle_grad g = view_grads[i].g;
+        const attn_tensor *like = test_grad_operand(args, g), *whole = test_grad_in(a, g);
+        if (whole->dtype && !view_shared(c, &view_grads[i]))
+            *test_grad_of(args, g) = test_tensor(arena, whole->dtype, like->rank, like->shape);
+    }
+    return true;
+}
+
+bool test_case_part_grad_same(const test_case *c, int64_t n, const attn_args *part,
+                              const char **what)
+{
+    view_cut cut = view_cut_make(c, n, 0, c->span[n].T);
+    for (int i = 0; i < VIEW_GRADS; i++) {
+        oracle_grad g = view_grads[i].g;
+        const attn_tensor *mine = test_grad_in(part, g);
+        attn_tensor all = *test_grad_in(&c->args, g);
+        if (!mine->dtype) continue;
+        all = view_lift(all, view_grads[i].cut == view_per_head ? 2 : 4, g <= ORACLE_GRAD_v);
+        all = view_grads[i].cut(&cut, all);
+        if (!view_same(&all, mine, test_grad_name(g), what)) return false;
+    }
+    return true;
+}

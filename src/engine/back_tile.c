@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT
+ * A panel against a block of 64 keys, and the block against the panels of a step.
+ *
+ *   p_ij = 2^(s_ij - lse_i),  dp_ij = g_i . v_j (+ g_i . rel_v),  ds_ij = p_ij (dp_ij -
+ * delta_i) dq_i += ds_ij k_j         dk_j += ds_ij q_i                   dv_j += p_ij g_i
+ *
+ * Scores are made by the very functions of the forward pass. A pair that is forbidden has p =
+ * -0 and ds = 0, so with finite rows the products may run over it; where a row holds a NaN or
+ * an infinity the plain loops of some.c leave such pairs out, in the same order. */
+#include <string.h>
+
+#include "engine/back.h"
+
+static bool back_bit(const uint64_t *words, int64_t j, int l)
+{
+    return words[j] >> l & 1;
+}
+
+/* ---- a panel against a block
+ * ------------------------------------------------------------------
+ */
+
+/* dp = g . v, and g . rel_v by distance. */
+static void back_products(const attn__tile *t, const attn__back_panel *panel,
+                          const attn__staged *staged, int64_t chunk0)
+{
+    const attn__back_plan *b = &t->r->plan->back;
+    const attn__kernels *k = t->r->plan->kernels;
+    const int64_t real = (int64_t)attn__real_size(k);
+    const int w = t->panel->w;
+    const char *values = (const char *)staged->v + (t->j0 - chunk0) * staged->v_stride * real;
+    attn__tile_product(t, values, staged->v_stride, t->r->p->E, panel->memory + b->gt, t->ds);
+    if (!attn__present(&t->r->p->at.rel_v)) return;
+    const char *gr = panel->memory + b->gr;
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->lanes.n; l++) {
+            const int64_t at = j * w + l;
+            const int64_t entry = attn__shaw_index(t->r->p, panel->lanes.p[l], t->j0 + j);
+            attn__real_put(k, t->ds, at,
+                           attn__real_get(k, t->ds, at) + attn__real_get(k, gr, entry * w + l));
+        }
+}
+
+/* dq, as far as this block goes: one chain for every lane that sees any of it. */
+static void back_queries(const attn__tile *t, attn__back_panel *panel, const attn__back_unit *u)
+{
+    const attn__back_plan *b = u->b;
+    const attn__kernels *k = t->r->plan->kernels;
+    const int64_t real = (int64_t)attn__real_size(k), D = t->r->p->D;
+    const int w = t->panel->w;
+    const char *keys = (const char *)u->staged.k + (t->j0 - u->j0) * u->staged.k_stride * real;
+    char *acc = panel->memory + b->acc;
+    if (t->masked && !u->k_finite[(t->j0 - u->j0) / ATTN__BLOCK]) {
+        attn__weigh_some(k, t->n, w, D, t->ds, keys, u->staged.k_stride, t->allowed,
+                         panel->fresh, acc);
+    } else {
+        int64_t until;
+        const int lane = attn__tile_first_lane(t, t->j0, &until);
+        if (panel->fresh && lane > 0) memset(acc, 0, (size_t)(D * w * real));
+        k->weigh(t->n, w - lane, D, (char *)t->ds + lane * real, w, keys, u->staged.k_stride,
+                 false, panel->fresh && lane == 0, acc + lane * real);
+    }
+    panel->fresh = false;
+}
+
+/* Keys of the block that the tile was narrowed away from count as forbidden. */
+static void back_fill(const attn__tile *t, char *memory, int64_t j0, int64_t n)
+{
+    const size_t row = (size_t)t->panel->w * attn__real_size(t->r->plan->kernels);
+    const size_t before = (size_t)(t->j0 - j0), after = (size_t)(j0 + n - t->j0 - t->n);
+    memset(memory, 0, before * row);
+    memset(memory + (before + (size_t)t->n) * row, 0, after * row);
+}
+
+/* allowed, and what of it was kept by the dropout, as words for the whole block. */
+static void back_words(const attn__tile *t, const uint64_t *keep, uint64_t *allowed,
+                       uint64_t *kept, int64_t j0, int64_t n)
+{
+    const int64_t first = t->j0 - j0;
+    for (int64_t j = n - 1; j >= 0; j--) {
+        const bool inside = j >= first && j < first + t->n;
+        allowed[j] = !inside ? 0 : t->masked ? t->allowed[j - first] : ~(uint64_t)0;
+        kept[j] = keep && inside ? allowed[j] & keep[j - first] : allowed[j];
+    }
+}
+
+/* Weights by distance, for the relative tables. */
+static void back_bucket(const attn__tile *t, const void *x, const uint64_t *words, int64_t j0,
+                        double *sum, uint64_t *seen)
+{
+    const attn__panel *panel = t->panel;
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->n; l++) {
+            if (!back_bit(words, t->j0 - j0 + j, l)) continue;
+            const int64_t entry = attn__shaw_index(t->r->p, panel->p[l], t->j0 + j);
+            sum[entry * panel->w + l] +=
+                attn__real_get(t->r->plan->kernels, x, j * panel->w + l);
+            seen[entry] |= (uint64_t)1 << l;
+        }
+}
+
+static void back_buckets(const attn__tile *t, const attn__back_panel *panel, int64_t j0,
+                         const void *p)
+{
+    const attn__back_plan *b = &t->r->plan->back;
+    const attn_args *a = &t->r->p->at;
+    char *m = panel->memory;
+    if (attn__present(&a->rel_k) && (attn__present(&a->d_q) || attn__present(&a->d_rel_k)))
+        back_bucket(t, t->ds, (uint64_t *)(void *)(m + b->allowed), j0,
+                    (double *)(void *)(m + b->bucket_s), (uint64_t *)(void *)(m + b->seen_s));
+    if (attn__present(&a->d_rel_v))
+        back_bucket(t, p, (uint64_t *)(void *)(m + b->held), j0,
+                    (double *)(void *)(m + b->bucket_p), (uint64_t *)(void *)(m + b->seen_p));
+}
+
+bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
+{
+    attn__back_unit *u = s->u;
+    attn__back_panel *panel = &s->panel[x];
+    const attn_plan *plan = u->r->plan;
+    const attn__back_plan *b = u->b;
+    const attn__kernels *k = plan->kernels;
+    char *m = panel->memory;
+    const int64_t row = panel->lanes.w * (int64_t)attn__real_size(k);
+    struct attn__back_tile back = {s, x};
+    uint64_t keep[ATTN__BLOCK], narrow[ATTN__BLOCK];
+    attn__tile tile = {.r = u->r,
+                       .seq = &u->seq,
+                       .panel = &panel->lanes,
+                       .scratch = u->scratch,
+                       .g = u->g,
+                       .j0 = j0,
+                       .n = n,
+                       .s = m + b->p,
+                       .allowed = narrow,
+                       .capped = u->scratch + b->capped,
+                       .back = &back,
+                       .warm = &s->warm};
+    attn__tile *t = &tile;
+    if (plan->problem.spec.tile) t->slope = u->scratch + b->slope;
+    if (!attn__tile_prepare(t, u->j0, &u->staged)) return false;
+    t->ds = m + b->ds + (t->j0 - j0) * row;
+    back_products(t, panel, &u->staged, u->j0);
+    const bool dropped = plan->problem.spec.dropout > 0;
+    if (dropped) attn__tile_keep(t, 0, t->n, keep);
+    if (dropped) k->drop(t->n, t->panel->w, keep, t->ds);
+    k->grade(t->n, t->panel->w, t->coef, t->s, t->masked ? t->allowed : NULL,
+             panel->kept + b->top, panel->kept + b->delta, t->ds);
+    attn__terms_grad(t);
+    if (attn__present(&u->r->p->at.d_q)) back_queries(t, panel, u);
+    if (dropped) k->drop(t->n, t->panel->w, keep, t->s);
+    back_words(t, dropped ? keep : NULL, (uint64_t *)(void *)(m + b->allowed),
+               (uint64_t *)(void *)(m + b->held), j0, n);
+    back_buckets(t, panel, j0, t->s);
+    back_fill(t, m + b->p, j0, n);
+    back_fill(t, m + b->ds, j0, n);
+    return true;
+}
+
+/* ---- a block against the panels of a step
+ * ------------------------------------------------------
+ */
+
+/* acc of the block's keys += what the panels send: weights at `a` of their memory, times rows.
+ */
+static void back_send(const attn__back_step *s, const bool *some, int64_t n, int64_t width,
+                      bool keys, double *acc)
+{
+    const attn__back_plan *b = s->u->b;
+    const attn__kernels *k = s->u->r->plan->kernels;
+    attn__part part[ATTN__BACK_STEP];
+    const uint64_t *words[ATTN__BACK_STEP];
+    bool finite = true;
+    int parts = 0;
+    for (int x = 0; x < s->n; x++) {
+        const attn__back_panel *panel = &s->panel[x];
+        if (!some[x]) continue;
+        part[parts] = (attn__part){.a = panel->memory + (keys ? b->ds : b->p),
+                                   .rows = keys ? panel->q_rows : panel->g_rows,
+                                   .n = panel->lanes.n,
+                                   .ld = panel->lanes.w};
+        words[parts++] =
+            (const uint64_t *)(const void *)(panel->memory + (keys ? b->allowed : b->held));
+        finite = finite && (keys ? panel->q_finite : panel->g_finite);
+    }
+    if (finite)
+        k->spread(n, width, parts, part, acc);
+    else
+        attn__spread_some(k, n, width, parts, part, words, acc);
+}
+
+void attn__back_block(attn__back_step *s, const bool *some, int64_t j0, int64_t n)
+{
+    const attn__problem *p = s->u->r->p;
+    const attn__back_plan *b = s->u->b;
+    double *dk = (double *)(void *)(s->u->scratch + b->dk) + (j0 - s->u->j0) * p->D;
+    double *dv = (double *)(void *)(s->u->scratch + b->dv) + (j0 - s->u->j0) * p->E;
+    bool any = false;
+    for (int x = 0; x < s->n; x++) any = any || some[x];
+    if (!any) return;
+    if (attn__present(&p->at.d_k)) back_send(s, some, n, p->D, true, dk);
+    if (attn__present(&p->at.d_v)) back_send(s, some, n, p->E, false, dv);
+}
+
+/* ---- relative tables
+ * ---------------------------------------------------------------------------
+ */
+
+/* The f64 sums of each distance as reals, in place of them. */
+static const void *back_bucket_reals(const attn__kernels *k, double *sum, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) attn__real_put(k, sum, i, sum[i]);
+    return sum;
+}
+
+/* d_rel += sums^T rows, panel by panel. */
+static void back_table(attn__back_step *s, int x, attn__sum_index sum, const void *reals,
+                       const uint64_t *seen, const void *const *rows, bool finite,
+                       int64_t width)
+{
+    const attn__kernels *k = s->u->r->plan->kernels;
+    const attn__panel *panel = &s->panel[x].lanes;
+    const attn__part part = {.a = reals, .rows = rows, .n = panel->n, .ld = panel->w};
+    double *acc = attn__back_sum_at(s, sum, x, 0, 0);
+    if (finite)
+        k->spread(s->u->r->p->shaw_n, width, 1, &part, acc);
+    else
+        attn__spread_some(k, s->u->r->p->shaw_n, width, 1, &part, &seen, acc);
+}
+
+void attn__back_tables(attn__back_step *s, int x)
+{
+    const attn__run *r = s->u->r;
+    const attn__problem *p = r->p;
+    const attn__back_plan *b = s->u->b;
+    const attn__kernels *k = r->plan->kernels;
+    attn__back_panel *panel = &s->panel[x];
+    char *m = panel->memory;
+    const int w = panel->lanes.w;
+    if (attn__present(&p->at.rel_k)) {
+        const void *reals =
+            back_bucket_reals(k, (double *)(void *)(m + b->bucket_s), p->shaw_n * w);
+        const uint64_t *seen = (const uint64_t *)(const void *)(m + b->seen_s);
+        char *table = s->u->scratch + r->plan->at.rel_k;
+        if (attn__present(&p->at.d_rel_k))
+            back_table(s, x, ATTN__SUM_rel_k, reals, seen, panel->q_rows, panel->q_finite,
+                       p->D);
+        if (attn__present(&p->at.d_q)) {
+            attn__stage_table(k, &p->at.rel_k, panel->lanes.h[0], table);
+            if (k->finite(p->shaw_n * p->D, table))
+                k->weigh(p->shaw_n, w, p->D, reals, w, table, p->D, false, panel->fresh,
+                         m + b->acc);
+            else
+                attn__weigh_some(k, p->shaw_n, w, p->D, reals, table, p->D, seen, panel->fresh,
+                                 m + b->acc);
+            panel->fresh = false;
+        }
+    }
+    if (attn__present(&p->at.d_rel_v))
+        back_table(s, x, ATTN__SUM_rel_v,
+                   back_bucket_reals(k, (double *)(void *)(m + b->bucket_p), p->shaw_n * w),
+                   (const uint64_t *)(const void *)(m + b->seen_p), panel->g_rows,
+                   panel->g_finite, p->E);
+}
