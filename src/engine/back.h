@@ -124,6 +124,8 @@ bool attn__back_in_lanes(const attn__sum *sum);
 void attn__back_lanes_tile(attn__tile *t, attn__sum_index sum, const attn_tensor *out);
 void attn__back_lanes_step(const attn__back_unit *u, const attn__sum *sum, const attn_tensor *t,
                            int64_t step, bool end);
+/* Asks for the tile that panel adds to at keys j .. j + n of the unit. */
+void attn__back_lanes_warm(attn__back_step *s, const attn__panel *panel, int64_t j, int64_t n);
 void attn__back_lanes_settle(attn__run *r, const attn__sum *sum, const attn_tensor *t);
 /* Keys, up to 48 rows of lanes step bytes apart, become rows of keys in memory, [lanes][w]
  * reals without -0 and with the one quiet NaN. Returns w. */

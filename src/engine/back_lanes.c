@@ -47,6 +47,18 @@ void attn__back_lanes_tile(attn__tile *t, attn__sum_index index, const attn_tens
         }
 }
 
+void attn__back_lanes_warm(attn__back_step *s, const attn__panel *panel, int64_t j, int64_t n)
+{
+    const attn__run *r = s->u->r;
+    const int64_t row = ATTN__PANEL * (int64_t)attn__real_size(r->plan->kernels);
+    for (int i = 0; i < ATTN__N_SUMS; i++) {
+        const attn__sum *sum = &s->u->b->sum[i];
+        if (!attn__back_in_lanes(sum)) continue;
+        const char *at = lanes_at(r, sum, s->u->seq.b, panel->h[0], s->u->seq.iq + panel->i[0]);
+        attn__warm_memory(&s->warm, at + (s->u->seq.jk + j) * row, n * row);
+    }
+}
+
 int attn__back_turn(const attn__run *r, const char *from, int64_t step, int64_t keys, int lanes,
                     void *memory)
 {

@@ -113,6 +113,21 @@ static void back_buckets(const attn__tile *t, const attn__back_panel *panel, int
                     (double *)(void *)(m + b->bucket_p), (uint64_t *)(void *)(m + b->seen_p));
 }
 
+/* Asks for what the next block reads of dense operands and adds to their sums: rows too far
+ * apart for the hardware to see them coming. */
+static void back_warm_block(attn__back_step *s, const attn__panel *panel, int64_t j)
+{
+    const attn__back_unit *u = s->u;
+    const attn_args *a = &u->r->p->at;
+    const attn_tensor *dense[] = {&a->bias_pre, &a->bias, &a->mask};
+    const int64_t n = attn__min(ATTN__BLOCK, u->j0 + u->n - j);
+    if (n <= 0 || panel->h[0] != panel->h[panel->n - 1]) return;
+    for (int i = 0; i < 3; i++)
+        attn__warm_block(&s->warm, dense[i], u->seq.b, panel->h[0], u->seq.iq + panel->i[0],
+                         panel->n, u->seq.jk + j, n);
+    attn__back_lanes_warm(s, panel, j, n);
+}
+
 bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
 {
     attn__back_unit *u = s->u;
@@ -138,6 +153,7 @@ bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
                        .warm = &s->warm};
     attn__tile *t = &tile;
     if (plan->problem.spec.tile) t->slope = u->scratch + b->slope;
+    back_warm_block(s, &panel->lanes, j0 + ATTN__BLOCK);
     if (!attn__tile_prepare(t, u->j0, &u->staged)) return false;
     t->ds = m + b->ds + (t->j0 - j0) * row;
     back_products(t, panel, &u->staged, u->j0);

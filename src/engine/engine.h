@@ -204,7 +204,7 @@ void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, 
 /* ---- warm.c: memory needed soon
  * ---------------------------------------------------------------- */
 
-enum { ATTN__WARM_PARTS = 3 };
+enum { ATTN__WARM_PARTS = 12 };
 typedef struct attn__warm_part {
     const char *row; /* rows of bytes each, step apart */
     int64_t step, bytes, rows;
@@ -215,6 +215,10 @@ typedef struct attn__warm {
 } attn__warm;
 void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
                     int64_t rows);
+/* Columns j .. j + n of rows of an operand B H T S. */
+void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
+                      int64_t rows, int64_t j, int64_t n);
+void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes);
 void attn__warm_some(attn__warm *warm, int64_t rows);
 
 /* ---- tile.c: a panel against a chunk ----------------------------------------------------- */

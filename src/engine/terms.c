@@ -128,16 +128,6 @@ static const void *term_dense_row(attn__tile *t, const attn_tensor *operand, con
     return memory;
 }
 
-enum { TERM_LINE = 64, TERM_AHEAD = 256 };
-
-/* The tile after this one begins where its rows end; rows lie too far apart for the hardware to
- * see that. */
-static void term_ask(const attn_tensor *operand, const char *src, int64_t n)
-{
-    const char *end = src + n * operand->stride[3] * (int64_t)attn_dtype_size(operand->dtype);
-    for (int64_t x = 0; x < TERM_AHEAD; x += TERM_LINE) __builtin_prefetch(end + x);
-}
-
 /* Lanes that read the same row (the operand broadcasts over queries or heads) share one. */
 static void term_dense(attn__tile *t, const attn_tensor *operand)
 {
@@ -150,7 +140,6 @@ static void term_dense(attn__tile *t, const attn_tensor *operand)
         uint64_t lanes = 0;
         for (l = first; l < panel->n && term_row(t, operand, l) == src; l++)
             lanes |= (uint64_t)1 << l;
-        term_ask(operand, src, t->n);
         rows[first] = term_dense_row(t, operand, src, lanes,
                                      t->scratch + t->r->plan->at.rows + first * row);
         for (int x = first + 1; x < l; x++) rows[x] = rows[first];

@@ -18,6 +18,25 @@ void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h
                                               .rows = rows};
 }
 
+void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
+                      int64_t rows, int64_t j, int64_t n)
+{
+    const int64_t size = (int64_t)attn_dtype_size(t->dtype);
+    if (!t->data || t->stride[3] != 1 || n <= 0 || warm->n == ATTN__WARM_PARTS) return;
+    warm->part[warm->n++] = (attn__warm_part){.row = attn__at(t, b, h, row, j),
+                                              .step = t->stride[2] * size,
+                                              .bytes = n * size,
+                                              .rows = t->stride[2] ? rows : 1};
+}
+
+void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes)
+{
+    enum { PIECE = 4 * WARM_LINE };
+    if (warm->n == ATTN__WARM_PARTS) return;
+    warm->part[warm->n++] =
+        (attn__warm_part){.row = memory, .step = PIECE, .bytes = PIECE, .rows = bytes / PIECE};
+}
+
 void attn__warm_some(attn__warm *warm, int64_t rows)
 {
     while (warm->n > 0 && rows > 0) {
