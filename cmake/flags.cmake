@@ -40,3 +40,7 @@ foreach(isa IN LISTS ATTN_ISAS)
         COMPILE_OPTIONS "${ATTN_FLAGS_KERNEL};${ATTN_FLAGS_${isa}}"
         INCLUDE_DIRECTORIES ${PROJECT_SOURCE_DIR}/src/kernel) # "vec/...", "body/..."
 endforeach()
+
+# Loops over elements, which want to become vectors of the least instruction set.
+set_source_files_properties(src/tape/ops_f32.c src/tape/ops_f64.c src/tape/walk.c PROPERTIES
+    COMPILE_OPTIONS "${ATTN_FLAGS_KERNEL}")

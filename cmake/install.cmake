@@ -19,6 +19,8 @@ install(FILES ${PROJECT_BINARY_DIR}/attnConfig.cmake
 
 set(ATTN_PC_DIR ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH ATTN_PC_PREFIX /prefix/${ATTN_PC_DIR} /prefix)
+list(TRANSFORM ATTN_BLAS_LIBRARIES PREPEND " " OUTPUT_VARIABLE ATTN_PC_BLAS)
+list(JOIN ATTN_PC_BLAS "" ATTN_PC_BLAS)
 configure_file(cmake/attn.pc.in attn.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/attn.pc DESTINATION ${ATTN_PC_DIR})
 

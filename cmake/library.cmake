@@ -2,7 +2,8 @@
 # libattn.so and libattn.a, from the same objects.
 
 add_library(attn_objects OBJECT
-    ${BASE_SOURCES} ${KERNEL_SOURCES} ${ENGINE_SOURCES} ${MECH_SOURCES} ${IO_SOURCES})
+    ${BASE_SOURCES} ${KERNEL_SOURCES} ${ENGINE_SOURCES} ${TAPE_SOURCES} ${MECH_SOURCES}
+    ${IO_SOURCES})
 attn_target(attn_objects)
 target_compile_definitions(attn_objects PRIVATE ATTN_BUILDING)
 target_include_directories(attn_objects PRIVATE include src)
@@ -15,11 +16,11 @@ target_link_options(attn PRIVATE LINKER:--version-script=${PROJECT_SOURCE_DIR}/a
 if(NOT ATTN_SANITIZE) # their runtimes are found when a program is linked, not before
     target_link_options(attn PRIVATE LINKER:-z,defs)
 endif()
-target_link_libraries(attn PRIVATE m Threads::Threads)
+target_link_libraries(attn PRIVATE m Threads::Threads ${ATTN_BLAS_LIBRARIES})
 
 add_library(attn_static STATIC $<TARGET_OBJECTS:attn_objects>)
 set_target_properties(attn_static PROPERTIES OUTPUT_NAME attn)
-target_link_libraries(attn_static PUBLIC m Threads::Threads)
+target_link_libraries(attn_static PUBLIC m Threads::Threads ${ATTN_BLAS_LIBRARIES})
 
 foreach(library attn attn_static)
     set_target_properties(${library} PROPERTIES LINKER_LANGUAGE C)

@@ -89,7 +89,49 @@ set(ENGINE_SOURCES
     src/engine/tile.c
     src/engine/warm.c)
 
-set(TAPE_SOURCES)
+set(TAPE_SOURCES
+    src/tape/apply.c
+    src/tape/backward.c
+    src/tape/call.c
+    src/tape/call_data.c
+    src/tape/checkpoint.c
+    src/tape/each.c
+    src/tape/fold.c
+    src/tape/matmul.c
+    src/tape/matmul_blas.c
+    src/tape/matmul_run.c
+    src/tape/memory.c
+    src/tape/node.c
+    src/tape/op_attention.c
+    src/tape/op_binary.c
+    src/tape/op_chance.c
+    src/tape/op_conv.c
+    src/tape/op_core.c
+    src/tape/op_ctc.c
+    src/tape/op_entropy.c
+    src/tape/op_index.c
+    src/tape/op_linear.c
+    src/tape/op_loss.c
+    src/tape/op_move.c
+    src/tape/op_norm.c
+    src/tape/op_order.c
+    src/tape/op_pool.c
+    src/tape/op_recurrent.c
+    src/tape/op_reduce.c
+    src/tape/op_resize.c
+    src/tape/op_scan.c
+    src/tape/op_unary.c
+    src/tape/op_view.c
+    src/tape/ops.c
+    src/tape/ops_f32.c
+    src/tape/ops_f64.c
+    src/tape/picture.c
+    src/tape/rows.c
+    src/tape/tape.c
+    src/tape/taps.c
+    src/tape/var.c
+    src/tape/view.c
+    src/tape/walk.c)
 
 set(MECH_SOURCES
     src/mech/lift.c
@@ -172,7 +214,27 @@ set(ORACLE_SOURCES
 
 # The operations of the tape by plain loops, a file a family: parts of
 # test_tape_bits and test_tape_ops.
-set(TAPE_ORACLE_SOURCES)
+set(TAPE_ORACLE_SOURCES
+    tests/oracle/tape_attention.c
+    tests/oracle/tape_binary.c
+    tests/oracle/tape_chance.c
+    tests/oracle/tape_conv.c
+    tests/oracle/tape_core.c
+    tests/oracle/tape_ctc.c
+    tests/oracle/tape_entropy.c
+    tests/oracle/tape_index.c
+    tests/oracle/tape_linear.c
+    tests/oracle/tape_loss.c
+    tests/oracle/tape_move.c
+    tests/oracle/tape_norm.c
+    tests/oracle/tape_order.c
+    tests/oracle/tape_pool.c
+    tests/oracle/tape_recurrent.c
+    tests/oracle/tape_reduce.c
+    tests/oracle/tape_resize.c
+    tests/oracle/tape_scan.c
+    tests/oracle/tape_unary.c
+    tests/oracle/tape_view.c)
 
 # What several test programs share.
 set(TEST_SUPPORT_SOURCES
@@ -237,6 +299,8 @@ set(TEST_PROGRAMS
     test_kernel_table
     test_manifest
     test_math
+    test_matmul
+    test_matmul_safety
     test_mech
     test_merge_rope
     test_oracle_grad
@@ -250,6 +314,18 @@ set(TEST_PROGRAMS
     test_regression_position
     test_special
     test_special_hide
+    test_tape
+    test_tape_bits
+    test_tape_checkpoint
+    test_tape_elem
+    test_tape_error
+    test_tape_loss
+    test_tape_long
+    test_tape_move
+    test_tape_norm
+    test_tape_ops
+    test_tape_picture
+    test_tape_product
     test_vec)
 
 # The vocabulary of each instruction set as a table: parts of test_vec, no programs.
@@ -289,4 +365,5 @@ set(EXAMPLES
     decode_step
     forward
     packed
-    plan)
+    plan
+    train_copy)

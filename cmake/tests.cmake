@@ -35,6 +35,10 @@ foreach(isa IN LISTS ATTN_ISAS)
     target_sources(test_vec PRIVATE ${VEC_${isa}_SOURCES})
 endforeach()
 
+foreach(name test_tape_bits test_tape_ops)
+    target_sources(${name} PRIVATE ${TAPE_ORACLE_SOURCES})
+endforeach()
+
 # A finding of the fuzzer, again, without it.
 foreach(name IN LISTS FUZZ_TARGETS)
     add_executable(replay_${name} fuzz/${name}.c fuzz/replay.c)

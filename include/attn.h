@@ -2,6 +2,7 @@
  * attn: attention for everyone who can link with C. Read on in this order:
  *
  *   attn/attention.h   1 one call   2 plan and run   3 partial results and rotations
+ *   attn/tape.h        operations on tensors that know their gradients
  *   attn/mech.h        mechanisms by name: their slots, parameters and one way to run them
  *   attn/io.h          npy, npz, safetensors and ONNX test files
  *   attn/ctx.h         threads, memory, instruction sets
@@ -15,5 +16,6 @@
 #include "attn/ctx.h"
 #include "attn/io.h"
 #include "attn/mech.h"
+#include "attn/tape.h"
 
 #endif
