@@ -308,6 +308,7 @@ set(TEST_PROGRAMS
     test_pool
     test_pool_fork
     test_regression_grad
+    test_regression_grad_layout
     test_regression_layout
     test_regression_mask
     test_regression_number

@@ -8,6 +8,8 @@
 
 #include <pthread.h>
 
+#include "attn/mech.h"
+
 enum { SLOTS = 512, T = 70, S = 600, D = 3, TRIES = 200 };
 
 /* An allocator that counts, remembers sizes and fails on order. */
@@ -180,6 +182,28 @@ static attn_status alloc_jvp(bench *b, attn_error *error)
     return attn_jvp(b->ctx, &b->spec, &b->args, error);
 }
 
+/* Forward and backward by name: no weight may be written before all memory is there. */
+static attn_status alloc_mech(bench *b, attn_error *error)
+{
+    const attn_args *a = &b->args;
+    const struct {
+        const char *name;
+        attn_tensor slot, gradient;
+    } given[] = {{"q", a->q, a->d_q},          {"k", a->k, a->d_k},
+                 {"v", a->v, a->d_v},          {"out", a->out, a->d_out},
+                 {"weights", a->weights, {0}}, {"bias", a->bias, a->d_bias},
+                 {"q_len", a->q_len, {0}},     {"k_len", a->k_len, {0}}};
+    const attn_mech *m = attn_mech_find("softmax");
+    attn_tensor slots[ATTN_MAX_SLOTS] = {0}, d_slots[ATTN_MAX_SLOTS] = {0};
+    attn_value params[ATTN_MAX_PARAMS];
+    attn_mech_defaults(m, params);
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
+        slots[attn_mech_slot(m, given[i].name)] = given[i].slot;
+        d_slots[attn_mech_slot(m, given[i].name)] = given[i].gradient;
+    }
+    return attn_mech_run_grad(b->ctx, m, slots, d_slots, params, error);
+}
+
 typedef attn_status (*alloc_call)(bench *b, attn_error *error);
 
 static bool alloc_untouched(const bench *b)
@@ -263,6 +287,13 @@ static void alloc_jvp_one_thread(void **state)
     alloc_sweep(alloc_jvp, 1, true);
 }
 
+static void alloc_mech_one_thread(void **state)
+{
+    (void)state;
+    alloc_sweep(alloc_mech, 1, false);
+    alloc_sweep(alloc_mech, 1, true);
+}
+
 /* A pool without memory is a smaller pool, never another result; so only the failures before
  * the first output byte count as errors. */
 static void alloc_threads(alloc_call call, size_t output)
@@ -342,8 +373,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(alloc_ctx_create),         CASE(alloc_plan_create),
         CASE(alloc_forward_one_thread), CASE(alloc_backward_one_thread),
-        CASE(alloc_jvp_one_thread),     CASE(alloc_all_threads),
-        CASE(alloc_plan_run_none),      CASE(alloc_check_none),
+        CASE(alloc_jvp_one_thread),     CASE(alloc_mech_one_thread),
+        CASE(alloc_all_threads),        CASE(alloc_plan_run_none),
+        CASE(alloc_check_none),
     };
     return cmocka_run_group_tests_name("alloc", tests, NULL, safety_finish);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The bits of the library, frozen: a few hundred calls whose inputs come from integers alone,
- * and a hash of the bits of each answer in tests/manifest.txt. Every machine, compiler and
+ * and hashes of the bits of each answer in tests/manifest.txt: of its results, of gradients, of
+ * tangents (the same call with more asked of it). Every machine, compiler and
  * instruction set must give the same ones. Cases are drawn by tests/support, so whoever changes
  * the drawing writes the manifest anew, from a library whose answers have not changed.
  *
@@ -14,6 +15,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "support/support.h"
 
@@ -35,19 +37,47 @@ static test_profile manifest_profile(int i)
     return profile;
 }
 
-static uint64_t manifest_hash(int i, int isa)
+typedef void (*manifest_draw)(test_case *c, uint64_t seed, const test_profile *profile);
+typedef attn_status (*manifest_call)(attn_ctx *ctx, const attn_spec *spec,
+                                     const attn_args *args, attn_error *error);
+
+typedef struct manifest_column {
+    const char *name;
+    manifest_draw draw;
+    manifest_call call; /* after attn_forward */
+    const char *kinds;  /* of tensors.def whose bits count */
+} manifest_column;
+
+enum { MANIFEST_COLUMNS = 3 };
+static const manifest_column columns[MANIFEST_COLUMNS] = {
+    {"results", test_case_draw, NULL, "o"},
+    {"gradients", test_grad_draw, attn_backward, "D"},
+    {"tangents", test_jvp_draw, attn_jvp, "T"},
+};
+
+static uint64_t manifest_bits(const attn_args *a, const char *kinds)
+{
+    uint64_t hash = 1;
+#define TENSOR(name, kind)                                                                     \
+    if (strchr(kinds, kind)) hash = test_hash_bits(a->name, hash);
+#include "support/tensors.def"
+#undef TENSOR
+    return hash;
+}
+
+static uint64_t manifest_hash(const manifest_column *column, int i, int isa)
 {
     test_case c;
     test_profile profile = manifest_profile(i);
-    test_case_draw(&c, UINT64_C(0xA77E0000) + (uint64_t)i, &profile);
+    column->draw(&c, UINT64_C(0xA77E0000) + (uint64_t)i, &profile);
     attn_ctx *ctx = test_contexts_get(&contexts, isa, 1);
-    attn_status status = attn_forward(ctx, &c.spec, &c.args, NULL);
+    attn_status status = ATTN_OK;
+    if (c.args.out.dtype || c.args.lse.dtype)
+        status = attn_forward(ctx, &c.spec, &c.args, NULL);
+    if (column->call && status == ATTN_OK) status = column->call(ctx, &c.spec, &c.args, NULL);
     if (status != ATTN_OK) test_case_print(stderr, &c);
     assert_int_equal(status, ATTN_OK);
-    uint64_t hash = test_hash_bits(c.args.out, 1);
-    hash = test_hash_bits(c.args.lse, hash);
-    hash = test_hash_bits(c.args.weights, hash);
-    hash = test_hash_bits(c.args.scores, hash);
+    uint64_t hash = manifest_bits(&c.args, column->kinds);
     test_case_free(&c);
     return hash;
 }
@@ -57,11 +87,15 @@ static void manifest_write(const char *path)
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     fprintf(file, "# SPDX-License-Identifier: MIT\n");
-    fprintf(file, "attn manifest 1, %d cases: number, hash of the bits of all outputs\n",
-            MANIFEST_CASES);
-    for (int i = 0; i < MANIFEST_CASES; i++)
-        fprintf(file, "%d %016llx\n", i,
-                (unsigned long long)manifest_hash(i, contexts.usable[0]));
+    fprintf(file, "attn manifest 2, %d cases: number, hashes of the bits of", MANIFEST_CASES);
+    for (int k = 0; k < MANIFEST_COLUMNS; k++) fprintf(file, " %s", columns[k].name);
+    for (int i = 0; i < MANIFEST_CASES; i++) {
+        fprintf(file, "\n%d", i);
+        for (int k = 0; k < MANIFEST_COLUMNS; k++)
+            fprintf(file, " %016llx",
+                    (unsigned long long)manifest_hash(&columns[k], i, contexts.usable[0]));
+    }
+    fprintf(file, "\n");
     assert_int_equal(fclose(file), 0);
 }
 
@@ -71,8 +105,20 @@ static FILE *manifest_open(int *n)
     const char *path = given ? given : ATTN_SOURCE_DIR "/tests/manifest.txt";
     FILE *file = fopen(path, "r");
     if (!file) fail_msg("cannot open %s", path);
-    assert_int_equal(fscanf(file, "# SPDX%*[^\n] attn manifest 1, %d cases%*[^\n]", n), 1);
+    assert_int_equal(fscanf(file, "# SPDX%*[^\n] attn manifest 2, %d cases%*[^\n]", n), 1);
     return file;
+}
+
+/* One hash of a line; whether it differs. */
+static bool manifest_differs(FILE *file, const manifest_column *column, int i, int isa)
+{
+    unsigned long long want = 0;
+    assert_int_equal(fscanf(file, "%llx", &want), 1);
+    uint64_t got = manifest_hash(column, i, isa);
+    if (got == want) return false;
+    fprintf(stderr, "%s: %s of case %d are %016llx, the manifest says %016llx\n",
+            attn_isa_name(isa), column->name, i, (unsigned long long)got, want);
+    return true;
 }
 
 static int manifest_compare(int isa)
@@ -83,14 +129,10 @@ static int manifest_compare(int isa)
     assert_int_equal(n, MANIFEST_CASES);
     for (int i = 0; i < n && i < limit; i++) {
         int number = -1;
-        unsigned long long want = 0;
-        assert_int_equal(fscanf(file, "%d %llx", &number, &want), 2);
+        assert_int_equal(fscanf(file, "%d", &number), 1);
         assert_int_equal(number, i);
-        uint64_t got = manifest_hash(i, isa);
-        if (got == want) continue;
-        fprintf(stderr, "%s: case %d is %016llx, the manifest says %016llx\n",
-                attn_isa_name(isa), i, (unsigned long long)got, want);
-        differing++;
+        for (int k = 0; k < MANIFEST_COLUMNS; k++)
+            differing += manifest_differs(file, &columns[k], i, isa);
     }
     fclose(file);
     return differing;

@@ -3,6 +3,8 @@
  * [b][h][i/48][j][48]. A tile of ds adds to them in one piece. Where the first and the last
  * unit that meet a tile are known, they make it 0 and turn it into rows for the caller while it
  * is near; else both is done for all tiles at once, before and after the units. */
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "engine/back.h"
@@ -22,6 +24,18 @@ static char *lanes_at(const attn__run *r, const attn__sum *sum, int64_t b, int64
     return r->workspace + sum->all + at * (int64_t)attn__real_size(r->plan->kernels);
 }
 
+/* What the add of kernel.h makes of one element: a sum of finite numbers stays finite. */
+static void lanes_add(const attn__kernels *k, char *to, int64_t at, double term)
+{
+    const double most = k->dtype == ATTN_DTYPE_F64 ? DBL_MAX : (double)FLT_MAX;
+    const double old = attn__real_get(k, to, at);
+    attn__real_put(k, to, at, old + term);
+    if (isinf(attn__real_get(k, to, at)) && isfinite(old) && isfinite(term))
+        attn__real_put(k, to, at, copysign(most, old));
+}
+
+/* Lanes beyond the panel's queries hold anything; where other sequences have rows there, only a
+ * whole panel goes in one piece. */
 void attn__back_lanes_tile(attn__tile *t, attn__sum_index index, const attn_tensor *out)
 {
     (void)out;
@@ -33,17 +47,15 @@ void attn__back_lanes_tile(attn__tile *t, attn__sum_index index, const attn_tens
     const int64_t i0 = t->seq->iq + panel->i[0];
     char *to = lanes_at(r, sum, t->seq->b, panel->h[0], i0) + key0 * ATTN__PANEL * real;
     const bool one = panel->h[0] == panel->h[panel->n - 1] && i0 % ATTN__PANEL == 0;
-    if (one && panel->w == ATTN__PANEL) {
+    if (one && panel->n == ATTN__PANEL) {
         k->add(t->n, panel->w, t->ds, 1, to);
         return;
     }
     for (int64_t j = 0; j < t->n; j++)
         for (int l = 0; l < panel->n; l++) {
             to = lanes_at(r, sum, t->seq->b, panel->h[l], t->seq->iq + panel->i[l]);
-            const int64_t at = (key0 + j) * ATTN__PANEL;
-            attn__real_put(k, to, at,
-                           attn__real_get(k, to, at) +
-                               attn__real_get(k, t->ds, j * panel->w + l));
+            lanes_add(k, to, (key0 + j) * ATTN__PANEL,
+                      attn__real_get(k, t->ds, j * panel->w + l));
         }
 }
 

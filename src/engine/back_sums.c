@@ -41,9 +41,11 @@ static bool sum_in_step(const attn__problem *p, const attn__sum *sum)
            !attn__present(&a->k_start);
 }
 
-static attn__sum_mode sum_mode(const attn__problem *p, const attn__sum *sum)
+/* dense: the gradient of an operand B H T S. */
+static attn__sum_mode sum_mode(const attn__problem *p, const attn__sum *sum, bool dense)
 {
-    if (sum->rows == 1 || sum->keys == 1) return ATTN__SUM_UNIT;
+    const bool rows = sum->rows > 1 || p->T == 1, keys = sum->keys > 1 || p->S == 1;
+    if (!dense || !rows || !keys) return ATTN__SUM_UNIT;
     if (sum->batch == p->N && sum->heads == p->H) return ATTN__SUM_DIRECT;
     return sum_in_step(p, sum) ? ATTN__SUM_STEP : ATTN__SUM_SERIAL;
 }
@@ -69,7 +71,7 @@ static void sum_describe(const attn__problem *p, int i, attn__sum *sum)
     sum->batch = sizes['N'], sum->heads = sizes['H'];
     sum->rows = sizes['t'], sum->keys = sizes['s'];
     sum->width = sizes['U'] * sizes['W'] * sizes['D'] * sizes['E'];
-    sum->mode = sum_mode(p, sum);
+    sum->mode = sum_mode(p, sum, strchr(dims, 't') != NULL);
     sum->in_time = sum->mode == ATTN__SUM_STEP && sum_in_time(p);
 }
 

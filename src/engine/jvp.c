@@ -230,7 +230,8 @@ void attn__jvp_block(attn__tile *t, const attn__staged *staged, int64_t chunk0, 
     jvp_weigh(t, p, p, n, E, rows + first * stride * real, stride, false, acc);
 }
 
-/* sum by distance of the tangents, times the relative values. */
+/* sum by distance of the tangents, times the relative values; an entry that no weight meets
+ * keeps its mark and is not used. */
 void attn__jvp_tables(attn__tile *t)
 {
     const attn__problem *p = t->r->p;
@@ -241,7 +242,7 @@ void attn__jvp_tables(attn__tile *t)
     if (!attn__present(&p->at.rel_v)) return;
     double *sum = (double *)(void *)(t->scratch + at->bucket);
     char *rows = t->scratch + at->rel_v;
-    memset(sum, 0, (size_t)(p->shaw_n * w) * sizeof *sum);
+    for (int64_t i = 0; i < p->shaw_n * w; i++) sum[i] = -0.0;
     for (int64_t j = 0; j < t->n; j++)
         for (int l = 0; l < panel->n; l++)
             if (!signbit(attn__real_get(k, t->s, j * w + l)))
@@ -249,5 +250,5 @@ void attn__jvp_tables(attn__tile *t)
                     attn__real_get(k, t->ds, j * w + l);
     for (int64_t i = 0; i < p->shaw_n * w; i++) attn__real_put(k, sum, i, sum[i]);
     attn__stage_table(k, &p->at.rel_v, panel->h[0], rows);
-    k->weigh(p->shaw_n, w, p->E, sum, w, rows, p->E, false, false, t->scratch + at->t_acc);
+    k->weigh(p->shaw_n, w, p->E, sum, w, rows, p->E, true, false, t->scratch + at->t_acc);
 }

@@ -265,9 +265,10 @@ static void term_call(attn__tile *t, int first, int last)
     const int64_t lanes = first * (int64_t)attn__real_size(k);
     tile.s = natural + lanes;
     if (kind == ATTN_TILE_PARTIAL) spec->tile(spec->user, &tile);
-    tile.s = (char *)t->slope + lanes;
-    if (t->slope)
+    if (t->slope) {
+        tile.s = (char *)t->slope + lanes;
         (kind == ATTN_TILE_PARTIAL ? spec->tile_slope : attn_tile_adds)(spec->user, &tile);
+    }
     if (kind != ATTN_TILE_EMPTY) return;
     for (int64_t j = 0; j < t->n; j++)
         for (int l = first; l < last; l++)
