@@ -1,43 +1,101 @@
 /* SPDX-License-Identifier: MIT
- * The parts of `attn bench`: what a row is, and how one is measured. `attn demo` measures one.
- */
+ * The parts of `attn bench`: a row says what is measured, a job is that row with its data, a
+ * result what came of it. `attn demo` measures one row too. */
 #ifndef ATTN_CLI_BENCH_H
 #define ATTN_CLI_BENCH_H
 
 #include "cli.h"
 
-typedef struct bench_shape {
-    int64_t B, H, G, T, S, D;
-    bool causal; /* the last query stands at the last key */
-} bench_shape;
+/* ---- bench_rows.c: what there is to measure ---------------------------------------------- */
 
-/* What one row gave. Speeds in flop/s; the ceiling was measured right before and right after.
- */
-typedef struct bench_result {
-    attn_plan_info plan;
-    int runs;
-    double seconds;       /* median of one call */
-    double least, most;   /* seconds; the extremes */
-    double low, high;     /* seconds; the middle half lies between them */
-    double flops, speed;  /* of one call, unmasked pairs only; flops / seconds */
-    double before, after; /* ceiling */
-    double fraction;      /* speed / mean of the two */
-} bench_result;
+/* What a row may say behind its sizes; rows and --shape know each by a word. */
+enum bench_option {
+    BENCH_CAUSAL = 1,   /* the last query stands at the last key */
+    BENCH_BACKWARD = 2, /* attn_backward: d_q, d_k, d_v */
+    BENCH_JVP = 4,      /* attn_jvp */
+    BENCH_BIAS = 8,     /* of H T S: the batch shares it */
+    BENCH_D_BIAS = 16,  /* that, and its gradient */
+    BENCH_A_TURNED = 32,
+    BENCH_B_TURNED = 64 /* in memory K M, N K */
+};
 
-double bench_flops(const bench_shape *shape); /* 2 B H (D + D) for each allowed pair */
+enum { BENCH_SIZES = 6 };
+typedef struct bench_row {
+    int64_t sizes[BENCH_SIZES]; /* B H G T S D, or B M N K */
+    unsigned options;           /* bench_option bits */
+    const char *dtype;          /* NULL: as --dtype says */
+} bench_row;
 
-/* Data, plan and workspace of one row; 0, or an exit code after a message. */
+typedef enum bench_threads {
+    BENCH_GIVEN, /* as --threads says */
+    BENCH_ENDS,  /* one, and as --threads says */
+    BENCH_EACH   /* 1, 2, 4 ... */
+} bench_threads;
+
+struct bench_job;
+typedef struct bench_suite {
+    const char *name;
+    const bench_row *rows;
+    int n_rows, n_sizes;
+    unsigned options; /* of all its rows */
+    bench_threads threads;
+    bool takes_minutes; /* runs only when named */
+    /* Data, plan and workspace of one row, into a zeroed job; 0, or an exit code after a
+     * message. The job is to be destroyed in either case. */
+    int (*open)(struct bench_job *job, const bench_row *row, attn_dtype dtype);
+} bench_suite;
+
+const bench_suite *bench_suite_at(int i);                /* NULL past the end */
+const char *bench_suite_name(const void *unused, int i); /* a cli_name_fn */
+/* "1,8,8,2048,2048,64,causal" */
+void bench_row_text(const bench_row *row, int n_sizes, char *text, size_t n);
+/* The other way: B,H,G,T,S,D and the words of attention; 0, or an exit code after a message. */
+int bench_row_parse(const char *text, bench_row *row);
+
+/* ---- bench_job.c: how it is measured ----------------------------------------------------- */
+
+enum { BENCH_TENSORS = 16 };
 typedef struct bench_job {
-    attn_spec spec;
+    attn_ctx *ctx;
+    attn_status (*call)(struct bench_job *job, attn_error *error);
+    double flops; /* of one call, unmasked pairs only */
+    attn_plan_info info;
+    attn_spec spec; /* attention */
     attn_args args;
     attn_plan *plan;
     void *workspace;
     size_t workspace_size;
+    attn_tensor a, b, c; /* products */
+    attn_tensor owned[BENCH_TENSORS];
+    int n_owned;
+    bool out_of_memory;
 } bench_job;
-int bench_job_init(bench_job *job, attn_ctx *ctx, const bench_shape *shape, attn_dtype dtype);
+
+/* A tensor of the job, of normal numbers, or zeros for seed 0. */
+attn_tensor bench_tensor(bench_job *job, attn_dtype dtype, int rank, const int64_t *shape,
+                         uint64_t seed);
+int bench_memory(const bench_job *job); /* 0, or an exit code after a message */
 void bench_job_destroy(bench_job *job);
+
+/* What one row gave. Speeds in flop/s; the ceiling was measured right before and right after.
+ */
+typedef struct bench_result {
+    attn_plan_info info;
+    int runs;
+    double seconds;       /* median of one call */
+    double least, most;   /* seconds; the extremes */
+    double low, high;     /* seconds; the middle half lies between them */
+    double speed;         /* flops / seconds */
+    double before, after; /* ceiling */
+    double fraction;      /* speed / mean of the two */
+} bench_result;
+
 /* Calls for about so many seconds, at least three times. */
-int bench_measure(bench_job *job, attn_ctx *ctx, const bench_shape *shape, double seconds,
-                  bench_result *result);
+int bench_measure(bench_job *job, double seconds, bench_result *result);
+
+/* ---- bench_attention.c, bench_product.c: the open of suites ------------------------------ */
+
+int bench_attention(bench_job *job, const bench_row *row, attn_dtype dtype);
+int bench_product(bench_job *job, const bench_row *row, attn_dtype dtype); /* halves: a and b */
 
 #endif

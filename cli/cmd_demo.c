@@ -121,7 +121,7 @@ static void demo_report(const bench_result *r, const demo_error *e, int threads,
     if (json) {
         cli_json line = cli_json_begin("demo.speed");
         cli_json_integer(&line, "threads", threads);
-        cli_json_text(&line, "isa", r->plan.isa);
+        cli_json_text(&line, "isa", r->info.isa);
         cli_json_number(&line, "gflops", r->speed / 1e9);
         cli_json_number(&line, "fraction", r->fraction);
         cli_json_number(&line, "seconds", r->seconds);
@@ -134,17 +134,17 @@ static void demo_report(const bench_result *r, const demo_error *e, int threads,
         "8 heads, 2048 words, width 64: %.1f ms on %d thread%s (%s), %.1f GFLOP/s = %.0f %% of "
         "this machine's\nmeasured multiply-add ceiling; largest error against a "
         "double-precision loop %.1e (%d rows).\n",
-        r->seconds * 1e3, threads, threads == 1 ? "" : "s", r->plan.isa, r->speed / 1e9,
+        r->seconds * 1e3, threads, threads == 1 ? "" : "s", r->info.isa, r->speed / 1e9,
         100 * r->fraction, e->most, e->rows);
 }
 
 static int demo_speed(attn_ctx *ctx, bool json)
 {
-    static const bench_shape shape = {1, 8, 8, 2048, 2048, 64, false};
-    bench_job job;
+    static const bench_row row = {.sizes = {1, 8, 8, 2048, 2048, 64}};
+    bench_job job = {.ctx = ctx};
     bench_result result;
-    int code = bench_job_init(&job, ctx, &shape, ATTN_DTYPE_F32);
-    if (!code) code = bench_measure(&job, ctx, &shape, 0.4, &result);
+    int code = bench_attention(&job, &row, ATTN_DTYPE_F32);
+    if (!code) code = bench_measure(&job, 0.4, &result);
     if (!code) {
         demo_error error = demo_check(&job.args);
         demo_report(&result, &error, attn_ctx_threads(ctx), json);

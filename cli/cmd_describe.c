@@ -35,12 +35,12 @@ static const char *describe_type(const attn_param *p)
 
 static void describe_slots(const attn_mech *m)
 {
-    puts("\nSlots (a * broadcasts; parts in brackets may be left out):");
+    puts("\nSlots (a * broadcasts; those in brackets may be left out; d has a gradient):");
     for (const attn_slot *s = m->slots; s->name; s++) {
         bool optional = s->kind & ATTN_OPTIONAL;
-        printf("  %c%s%c%*s %-7s %-9s %s\n", optional ? '[' : ' ', s->name,
+        printf("  %c%s%c%*s %-7s %c %-9s %s\n", optional ? '[' : ' ', s->name,
                optional ? ']' : ' ', 12 - (int)snprintf(NULL, 0, "%s", s->name), "",
-               describe_kind(s->kind), s->shape, s->about);
+               describe_kind(s->kind), s->kind & ATTN_GRAD ? 'd' : ' ', s->shape, s->about);
     }
 }
 
@@ -67,6 +67,7 @@ static void describe_json_slots(cli_json *json, const attn_mech *m)
         cli_json_text(json, "name", s->name);
         cli_json_text(json, "kind", describe_kind(s->kind));
         cli_json_bool(json, "optional", s->kind & ATTN_OPTIONAL);
+        cli_json_bool(json, "gradient", s->kind & ATTN_GRAD);
         cli_json_text(json, "shape", s->shape);
         cli_json_text(json, "about", s->about);
         cli_json_close(json, '}');

@@ -36,6 +36,7 @@ static void info_json(const char *features)
         cli_json_close(&json, '}');
     }
     cli_json_close(&json, ']');
+    cli_json_bool(&json, "blas", attn_matmul_has_blas());
     cli_json_integer(&json, "mechanisms", attn_mech_count());
     cli_json_end(&json);
 }
@@ -51,6 +52,7 @@ static void info_text(const char *features)
                : attn_isa_usable(NULL, i) ? "usable"
                                           : "not usable here");
     if (info_cap()) printf("%-11s at most %s (environment ATTN_ISA)\n", "", info_cap());
+    printf("blas        %s\n", attn_matmul_has_blas() ? "for large products" : "none");
     printf("mechanisms  %d\n", attn_mech_count());
 }
 

@@ -123,6 +123,8 @@ static void verify_mech(verify *v, const verify_problem *p, attn_ctx *ctx, const
         verify_report(v, p->mech->name, isa, name, &finding);
     for (int i = 0; verify_promise(i, p, ctx, &name, &finding); i++)
         verify_report(v, p->mech->name, isa, name, &finding);
+    for (int i = 0; verify_grad(i, p, ctx, &name, &finding); i++)
+        verify_report(v, p->mech->name, isa, name, &finding);
 }
 
 static int verify_isa(verify *v, int isa)

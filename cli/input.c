@@ -4,28 +4,13 @@
 
 #include <string.h>
 
-int compute_split(const compute_set *set, const char *text, const char **path)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
-    char name[64] = "";
-    size_t n = strspn(text, letters);
-    if (n == 0 || n >= sizeof name || text[n] != '=') return -1;
-    memcpy(name, text, n);
-    *path = text + n + 1;
-    int slot = attn_mech_slot(set->mech, name);
-    if (slot >= 0) return slot;
-    cli_unknown("slot", name, cli_slot_name, set->mech);
-    return -2;
-}
-
 static int input_take(compute_set *set, int slot, attn_tensor t, const char *path)
 {
-    const attn_slot *s = &set->mech->slots[slot];
-    if (s->kind & ATTN_OUT)
-        return cli_fail(CLI_FILE, "%s: '%s' is an output of %s, not an input.", path, s->name,
-                        set->mech->name);
+    if (compute_output(set, slot))
+        return cli_fail(CLI_FILE, "%s: '%s' is an output of %s, not an input.", path,
+                        set->names[slot], set->mech->name);
     if (set->from[slot])
-        return cli_fail(CLI_FILE, "%s: '%s' was already given by %s.", path, s->name,
+        return cli_fail(CLI_FILE, "%s: '%s' was already given by %s.", path, set->names[slot],
                         set->from[slot]);
     set->slots[slot] = t;
     set->from[slot] = path;
@@ -37,7 +22,11 @@ static int input_unknown(const compute_set *set, const char *name, const char *p
     if (name[0] == '\0')
         return cli_fail(CLI_USAGE, "%s holds one tensor without a name: write SLOT=%s.", path,
                         path);
-    const char *best = cli_nearest(name, cli_slot_name, set->mech);
+    const char *why = compute_why(set, name);
+    if (why)
+        return cli_fail(CLI_FILE, "%s: '%s' %s (--extra-ok ignores such tensors).", path, name,
+                        why);
+    const char *best = cli_nearest(name, compute_name, set);
     return cli_fail(CLI_FILE,
                     "%s: '%s' is no slot of %s%s%s%s (--extra-ok ignores such tensors).", path,
                     name, set->mech->name, best ? "; did you mean '" : "", best ? best : "",
@@ -49,8 +38,8 @@ static int input_take_all(compute_set *set, const attn_archive *a, const char *p
 {
     for (int64_t i = 0; i < attn_archive_count(a); i++) {
         const char *name = attn_archive_name(a, i);
-        int slot = attn_mech_slot(set->mech, name);
-        bool usable = slot >= 0 && !(set->mech->slots[slot].kind & ATTN_OUT);
+        int slot = compute_entry(set, name);
+        bool usable = slot >= 0 && !compute_output(set, slot);
         if (!usable && extra_ok) continue;
         int code = slot < 0 ? input_unknown(set, name, path)
                             : input_take(set, slot, attn_archive_tensor(a, i), path);
@@ -62,11 +51,10 @@ static int input_take_all(compute_set *set, const attn_archive *a, const char *p
 /* slot=FILE: the entry of that name, or the only one there is. */
 static int input_take_one(compute_set *set, const attn_archive *a, int slot, const char *path)
 {
-    int64_t i = attn_archive_find(a, set->mech->slots[slot].name);
+    int64_t i = attn_archive_find(a, set->names[slot]);
     if (i < 0 && attn_archive_count(a) == 1) i = 0;
     if (i < 0)
-        return cli_fail(CLI_FILE, "%s holds no tensor named '%s'.", path,
-                        set->mech->slots[slot].name);
+        return cli_fail(CLI_FILE, "%s holds no tensor named '%s'.", path, set->names[slot]);
     return input_take(set, slot, attn_archive_tensor(a, i), path);
 }
 

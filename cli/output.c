@@ -22,8 +22,8 @@ static int output_check_path(const compute_set *set, const char *path, bool one)
         return cli_fail(CLI_USAGE, "%s: the name must end in .npz, .safetensors or .npy.",
                         path);
     int wanted = 0;
-    for (int i = 0; set->mech->slots[i].name; i++) wanted += set->wanted[i];
-    if (one || wanted == 1) return 0;
+    for (int i = 0; i < COMPUTE_ENTRIES; i++) wanted += set->wanted[i];
+    if (one || (wanted == 1 && !set->grad)) return 0; /* gradients come beside out */
     return cli_fail(CLI_USAGE, "%s: a .npy file holds one tensor: write SLOT=%s.", path, path);
 }
 
@@ -41,9 +41,9 @@ static int output_check_one(compute_set *set, const cli_args *args, const char *
     const char *path = text;
     int slot = compute_split(set, text, &path);
     if (slot == -2) return CLI_USAGE;
-    if (slot >= 0 && !(set->mech->slots[slot].kind & ATTN_OUT))
-        return cli_fail(CLI_USAGE, "'%s' is an input of %s, not an output.",
-                        set->mech->slots[slot].name, set->mech->name);
+    if (slot >= 0 && !compute_output(set, slot))
+        return cli_fail(CLI_USAGE, "'%s' is an input of %s, not an output.", set->names[slot],
+                        set->mech->name);
     if (path[0] == '\0') return cli_fail(CLI_USAGE, "'%s' names no file.", text);
     if (slot >= 0) set->wanted[slot] = true;
     int code = output_check_path(set, path, slot >= 0);
@@ -80,12 +80,12 @@ int compute_check_outputs(compute_set *set, const cli_args *args)
 /* One -o: the slot it names, or every output that is there. */
 static int output_save_one(const compute_set *set, const char *text, bool compress)
 {
-    const char *path = text, *names[ATTN_MAX_SLOTS];
-    attn_tensor tensors[ATTN_MAX_SLOTS];
+    const char *path = text, *names[COMPUTE_ENTRIES];
+    attn_tensor tensors[COMPUTE_ENTRIES];
     int only = compute_split(set, text, &path), n = 0;
-    for (int i = 0; set->mech->slots[i].name; i++) {
+    for (int i = 0; i < COMPUTE_ENTRIES; i++) {
         if (!set->wanted[i] || (only >= 0 && i != only)) continue;
-        names[n] = set->mech->slots[i].name;
+        names[n] = set->names[i];
         tensors[n++] = set->slots[i];
     }
     attn_save_options options = {.size = sizeof options,

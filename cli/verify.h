@@ -46,4 +46,16 @@ bool verify_gold(int i, const attn_mech *mech, attn_ctx *ctx, const char **name,
 bool verify_promise(int i, const verify_problem *p, attn_ctx *ctx, const char **name,
                     verify_finding *finding);
 
+/* ---- verify_grad.c ------------------------------------------------------------------- */
+
+bool verify_differentiable(const attn_mech *mech);
+/* Gradients of all inputs of floats for d_out, one behind the other in a new array, absent when
+ * it failed; d_slots are views of it. */
+attn_tensor verify_gradients(const verify_problem *p, attn_ctx *ctx, attn_tensor out,
+                             attn_tensor d_out, attn_tensor *d_slots);
+attn_tensor verify_random_gradients(const verify_problem *p, attn_ctx *ctx);
+/* Checks of gradients, as above. */
+bool verify_grad(int i, const verify_problem *p, attn_ctx *ctx, const char **name,
+                 verify_finding *finding);
+
 #endif

@@ -6,7 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-/* The problem as given, into a fresh output; absent when it failed. */
+/* What a problem gives, in a new dense tensor; absent when it failed. */
+typedef attn_tensor (*promise_fn)(const verify_problem *p, attn_ctx *ctx);
+
+/* Its first output. */
 static attn_tensor promise_run(const verify_problem *p, attn_ctx *ctx)
 {
     attn_tensor out = verify_new_output(p);
@@ -15,10 +18,10 @@ static attn_tensor promise_run(const verify_problem *p, attn_ctx *ctx)
 }
 
 /* A changed problem against the problem itself: bits where allowed is 0. */
-static double promise_compare(const verify_problem *a, attn_ctx *actx, const verify_problem *b,
-                              attn_ctx *bctx, bool bits)
+static double promise_compare(promise_fn run, const verify_problem *a, attn_ctx *actx,
+                              const verify_problem *b, attn_ctx *bctx, bool bits)
 {
-    attn_tensor x = promise_run(a, actx), y = promise_run(b, bctx);
+    attn_tensor x = run(a, actx), y = run(b, bctx);
     double error = HUGE_VAL;
     if (x.data && y.data)
         error = !bits ? verify_difference(x, y) : verify_same_bits(x, y) ? 0 : HUGE_VAL;
@@ -27,7 +30,7 @@ static double promise_compare(const verify_problem *a, attn_ctx *actx, const ver
     return error;
 }
 
-static double promise_threads(const verify_problem *p, attn_ctx *ctx)
+static double promise_any_threads(promise_fn run, const verify_problem *p, attn_ctx *ctx)
 {
     attn_ctx *one = NULL;
     uint32_t mask = 0;
@@ -35,13 +38,13 @@ static double promise_threads(const verify_problem *p, attn_ctx *ctx)
         if (attn_isa_usable(ctx, i)) mask |= attn_isa_bit(i);
     attn_config config = ATTN_CONFIG(.threads = 1, .isa_mask = mask);
     if (attn_ctx_create(&one, &config, NULL) != ATTN_OK) return HUGE_VAL;
-    double error = promise_compare(p, ctx, p, one, true);
+    double error = promise_compare(run, p, ctx, p, one, true);
     attn_ctx_destroy(one);
     return error;
 }
 
 /* ctx against the weakest table, the written-out loops. */
-static double promise_tables(const verify_problem *p, attn_ctx *ctx)
+static double promise_any_table(promise_fn run, const verify_problem *p, attn_ctx *ctx)
 {
     static const char *const settings[] = {
         "", "causal=true align=bottom_right", "softcap=3 window_left=5 align=top_left",
@@ -53,10 +56,30 @@ static double promise_tables(const verify_problem *p, attn_ctx *ctx)
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
         verify_problem changed = *p;
         if (!verify_set(&changed, settings[i])) continue;
-        worst = fmax(worst, promise_compare(&changed, ctx, &changed, weakest, true));
+        worst = fmax(worst, promise_compare(run, &changed, ctx, &changed, weakest, true));
     }
     attn_ctx_destroy(weakest);
     return worst;
+}
+
+static double promise_threads(const verify_problem *p, attn_ctx *ctx)
+{
+    return promise_any_threads(promise_run, p, ctx);
+}
+
+static double promise_tables(const verify_problem *p, attn_ctx *ctx)
+{
+    return promise_any_table(promise_run, p, ctx);
+}
+
+static double promise_grad_threads(const verify_problem *p, attn_ctx *ctx)
+{
+    return promise_any_threads(verify_random_gradients, p, ctx);
+}
+
+static double promise_grad_tables(const verify_problem *p, attn_ctx *ctx)
+{
+    return promise_any_table(verify_random_gradients, p, ctx);
 }
 
 static double promise_rows_sum_1(const verify_problem *p, attn_ctx *ctx)
@@ -89,7 +112,7 @@ static double promise_key_permutable(const verify_problem *p, attn_ctx *ctx)
             (char *)t->data + (t->shape[dim] - 1) * t->stride[dim] * (int64_t)sizeof(float);
         t->stride[dim] = -t->stride[dim];
     }
-    return promise_compare(p, ctx, &turned, ctx, false);
+    return promise_compare(promise_run, p, ctx, &turned, ctx, false);
 }
 
 static double promise_linear_in_v(const verify_problem *p, attn_ctx *ctx)
@@ -154,16 +177,19 @@ static double promise_masked_row_zero(const verify_problem *p, attn_ctx *ctx)
 static const struct verify_promise_row {
     const char *name;
     uint32_t trait; /* 0: promised by all */
+    bool gradients; /* by all that have some */
     double allowed;
     double (*error)(const verify_problem *p, attn_ctx *ctx);
 } promise_rows[] = {
-    {"same bits on every kernel table", 0, 0, promise_tables},
-    {"same bits for any number of threads", 0, 0, promise_threads},
-    {"same bits in any batch", ATTN_BATCH_FREE, 0, promise_batch_free},
-    {"weights sum to 1", ATTN_ROWS_SUM_1, 1e-6, promise_rows_sum_1},
-    {"order of keys does not matter", ATTN_KEY_PERMUTABLE, 2e-6, promise_key_permutable},
-    {"linear in the values", ATTN_LINEAR_IN_V, 0, promise_linear_in_v},
-    {"a masked row is 0", ATTN_MASKED_ROW_ZERO, 0, promise_masked_row_zero},
+    {"same bits on every kernel table", 0, false, 0, promise_tables},
+    {"same bits for any number of threads", 0, false, 0, promise_threads},
+    {"gradients: same bits on every table", 0, true, 0, promise_grad_tables},
+    {"gradients: same bits for any threads", 0, true, 0, promise_grad_threads},
+    {"same bits in any batch", ATTN_BATCH_FREE, false, 0, promise_batch_free},
+    {"weights sum to 1", ATTN_ROWS_SUM_1, false, 1e-6, promise_rows_sum_1},
+    {"order of keys does not matter", ATTN_KEY_PERMUTABLE, false, 2e-6, promise_key_permutable},
+    {"linear in the values", ATTN_LINEAR_IN_V, false, 0, promise_linear_in_v},
+    {"a masked row is 0", ATTN_MASKED_ROW_ZERO, false, 0, promise_masked_row_zero},
 };
 
 enum { PROMISE_ROWS = (int)(sizeof promise_rows / sizeof promise_rows[0]) };
@@ -173,7 +199,8 @@ bool verify_promise(int i, const verify_problem *p, attn_ctx *ctx, const char **
 {
     if (i >= PROMISE_ROWS) return false;
     const struct verify_promise_row *row = &promise_rows[i];
-    bool applies = (p->mech->traits & row->trait) == row->trait;
+    bool applies = (p->mech->traits & row->trait) == row->trait &&
+                   (!row->gradients || verify_differentiable(p->mech));
     *name = row->name;
     *finding = (verify_finding){.applies = applies, .allowed = row->allowed};
     if (applies) finding->error = row->error(p, ctx);

@@ -164,7 +164,10 @@ set(IO_SOURCES
 
 set(CLI_SOURCES
     cli/array.c
+    cli/bench_attention.c
     cli/bench_job.c
+    cli/bench_product.c
+    cli/bench_rows.c
     cli/cmd_bench.c
     cli/cmd_completion.c
     cli/cmd_compute.c
@@ -178,6 +181,7 @@ set(CLI_SOURCES
     cli/cmd_version.c
     cli/context.c
     cli/deflate.c
+    cli/entry.c
     cli/heatmap.c
     cli/help.c
     cli/input.c
@@ -195,6 +199,7 @@ set(CLI_SOURCES
     cli/report.c
     cli/shape.c
     cli/verify_gold.c
+    cli/verify_grad.c
     cli/verify_promise.c)
 
 set(ORACLE_SOURCES
@@ -302,6 +307,7 @@ set(TEST_PROGRAMS
     test_matmul
     test_matmul_safety
     test_mech
+    test_mech_grad
     test_merge_rope
     test_oracle_grad
     test_plan
@@ -346,6 +352,7 @@ set(TEST_HELPERS
 
 # Python 3 without packages; a missing one that is needed makes a test skip itself.
 set(TEST_SCRIPTS
+    tests/cli_grad_test.py
     tests/cli_onnx_test.py
     tests/cli_test.py
     tests/docs_test.py
@@ -362,9 +369,11 @@ set(FUZZ_TARGETS
 
 # examples/<name>.c, a program each.
 set(EXAMPLES
+    backward
     callback
     decode_step
     forward
+    jvp
     packed
     plan
     train_copy)

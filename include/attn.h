@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * attn: attention for everyone who can link with C. Read on in this order:
  *
- *   attn/attention.h   1 one call   2 plan and run   3 partial results and rotations
+ *   attn/attention.h   1 one call   2 plan and run   3 gradients   4 partial results, rotations
  *   attn/tape.h        operations on tensors that know their gradients
  *   attn/mech.h        mechanisms by name: their slots, parameters and one way to run them
  *   attn/io.h          npy, npz, safetensors and ONNX test files

@@ -61,8 +61,9 @@ def read_npy(data):
     length = struct.unpack("<H", data[8:10])[0]
     header = eval(data[10:10 + length], {})  # written by the program under test, in our own folder
     count = math.prod(header["shape"])
-    assert header["descr"] == "<f4" and not header["fortran_order"], header
-    return header["shape"], list(struct.unpack(f"<{count}f", data[10 + length:]))
+    code = {"<f4": "f", "<f8": "d"}[header["descr"]]
+    assert not header["fortran_order"], header
+    return header["shape"], list(struct.unpack(f"<{count}{code}", data[10 + length:]))
 
 
 def read_npz(path):

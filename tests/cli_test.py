@@ -235,6 +235,7 @@ class BadInput(Scratch):
         self.refused(2, ["list", "--jsn"], "'--json'")
         self.refused(2, ["list", "extra"], "'extra'")
         self.refused(2, ["bench", "prefil"], "'prefill'")
+        self.refused(2, ["bench", "matmull"], "'matmul'")
         self.refused(2, ["completion", "bsh"], "'bash'")
         self.refused(2, ["compute", "softmax", "--isa", "avx3"], "'avx2'")
         self.refused(2, ["compute", "softmax", "-z"], "'-z'")
@@ -257,7 +258,7 @@ class BadInput(Scratch):
         self.compute(2, ["--random", "T=x"], "T=x")
         self.compute(2, ["--random", "T=4,"], "T=4,")
         self.compute(5, ["--random", "T=1000000000,D=1000000000"], "memory")
-        self.compute(4, ["--grad"], "not available")
+        self.compute(2, ["--grad"], "'q'")
         self.compute(2, [], "'q'")
         self.refused(2, ["bench", "--shape", "1,2,3"], "B,H,G,T,S,D")
         for value in ("soon", "nan", "-1"):
@@ -366,6 +367,20 @@ class Machine(unittest.TestCase):
         pairs = sum(i + 3 for i in range(5))
         self.assertAlmostEqual(causal["gflops"] * causal["seconds"] * 1e9, 2 * 8 * pairs * 16,
                                delta=1)
+
+    def test_bench_matmul(self):
+        code, out, _ = attn("bench", "matmul", "--seconds", "0", "-t", "1", "--json")
+        self.assertEqual(code, 0)
+        rows = cli.json_lines(out)[1:]
+        self.assertGreater(len(rows), 5)
+        for row in rows:
+            batch, m, n, k = (int(size) for size in row["shape"].split(",")[:4])
+            self.assertEqual((row["suite"], row["dtype"], row["threads"]), ("matmul", "f32", 1))
+            work = 2 * batch * m * n * k
+            self.assertAlmostEqual(row["gflops"] * row["seconds"] * 1e9 / work, 1, delta=1e-6)
+            self.assertGreater(row["fraction"], 0)
+        self.assertIn("1,1024,1024,1024,ta,tb", [row["shape"] for row in rows])
+        self.assertIn(cli.json_lines(attn("info", "--json")[1])[0]["blas"], (True, False))
 
     def terminal(self, **env):
         text, (near, far) = b"", pty.openpty()

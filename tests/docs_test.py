@@ -8,6 +8,7 @@ language of a fenced block say what is done with it:
     c run         a whole program: compiled with all warnings as errors, run, must return 0
     c body        statements, compiled in a function that has q, k, v, out, spec, args, error
     c file=PATH   the text of that file without its first comment
+    c part=PATH   lines that stand in that file, one behind the other
     (others)      not looked at
 
 The commands of one document run in order in one scratch folder, which holds a qkv.npz. Files that
@@ -27,6 +28,7 @@ from cli_support import SOURCE
 BUILD = Path(os.environ.get("ATTN_BUILD", SOURCE / "build/test"))
 DOCUMENTS = [SOURCE / "README.md", SOURCE / "CONTRIBUTING.md", *sorted(SOURCE.glob("docs/*.md"))]
 EXAMPLES = sorted(path.stem for path in SOURCE.glob("examples/*.c"))
+LEARNS = {"train_copy": 0.02}  # the loss that an example ends below
 WARNINGS = "-std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror".split()
 PATHS = re.compile(r"(?:README|CONTRIBUTING|CHANGELOG)\.md|"
                    r"(?:include|src|cli|tests|docs|examples|tools|cmake|fuzz)/"
@@ -96,7 +98,8 @@ class Document(unittest.TestCase):
         cls.scratch.cleanup()
 
     def shell(self, command):
-        env = {**os.environ, "PATH": f"{Path(cli.ATTN).resolve().parent}:{os.environ['PATH']}"}
+        folders = [Path(cli.ATTN).resolve().parent, BUILD / "tests", os.environ["PATH"]]
+        env = {**os.environ, "PATH": ":".join(map(str, folders))}
         done = subprocess.run(["sh", "-eu", "-c", command], cwd=self.folder, env=env, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
         self.assertEqual(done.returncode, 0, f"{command}\n{done.stdout}")
@@ -125,6 +128,9 @@ class Document(unittest.TestCase):
     def c_file(self, text, name):
         whole = (SOURCE / name).read_text()
         self.assertEqual(re.sub(r"\A/\*.*?\*/\n", "", whole, flags=re.S), text)
+
+    def c_part(self, text, name):
+        self.assertIn("\n" + text, (SOURCE / name).read_text())
 
     def block(self, words, text):
         kind = "_".join(words).partition("=")[0]
@@ -169,7 +175,8 @@ class Checker(unittest.TestCase):
 
     def test_blocks_are_found(self):
         kinds = [" ".join(words) for path in DOCUMENTS for _, words, _ in blocks(path)]
-        for kind in ("sh run", "console run", "c body", "c file=examples/forward.c"):
+        for kind in ("sh run", "console run", "c body", "c file=examples/forward.c",
+                     "c part=src/tape/ops.def"):
             self.assertIn(kind, kinds)
 
 
@@ -182,6 +189,11 @@ def example_test(name):
         done = subprocess.run([BUILD / "examples" / f"example_{name}"], capture_output=True,
                               text=True, timeout=300)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        if name in LEARNS:
+            losses = [float(loss) for loss in re.findall(r"loss (\S+)", done.stdout)]
+            self.assertGreater(losses[0], 1, done.stdout)
+            self.assertLess(losses[-1], LEARNS[name], done.stdout)
+            self.assertRegex(done.stdout, r"copied (\d+) of \1\n\Z")
     return test
 
 

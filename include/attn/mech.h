@@ -11,7 +11,13 @@
 extern "C" {
 #endif
 
-enum attn_slot_kind { ATTN_IN = 1, ATTN_PARAM = 2, ATTN_OUT = 4, ATTN_OPTIONAL = 8 };
+enum attn_slot_kind {
+    ATTN_IN = 1,
+    ATTN_PARAM = 2,
+    ATTN_OUT = 4,
+    ATTN_OPTIONAL = 8,
+    ATTN_GRAD = 16 /* has a gradient: of an input or parameter where it holds floats */
+};
 
 /* shape: dimensions separated by blanks, "B H T D": equal letters are equal sizes. A leading
  * '*' means the tensor broadcasts against it. Tables of slots end with a zero entry. */
@@ -52,9 +58,10 @@ enum { ATTN_MAX_SLOTS = 64, ATTN_MAX_PARAMS = 64 };
 
 typedef struct attn_mech attn_mech;
 
-/* One run: slots[i] belongs to mech->slots[i] (absent when not given), params[i] likewise. */
+/* One run: slots[i] belongs to mech->slots[i] (absent when not given), params[i] likewise; and
+ * so does d_slots[i], NULL when no gradients are asked for. */
 typedef struct attn_mech_call {
-    const attn_tensor *slots;
+    const attn_tensor *slots, *d_slots;
     const attn_value *params;
 } attn_mech_call;
 
@@ -68,7 +75,8 @@ struct attn_mech {
     const attn_slot *slots;
     const attn_param *params;
     uint32_t traits;
-    /* Private: checks what the shape strings cannot say, then runs. */
+    /* Private: checks what the shape strings cannot say, then runs; with d_slots, backwards
+     * too. */
     attn_status (*run)(attn_ctx *ctx, const attn_mech_call *call, attn_error *error);
 };
 
@@ -91,6 +99,12 @@ ATTN_API attn_status attn_mech_shape(const attn_mech *mech, const attn_tensor *s
 ATTN_API attn_status attn_mech_run(attn_ctx *ctx, const attn_mech *mech,
                                    const attn_tensor *slots, const attn_value *params,
                                    attn_error *error);
+/* The same, and gradients: d_slots[i] of an output comes in (absent: 0; at least one is there),
+ * of an input or parameter it goes out (absent: not wanted), each of the shape of slots[i].
+ * Outputs need not be present themselves. */
+ATTN_API attn_status attn_mech_run_grad(attn_ctx *ctx, const attn_mech *mech,
+                                        const attn_tensor *slots, const attn_tensor *d_slots,
+                                        const attn_value *params, attn_error *error);
 
 #ifdef __cplusplus
 }

@@ -89,9 +89,9 @@ static attn_status registry_bind(registry_call *call, attn_error *error)
 
 /* Outputs may all be left out as long as one is there: who wants only lse asks only for lse. */
 static attn_status registry_require(const attn_mech *mech, const attn_tensor *slots,
-                                    attn_error *error)
+                                    bool outputs, attn_error *error)
 {
-    bool any_output = false;
+    bool any_output = !outputs;
     for (int i = 0; mech->slots[i].name; i++) {
         int kind = mech->slots[i].kind;
         bool present = attn__present(&slots[i]);
@@ -125,17 +125,117 @@ attn_status attn_mech_shape(const attn_mech *mech, const attn_tensor *slots, int
     return ATTN_OK;
 }
 
+static void registry_lift(const attn_mech *mech, const attn_tensor *slots, attn_tensor *full)
+{
+    for (int i = 0; mech->slots[i].name; i++)
+        full[i] = attn__present(&slots[i]) ? attn__mech_lift(mech->slots[i].shape, slots[i])
+                                           : (attn_tensor){0};
+}
+
 attn_status attn_mech_run(attn_ctx *ctx, const attn_mech *mech, const attn_tensor *slots,
                           const attn_value *params, attn_error *error)
 {
     if (!mech || !slots || !params)
         return attn__fail(error, ATTN_E_NULL, "mech", "an argument is missing");
     ATTN_TRY(attn__ctx_check(ctx, error));
-    ATTN_TRY(registry_require(mech, slots, error));
+    ATTN_TRY(registry_require(mech, slots, true, error));
     registry_call call = {.mech = mech, .slots = slots};
     ATTN_TRY(registry_bind(&call, error));
-    attn_tensor full[ATTN_MAX_SLOTS] = {0};
-    for (int i = 0; mech->slots[i].name; i++)
-        if (attn__present(&slots[i])) full[i] = attn__mech_lift(mech->slots[i].shape, slots[i]);
+    attn_tensor full[ATTN_MAX_SLOTS];
+    registry_lift(mech, slots, full);
     return mech->run(ctx, &(attn_mech_call){.slots = full, .params = params}, error);
+}
+
+/* A gradient belongs to a slot that has one; of an input it has that input's shape. */
+static attn_status registry_gradient(const attn_slot *slot, const attn_tensor *t,
+                                     const attn_tensor *d, attn_error *error)
+{
+    if (!attn__present(d)) return ATTN_OK;
+    ATTN_TRY(attn__tensor_check(d, slot->name, error));
+    if (!(slot->kind & ATTN_GRAD))
+        return attn__fail(error, ATTN_E_UNSUPPORTED, slot->name, "this slot has no gradient");
+    if (!d->data && attn_tensor_count(*d) > 0)
+        return attn__fail(error, ATTN_E_NULL, slot->name, "its gradient has no data");
+    if (!attn__present(t)) {
+        return slot->kind & ATTN_OUT ? ATTN_OK
+                                     : attn__fail(error, ATTN_E_NULL, slot->name,
+                                                  "a gradient is asked of what is not given");
+    }
+    if (!attn__dtype_is_float(t->dtype))
+        return attn__fail(error, ATTN_E_DTYPE, slot->name, "only floats have a gradient");
+    if (d->rank != t->rank)
+        return attn__fail_count(error, ATTN_E_RANK, slot->name,
+                                "its gradient has other dimensions", t->rank, d->rank);
+    for (int i = 0; i < t->rank; i++)
+        if (d->shape[i] != t->shape[i])
+            return attn__fail_count(error, ATTN_E_SHAPE, slot->name,
+                                    "its gradient has another size", t->shape[i], d->shape[i]);
+    return ATTN_OK;
+}
+
+static attn_status registry_gradients(const attn_mech *mech, const attn_tensor *slots,
+                                      const attn_tensor *d_slots, attn_error *error)
+{
+    bool in = false, out = false;
+    for (int i = 0; mech->slots[i].name; i++) {
+        ATTN_TRY(registry_gradient(&mech->slots[i], &slots[i], &d_slots[i], error));
+        bool *side = mech->slots[i].kind & ATTN_OUT ? &in : &out;
+        *side = *side || attn__present(&d_slots[i]);
+    }
+    if (!in)
+        return attn__fail(error, ATTN_E_NULL, mech->name, "no gradient of an output is given");
+    return out ? ATTN_OK
+               : attn__fail(error, ATTN_E_NULL, mech->name, "no gradient is asked for");
+}
+
+/* Whether anything else that belongs to slot j lies where `to`, of slot i, is written. */
+static attn_status registry_apart_from(const attn_mech_call *call, const attn_mech *mech, int i,
+                                       const attn_tensor *to, int j, attn_error *error)
+{
+    const attn_tensor *others[] = {&call->slots[j], &call->d_slots[j]};
+    for (int d = 0; d < 2; d++) {
+        if (others[d] == to || !attn__present(others[d])) continue;
+        if (!attn__tensor_overlap(to, others[d])) continue;
+        return attn__fail_name(error, ATTN_E_ALIAS, mech->slots[i].name,
+                               d ? "what is written overlaps the gradient of another slot"
+                                 : "what is written overlaps another slot",
+                               mech->slots[j].name);
+    }
+    return ATTN_OK;
+}
+
+/* Outputs, and gradients of the rest, are written, some before others are read. */
+static attn_status registry_apart(const attn_mech_call *call, const attn_mech *mech,
+                                  attn_error *error)
+{
+    for (int i = 0; mech->slots[i].name; i++) {
+        const attn_slot *slot = &mech->slots[i];
+        const attn_tensor *to = slot->kind & ATTN_OUT ? &call->slots[i] : &call->d_slots[i];
+        if (!attn__present(to)) continue;
+        if (attn__tensor_self_overlap(to))
+            return attn__fail(error, ATTN_E_ALIAS, slot->name,
+                              "what is written reaches an element twice");
+        for (int j = 0; mech->slots[j].name; j++)
+            ATTN_TRY(registry_apart_from(call, mech, i, to, j, error));
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_mech_run_grad(attn_ctx *ctx, const attn_mech *mech, const attn_tensor *slots,
+                               const attn_tensor *d_slots, const attn_value *params,
+                               attn_error *error)
+{
+    if (!mech || !slots || !d_slots || !params)
+        return attn__fail(error, ATTN_E_NULL, "mech", "an argument is missing");
+    ATTN_TRY(attn__ctx_check(ctx, error));
+    ATTN_TRY(registry_require(mech, slots, false, error));
+    ATTN_TRY(registry_gradients(mech, slots, d_slots, error));
+    registry_call call = {.mech = mech, .slots = slots};
+    ATTN_TRY(registry_bind(&call, error));
+    attn_tensor full[ATTN_MAX_SLOTS], d_full[ATTN_MAX_SLOTS];
+    registry_lift(mech, slots, full);
+    registry_lift(mech, d_slots, d_full);
+    const attn_mech_call run = {.slots = full, .d_slots = d_full, .params = params};
+    ATTN_TRY(registry_apart(&run, mech, error));
+    return mech->run(ctx, &run, error);
 }

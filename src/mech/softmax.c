@@ -15,21 +15,23 @@
 
 /* A slot named as the field of attn_args it fills: SLOT(name, kind, shape, about). */
 #define SOFTMAX_IN  (ATTN_IN | ATTN_OPTIONAL)
+#define SOFTMAX_D   (ATTN_IN | ATTN_OPTIONAL | ATTN_GRAD)
 #define SOFTMAX_OUT (ATTN_OUT | ATTN_OPTIONAL)
 #define SOFTMAX_SLOTS(SLOT)                                                                    \
-    SLOT(q, ATTN_IN, "B H T D", "queries")                                                     \
-    SLOT(k, ATTN_IN, "B G S D", "keys; G divides H")                                           \
-    SLOT(v, ATTN_IN, "B G S E", "values")                                                      \
-    SLOT(out, ATTN_OUT, "B H T E", "the weighted sums of v")                                   \
-    SLOT(lse, SOFTMAX_OUT, "B H T", "log of the sum of exp(score), -inf for an empty row")     \
+    SLOT(q, ATTN_IN | ATTN_GRAD, "B H T D", "queries")                                         \
+    SLOT(k, ATTN_IN | ATTN_GRAD, "B G S D", "keys; G divides H")                               \
+    SLOT(v, ATTN_IN | ATTN_GRAD, "B G S E", "values")                                          \
+    SLOT(out, ATTN_OUT | ATTN_GRAD, "B H T E", "the weighted sums of v")                       \
+    SLOT(lse, SOFTMAX_OUT | ATTN_GRAD, "B H T",                                                \
+         "log of the sum of exp(score), -inf for an empty row")                                \
     SLOT(weights, SOFTMAX_OUT, "B H T S", "the softmax, before dropout")                       \
     SLOT(scores, SOFTMAX_OUT, "B H T S", "the scores at scores_stage")                         \
-    SLOT(bias_pre, SOFTMAX_IN, "*B H T S", "added before softcap; -inf masks")                 \
-    SLOT(bias, SOFTMAX_IN, "*B H T S", "added after softcap; -inf masks")                      \
-    SLOT(mask, SOFTMAX_IN, "*B H T S", "false (0) forbids; a float mask is added")             \
+    SLOT(bias_pre, SOFTMAX_D, "*B H T S", "added before softcap; -inf masks")                  \
+    SLOT(bias, SOFTMAX_D, "*B H T S", "added after softcap; -inf masks")                       \
+    SLOT(mask, SOFTMAX_D, "*B H T S", "false (0) forbids; a float mask is added")              \
     SLOT(block_mask, SOFTMAX_IN, "*B H X Y", "blocks: 0 empty, 1 full, 2 partial")             \
-    SLOT(alibi, SOFTMAX_IN, "*B H", "slopes: score - slope |p - j|")                           \
-    SLOT(sink, SOFTMAX_IN, "*B H", "score of a key without a value")                           \
+    SLOT(alibi, SOFTMAX_D, "*B H", "slopes: score - slope |p - j|")                            \
+    SLOT(sink, SOFTMAX_D, "*B H", "score of a key without a value")                            \
     SLOT(q_start, SOFTMAX_IN, "B", "padding rows before the queries")                          \
     SLOT(q_len, SOFTMAX_IN, "B", "queries of each sequence")                                   \
     SLOT(k_start, SOFTMAX_IN, "B", "padding rows before the keys")                             \
@@ -40,9 +42,9 @@
     SLOT(prefix, SOFTMAX_IN, "B", "keys visible in spite of causal")                           \
     SLOT(q_seg, SOFTMAX_IN, "*B T", "segment of each query")                                   \
     SLOT(k_seg, SOFTMAX_IN, "*B S", "segment of each key; equal ones see each other")          \
-    SLOT(rel_table, SOFTMAX_IN, "*H M", "bias by relative position; see rel")                  \
-    SLOT(rel_k, SOFTMAX_IN, "*H R D", "relative position vectors added to k; R is odd")        \
-    SLOT(rel_v, SOFTMAX_IN, "*H R E", "relative position vectors added to v; R is odd")        \
+    SLOT(rel_table, SOFTMAX_D, "*H M", "bias by relative position; see rel")                   \
+    SLOT(rel_k, SOFTMAX_D, "*H R D", "relative position vectors added to k; R is odd")         \
+    SLOT(rel_v, SOFTMAX_D, "*H R E", "relative position vectors added to v; R is odd")         \
     SLOT(q_pos, SOFTMAX_IN, "*B T", "position of each query for the rotation")                 \
     SLOT(k_pos, SOFTMAX_IN, "*B S", "position of each key for the rotation")                   \
     SLOT(rope_cos, SOFTMAX_IN, "P L", "cosines by position, L pairs, in place of rope_base")   \
@@ -146,11 +148,123 @@ static void softmax_rename(attn_error *error)
         if (strcmp(error->where, names[i].field) == 0) error->where = names[i].param;
 }
 
+/* ---- gradients ----------------------------------------------------------------------- */
+
+#define SOFTMAX_GRADIENT(name)                                                                 \
+    {                                                                                          \
+        SLOT_##name, offsetof(attn_args, d_##name)                                             \
+    }
+
+/* Slots with a gradient and the fields of attn_args that take it. */
+static const struct {
+    int slot;
+    size_t at;
+} softmax_gradients[] = {
+    SOFTMAX_GRADIENT(q),         SOFTMAX_GRADIENT(k),     SOFTMAX_GRADIENT(v),
+    SOFTMAX_GRADIENT(out),       SOFTMAX_GRADIENT(lse),   SOFTMAX_GRADIENT(bias_pre),
+    SOFTMAX_GRADIENT(bias),      SOFTMAX_GRADIENT(mask),  SOFTMAX_GRADIENT(alibi),
+    SOFTMAX_GRADIENT(sink),      SOFTMAX_GRADIENT(rel_k), SOFTMAX_GRADIENT(rel_v),
+    SOFTMAX_GRADIENT(rel_table),
+};
+
+static void softmax_take_gradients(const attn_mech_call *call, attn_args *args)
+{
+    const size_t n = sizeof softmax_gradients / sizeof softmax_gradients[0];
+    for (size_t i = 0; i < n; i++)
+        *(attn_tensor *)(void *)((char *)args + softmax_gradients[i].at) =
+            call->d_slots[softmax_gradients[i].slot];
+}
+
+/* A forward pass that keeps out and lse as exact as the arithmetic, in memory of their own, and
+ * the way back. What can fail is made before either runs. */
+typedef struct softmax_saved {
+    attn_tensor out, lse;
+    void *memory, *workspace;
+    size_t size, workspace_size;
+    attn_plan *forward, *backward;
+} softmax_saved;
+
+static attn_status softmax_save(attn_ctx *ctx, const attn_args *a, softmax_saved *saved,
+                                attn_error *error)
+{
+    const int64_t *q = a->q.shape, E = a->v.shape[3];
+    const bool f64 = a->q.dtype == ATTN_DTYPE_F64 || a->k.dtype == ATTN_DTYPE_F64 ||
+                     a->v.dtype == ATTN_DTYPE_F64;
+    const attn_dtype real = f64 ? ATTN_DTYPE_F64 : ATTN_DTYPE_F32;
+    const int64_t rows[] = {q[0], q[1], q[2]}, whole[] = {q[0], q[1], q[2], E};
+    saved->lse = attn_tensor_make(NULL, ATTN_DTYPE_F64, 3, rows);
+    saved->out = attn_tensor_make(NULL, real, 4, whole);
+    int64_t n_rows = attn_tensor_count(saved->lse), n, bytes;
+    if (n_rows < 0 || !attn__mul(n_rows, attn__max(E, 0), &n) ||
+        !attn__add(n_rows, n, &bytes) || !attn__mul(bytes, (int64_t)sizeof(double), &bytes))
+        return attn__fail(error, ATTN_E_OVERFLOW, "out", "its size does not fit in 64 bits");
+    saved->size = (size_t)bytes;
+    saved->memory = attn__new(ctx, saved->size);
+    if (!saved->memory) return attn__fail(error, ATTN_E_MEMORY, "out", "an allocation failed");
+    saved->lse.data = saved->memory;
+    saved->out.data = (double *)saved->memory + n_rows;
+    return ATTN_OK;
+}
+
+/* What the caller wants of out and lse, rounded once. */
+static attn_status softmax_give(const attn_mech_call *call, const softmax_saved *saved,
+                                attn_error *error)
+{
+    const attn_tensor *out = &call->slots[SLOT_out], *lse = &call->slots[SLOT_lse];
+    if (attn__present(out)) ATTN_TRY(attn_tensor_copy(*out, saved->out, error));
+    return attn__present(lse) ? attn_tensor_copy(*lse, saved->lse, error) : ATTN_OK;
+}
+
+static attn_status softmax_plans(attn_ctx *ctx, const attn_spec *spec, const attn_args *args,
+                                 softmax_saved *saved, attn_error *error)
+{
+    ATTN_TRY(attn_plan_create(&saved->forward, ctx, spec, args, error));
+    ATTN_TRY(attn_plan_create_backward(&saved->backward, ctx, spec, args, error));
+    const size_t there = attn_plan_workspace(saved->forward);
+    const size_t back = attn_plan_workspace(saved->backward);
+    saved->workspace_size = there > back ? there : back;
+    saved->workspace = attn__new(ctx, saved->workspace_size);
+    return saved->workspace
+               ? ATTN_OK
+               : attn__fail(error, ATTN_E_MEMORY, "workspace", "an allocation failed");
+}
+
+static attn_status softmax_both(attn_ctx *ctx, const attn_mech_call *call,
+                                const attn_spec *spec, attn_args args, softmax_saved *saved,
+                                attn_error *error)
+{
+    softmax_take_gradients(call, &args);
+    args.out = saved->out;
+    args.lse = saved->lse;
+    ATTN_TRY(softmax_plans(ctx, spec, &args, saved, error));
+    ATTN_TRY(
+        attn_plan_run(saved->forward, &args, saved->workspace, saved->workspace_size, error));
+    ATTN_TRY(
+        attn_plan_run(saved->backward, &args, saved->workspace, saved->workspace_size, error));
+    return softmax_give(call, saved, error);
+}
+
+static attn_status softmax_grad(attn_ctx *ctx, const attn_mech_call *call,
+                                const attn_spec *spec, const attn_args *args, attn_error *error)
+{
+    softmax_saved saved = {.memory = NULL};
+    if (attn__present(&args->out) || attn__present(&args->lse))
+        ATTN_TRY(attn_check(spec, args, error)); /* nothing is touched when they do not fit */
+    ATTN_TRY(softmax_save(ctx, args, &saved, error));
+    const attn_status status = softmax_both(ctx, call, spec, *args, &saved, error);
+    attn_plan_destroy(saved.forward);
+    attn_plan_destroy(saved.backward);
+    attn__delete(ctx, saved.workspace, saved.workspace_size);
+    attn__delete(ctx, saved.memory, saved.size);
+    return status;
+}
+
 static attn_status softmax_run(attn_ctx *ctx, const attn_mech_call *call, attn_error *error)
 {
     attn_spec spec = softmax_spec(call);
     attn_args args = softmax_args(call);
-    attn_status status = attn_forward(ctx, &spec, &args, error);
+    attn_status status = call->d_slots ? softmax_grad(ctx, call, &spec, &args, error)
+                                       : attn_forward(ctx, &spec, &args, error);
     if (status != ATTN_OK && error) softmax_rename(error);
     return status;
 }
