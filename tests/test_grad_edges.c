@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Edges of gradients that random cases do not meet: callbacks that only add, gradients of lse
  * alone, rows without a key beside a sink, NaN that must stay where it came in, the caller's
- * rounding mode, a plan that several threads run at once. */
+ * rounding mode, a plan that several threads run at once, lanes beyond a sequence's last row.
+ */
 #include "grad_call.h"
 
 #include <fenv.h>
@@ -154,7 +155,7 @@ static void *edge_runs(void *data)
 {
     edge_runner *r = data;
     const char *what = "";
-    for (int i = 0; i < RUNS; i++) {
+    for (int64_t i = 0; i < test_env_share(RUNS); i++) {
         memset(r->args.d_q.data, 0xFF, safety_size(r->args.d_q));
         memset(r->workspace, 0xFF, r->size);
         if (attn_plan_run(r->plan, &r->args, r->workspace, r->size, NULL) != ATTN_OK ||
@@ -215,13 +216,145 @@ static void edge_no_sequences(void **state)
     }
 }
 
+/* ---- lanes beyond the last row of a sequence
+ * -------------------------------------------------- */
+
+static void edge_leave_alone(void *user, const attn_tile *tile)
+{
+    (void)user;
+    (void)tile;
+}
+
+/* A bias that sequences of 47 and 60 rows share: its rows from 47 on are those of the second
+ * alone, though the first has lanes there. The slope of a callback does not reach them ... */
+static void edge_short_rows(void **state)
+{
+    (void)state;
+    attn_spec spec = ATTN_SPEC(.tile = edge_leave_alone, .tile_slope = attn_tile_adds);
+    attn_args a = reg_args(f32, REG_SHAPE(2, 2, 1, 60, 30, 8, 8));
+    a.q_len = SAFETY_LIST(I32, 47, 60);
+    a.bias = reg_normal(f32, 7, SAFETY_DIMS(60, 30));
+    grad_ask(&a);
+    grad_run_and_judge(&spec, &a);
+}
+
+/* ... nor does a NaN among the keys and values of the first. */
+static void edge_short_rows_nan(void **state)
+{
+    (void)state;
+    attn_args a = reg_args(f32, REG_SHAPE(2, 2, 1, 60, 30, 8, 8));
+    a.q_len = SAFETY_LIST(I32, 47, 60);
+    a.bias = reg_normal(f32, 7, SAFETY_DIMS(60, 30));
+    safety_put(a.k, 3 * 8, REG_NAN);
+    safety_put(a.v, 5 * 8, (double)INFINITY);
+    grad_ask(&a);
+    for (int isa = 0; safety_isa(isa) != NULL; isa++) {
+        grad_run(safety_isa(isa), NULL, &a);
+        for (int64_t i = 0; i < 60 * 30; i++) {
+            const bool met = i / 30 < 47;
+            if (met == (isfinite(safety_at(a.d_bias, i)) != 0))
+                fail_msg("d_bias of row %d is %g", (int)(i / 30), safety_at(a.d_bias, i));
+        }
+    }
+}
+
+/* Sums of a shared gradient that leave f32 are its largest number on every instruction set,
+ * wherever the rows begin. */
+static void edge_sums_too_large(void **state)
+{
+    (void)state;
+    for (int64_t start = 0; start < 2; start++) {
+        const int64_t T = 50 + start;
+        attn_args a = reg_args(f32, REG_SHAPE(3, 1, 1, T, 2, 1, 1));
+        const double first = (double)start;
+        a.q_start = SAFETY_LIST(I32, first, first, first);
+        a.bias = REG_FILLED(F32, 0, T, 2);
+        test_fill_value(&a.q, 0);
+        for (int64_t j = 0; j < 6; j++) safety_put(a.v, j, j % 2 ? 1 : -1);
+        a.d_out = REG_FILLED(F32, 3e38, 3, 1, T, 1);
+        a.d_bias = SAFETY_EMPTY(F32, T, 2);
+        for (int isa = 0; safety_isa(isa) != NULL; isa++) {
+            grad_run(safety_isa(isa), NULL, &a);
+            for (int64_t i = 2 * start; i < 2 * T; i++)
+                if (safety_at(a.d_bias, i) != (i % 2 ? 1 : -1) * 0x1.fffffep127)
+                    fail_msg("d_bias %d is %g", (int)i, safety_at(a.d_bias, i));
+        }
+    }
+}
+
+/* Entries of a relative table that no allowed pair takes may hold anything. */
+static void edge_unused_entries(void **state)
+{
+    (void)state;
+    attn_spec spec = ATTN_SPEC(.causal = true);
+    for (int isa = 0; safety_isa(isa) != NULL; isa++) {
+        attn_args a = reg_args(f32, REG_SHAPE(1, 2, 2, 20, 20, 8, 8));
+        a.rel_k = reg_normal(f32, 8, SAFETY_DIMS(1, 7, 8));
+        a.rel_v = reg_normal(f32, 9, SAFETY_DIMS(1, 7, 8));
+        for (int64_t i = 4 * 8; i < 7 * 8; i++) {
+            safety_put(a.rel_k, i, REG_NAN);
+            safety_put(a.rel_v, i, (double)INFINITY);
+        }
+        grad_ask(&a);
+        a.t_q = reg_normal(f32, 10, SAFETY_DIMS(1, 2, 20, 8));
+        a.t_out = SAFETY_EMPTY(F32, 1, 2, 20, 8);
+        a.t_lse = SAFETY_EMPTY(F32, 1, 2, 20);
+        grad_run(safety_isa(isa), &spec, &a);
+        assert_int_equal(attn_jvp(safety_isa(isa), &spec, &a, NULL), ATTN_OK);
+        const attn_tensor *all[] = {&a.d_q,     &a.d_k,   &a.d_v,  &a.d_rel_k,
+                                    &a.d_rel_v, &a.t_out, &a.t_lse};
+        for (size_t t = 0; t < sizeof all / sizeof all[0]; t++) reg_all_finite(*all[t]);
+    }
+}
+
+/* Rows without a number, so many that their chunks do not fit in 64 bits: a plan says so. */
+static void edge_rows_beyond_count(void **state)
+{
+    (void)state;
+    const int64_t far = (int64_t)1 << 47, many = (int64_t)1 << 40;
+    const attn_tensor q = {.dtype = f32, .rank = 4, .shape = {many, 1, 1, 0}};
+    const attn_tensor k = {.dtype = f32, .rank = 4, .shape = {many, 1, far, 0}};
+    const attn_tensor lse = {.dtype = f32, .rank = 3, .shape = {many, 1, 1}};
+    const attn_args a =
+        ATTN_ARGS(.q = q, .k = k, .v = k, .lse = lse, .d_lse = lse, .d_q = q, .d_k = k);
+    attn_plan *plan = NULL;
+    assert_int_equal(attn_plan_create_backward(&plan, NULL, &grad_plain, &a, NULL),
+                     ATTN_E_OVERFLOW);
+    assert_null(plan);
+}
+
+/* Every sequence and key/value head is work for a thread of its own. */
+static void edge_threads_wanted(void **state)
+{
+    (void)state;
+    const attn_args a = grad_args(f32, REG_SHAPE(4, 4, 4, 20, 20, 8, 8));
+    attn_plan *plan = NULL;
+    attn_plan_info info;
+    assert_int_equal(attn_plan_create_backward(&plan, safety_threads(8), &grad_plain, &a, NULL),
+                     ATTN_OK);
+    attn_plan_describe(plan, &info);
+    attn_plan_destroy(plan);
+    assert_int_equal(info.threads, 8);
+    assert_int_equal(info.tasks, 16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SAFETY_CASE(edge_tile_adds),      SAFETY_CASE(edge_lse_alone),
-        SAFETY_CASE(edge_sink_alone),     SAFETY_CASE(edge_nan_stays),
-        SAFETY_CASE(edge_rounding_modes), SAFETY_CASE(edge_plan_shared),
-        SAFETY_CASE(edge_empty),          SAFETY_CASE(edge_no_sequences),
+        SAFETY_CASE(edge_tile_adds),
+        SAFETY_CASE(edge_lse_alone),
+        SAFETY_CASE(edge_sink_alone),
+        SAFETY_CASE(edge_nan_stays),
+        SAFETY_CASE(edge_rounding_modes),
+        SAFETY_CASE(edge_plan_shared),
+        SAFETY_CASE(edge_empty),
+        SAFETY_CASE(edge_no_sequences),
+        SAFETY_CASE(edge_short_rows),
+        SAFETY_CASE(edge_short_rows_nan),
+        SAFETY_CASE(edge_sums_too_large),
+        SAFETY_CASE(edge_unused_entries),
+        SAFETY_CASE(edge_rows_beyond_count),
+        SAFETY_CASE(edge_threads_wanted),
     };
     return cmocka_run_group_tests_name("grad_edges", tests, NULL, safety_finish);
 }

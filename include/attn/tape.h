@@ -15,7 +15,7 @@
  * aligned at the right, a size of 1 fits any. Any strides will do, and a dimension counts from
  * the end when it is negative. Reals are f32, or f64 when the tape was made so; indices are
  * integers of any type, conditions bool or u8. The memory behind an input or a parameter stays
- * the caller's and must outlive the tape's use of it.
+ * the caller's, and must stay and keep its contents until the backward is done.
  *
  * Errors stick: the first one is kept, every later operation gives the empty variable and does
  * nothing, and attn_tape_status or attn_tape_backward tells. So a page of formulas needs one
@@ -70,8 +70,9 @@ ATTN_API void attn_tape_retain(attn_tape *t, attn_var x);
 ATTN_API void attn_tape_drop(attn_tape *t, attn_var x);
 
 /* Gradients of y, which has one element, are added to those of every parameter. What was saved
- * is freed on the way (see keep); a second backward over it is E_HANDLE. After one that failed
- * half way gradients hold parts: attn_tape_zero_grads. */
+ * is freed on the way (see keep); a second backward over it is E_HANDLE. Values that were not
+ * dropped stay until a reset, and so do the 200 bytes that a variable is. After a backward that
+ * failed half way gradients hold parts: attn_tape_zero_grads. */
 ATTN_API attn_status attn_tape_backward(attn_tape *t, attn_var y, attn_error *error);
 /* The same from n variables at once, d_y[i] of the shape of y[i]. */
 ATTN_API attn_status attn_tape_backward_from(attn_tape *t, int n, const attn_var *y,
@@ -250,7 +251,7 @@ typedef struct attn_conv { /* zeros are the defaults: stride 1, dilation 1, grou
 } attn_conv;
 
 /* x N C L or N C H W; w M C/groups K.., b M or empty; 1d uses element 0 of each pair. conv
- * NULL: defaults. */
+ * NULL: defaults. output_padding is for the transposes, and not looked at here. */
 ATTN_API attn_var attn_tape_conv1d(attn_tape *t, attn_var x, attn_var w, attn_var b,
                                    const attn_conv *conv);
 ATTN_API attn_var attn_tape_conv2d(attn_tape *t, attn_var x, attn_var w, attn_var b,

@@ -72,11 +72,11 @@ static bool back_shared(attn_plan *plan)
     attn__back_plan *b = &plan->back;
     const int64_t panels = back_panels_most(p), w = ATTN__PANEL;
     const int64_t k_batch = p->at.k.shape[0], v_batch = p->at.v.shape[0];
-    const int64_t chunks =
-        p->G * (p->packed_k ? p->S / ATTN__BACK_CHUNK + p->N : p->N * b->chunks_max);
+    int64_t chunks = p->packed_k ? p->S / ATTN__BACK_CHUNK + p->N : p->N * b->chunks_max;
     int64_t dq, dk, dv;
-    if (!attn__mul(panels, p->D * w, &dq) || !attn__mul(k_batch * p->G, p->S, &dk) ||
-        !attn__mul(v_batch * p->G, p->S, &dv) || !attn__mul(dk, p->D, &dk) ||
+    if (!attn__mul(chunks, p->G, &chunks) || !attn__mul(panels, p->D * w, &dq) ||
+        !attn__mul(k_batch, p->G, &dk) || !attn__mul(v_batch, p->G, &dv) ||
+        !attn__mul(dk, p->S, &dk) || !attn__mul(dv, p->S, &dv) || !attn__mul(dk, p->D, &dk) ||
         !attn__mul(dv, p->E, &dv))
         return false;
     const attn__plan_part shared[] = {
@@ -94,12 +94,19 @@ static bool back_shared(attn_plan *plan)
     return PLAN_PARTS(&plan->bytes, shared);
 }
 
+/* Chunks of all sequences against all ranges, at most; false: not in 64 bits. */
+static bool back_units_most(const attn__problem *p, int64_t *units)
+{
+    const int64_t ranges = attn__max(1, back_ranges_most(p));
+    return attn__mul(ranges, attn__ceil_div(p->S, ATTN__BACK_CHUNK), units) &&
+           attn__mul(*units, p->N, units) && attn__mul(*units, p->G, units);
+}
+
 void attn__back_plan_units(attn_plan *plan)
 {
-    const attn__problem *p = &plan->problem;
-    const int64_t each = attn__ceil_div(p->S, ATTN__BACK_CHUNK) * attn__max(p->N, p->G);
-    const int64_t units =
-        each * attn__max(1, back_ranges_most(p)); /* one of N, G is 1 or more */
+    int64_t units;
+    if (!back_units_most(&plan->problem, &units))
+        units = INT64_MAX; /* the layout will not fit */
     plan->panels_per_task = 1;
     plan->max_tasks = units;
     plan->threads = (int)attn__max(1, attn__min(plan->threads, units));
@@ -125,6 +132,8 @@ bool attn__back_plan_make(attn_plan *plan)
     const attn__problem *p = &plan->problem;
     attn__back_plan *b = &plan->back;
     const int64_t ranges = back_ranges_most(p);
+    int64_t units;
+    if (!back_units_most(p, &units)) return false;
     const bool shared_k = !p->packed_k && p->N > 1 && p->at.k.shape[0] == 1;
     const bool shared_v = !p->packed_k && p->N > 1 && p->at.v.shape[0] == 1;
     b->factor = plan->q_factor == 0 ? 0 : p->spec.scale;

@@ -250,7 +250,7 @@ void attn__back_sums_tile(attn__tile *t, attn__sum_index index)
         [ATTN__SUM_SERIAL] = attn__back_lanes_tile,
         [ATTN__SUM_UNIT] = sum_tile_unit};
     const attn__sum_mode mode = t->r->plan->back.sum[index].mode;
-    if (mode != ATTN__SUM_NONE) join[mode](t, index, sum_tensor(t->r->p, index));
+    if (mode != ATTN__SUM_NONE) join[mode](t, index, sum_tensor(t->r->p, (int)index));
 }
 
 void attn__back_sums_step(attn__back_unit *u, int64_t step, bool end)

@@ -97,7 +97,7 @@ typedef struct attn__layout {
     /* attn_jvp: tangents of the tile [chunk][w], what the softcap and the callback left, staged
      * rows, sums of the tangents beside acc and l; in a panel: lanes of t_q, its products with
      * rel_k, the state of the tangents */
-    int64_t ts, capped, slope, t_rows, t_acc, t_l;
+    int64_t ts, capped, slope, t_rows, t_seen, t_acc, t_l;
     int64_t t_qt, t_rq, t_sm, t_sl, t_so;
     int64_t panel_bytes, bytes;
 } attn__layout;

@@ -230,8 +230,8 @@ void attn__jvp_block(attn__tile *t, const attn__staged *staged, int64_t chunk0, 
     jvp_weigh(t, p, p, n, E, rows + first * stride * real, stride, false, acc);
 }
 
-/* sum by distance of the tangents, times the relative values; an entry that no weight meets
- * keeps its mark and is not used. */
+/* sum by distance of the tangents, times the relative values; an entry that no weight of a lane
+ * meets is not used there, whatever it holds. */
 void attn__jvp_tables(attn__tile *t)
 {
     const attn__problem *p = t->r->p;
@@ -241,14 +241,21 @@ void attn__jvp_tables(attn__tile *t)
     const int w = panel->w;
     if (!attn__present(&p->at.rel_v)) return;
     double *sum = (double *)(void *)(t->scratch + at->bucket);
-    char *rows = t->scratch + at->rel_v;
-    for (int64_t i = 0; i < p->shaw_n * w; i++) sum[i] = -0.0;
+    uint64_t *seen = (uint64_t *)(void *)(t->scratch + at->t_seen);
+    char *rows = t->scratch + at->rel_v, *acc = t->scratch + at->t_acc;
+    memset(sum, 0, (size_t)(p->shaw_n * w) * sizeof *sum);
+    memset(seen, 0, (size_t)p->shaw_n * sizeof *seen);
     for (int64_t j = 0; j < t->n; j++)
-        for (int l = 0; l < panel->n; l++)
-            if (!signbit(attn__real_get(k, t->s, j * w + l)))
-                sum[attn__shaw_index(p, panel->p[l], t->j0 + j) * w + l] +=
-                    attn__real_get(k, t->ds, j * w + l);
+        for (int l = 0; l < panel->n; l++) {
+            if (signbit(attn__real_get(k, t->s, j * w + l))) continue;
+            const int64_t entry = attn__shaw_index(p, panel->p[l], t->j0 + j);
+            sum[entry * w + l] += attn__real_get(k, t->ds, j * w + l);
+            seen[entry] |= (uint64_t)1 << l;
+        }
     for (int64_t i = 0; i < p->shaw_n * w; i++) attn__real_put(k, sum, i, sum[i]);
     attn__stage_table(k, &p->at.rel_v, panel->h[0], rows);
-    k->weigh(p->shaw_n, w, p->E, sum, w, rows, p->E, true, false, t->scratch + at->t_acc);
+    if (k->finite(p->shaw_n * p->E, rows))
+        k->weigh(p->shaw_n, w, p->E, sum, w, rows, p->E, false, false, acc);
+    else
+        attn__weigh_some(k, p->shaw_n, w, p->E, sum, rows, p->E, seen, false, acc);
 }

@@ -66,6 +66,7 @@ static bool plan_scratch(attn_plan *plan)
                                        {&at->ts, jvp * C * w, real},
                                        {&at->capped, jvp * C * w, real},
                                        {&at->slope, jvp * C * w, real},
+                                       {&at->t_seen, jvp * W, 8},
                                        {&at->t_rows, jvp * C * attn__max(p->D, p->E), real}};
     if (!PLAN_PARTS(&at->panel_bytes, panel) || !PLAN_PARTS(&at->bytes, scratch)) return false;
     return plan_take(&at->bytes, plan->panels_per_task, at->panel_bytes, &at->panels);

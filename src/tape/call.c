@@ -27,13 +27,11 @@ bool attn__dim_bits(const char *op, int rank, const attn_dims *dims, uint32_t *b
     for (int i = 0; i < dims->n; i++) {
         const int dim = attn__dim(rank, dims->at[i]);
         const bool twice = dim >= 0 && (*bits >> dim & 1);
-        if (dim < 0 || twice) {
+        if (dim < 0)
             attn__fail_count(error, ATTN_E_PARAM, op,
-                             twice ? "a dimension is listed twice"
-                                   : "no such dimension; the rank is the limit",
-                             rank, dims->at[i]);
-            return false;
-        }
+                             "no such dimension; the rank is the limit", rank, dims->at[i]);
+        if (twice) attn__fail(error, ATTN_E_PARAM, op, "a dimension is listed twice");
+        if (dim < 0 || twice) return false;
         *bits |= UINT32_C(1) << dim;
     }
     return true;

@@ -165,7 +165,7 @@ bool attn_tape_checkpoint(attn_tape *t, attn_segment_fn fn, void *user, int n_in
     }
     if (s == ATTN_OK) return true;
     attn__node_free(t, node);
-    for (int i = 0; i < n_out; i++) out[i] = (attn_var){0};
+    for (int i = 0; out && i < n_out; i++) out[i] = (attn_var){0};
     attn__tape_fail(t, &error);
     return false;
 }

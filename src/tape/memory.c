@@ -38,7 +38,7 @@ void *attn__block_data(attn__block *block)
 
 attn__block *attn__block_of(void *data)
 {
-    return data ? (attn__block *)((char *)data - MEMORY_HEAD) : NULL;
+    return data ? (attn__block *)(void *)((char *)data - MEMORY_HEAD) : NULL;
 }
 
 attn__block *attn__block_hold(attn__block *block)

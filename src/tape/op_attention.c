@@ -163,10 +163,14 @@ attn_var attn_tape_attention(attn_tape *t, const attn_spec *spec,
     attention_ask ask;
     attn_var in[ATTENTION_FIELDS] = {{0}}, out[2];
     if (lse) *lse = (attn_var){0};
-    if (attention_ask_fill(&ask, spec, args) != ATTN_OK)
+    if (attention_ask_fill(&ask, spec, args) != ATTN_OK) {
+        const bool first = spec && spec->size != sizeof *spec;
         return attn__var_fail(t, ATTN_E_VERSION, "attention",
-                              "spec or args has another size than this library's",
-                              sizeof(attn_spec), spec ? (int64_t)spec->size : 0);
+                              first ? "size of spec is not that of attn_spec (ATTN_SPEC)"
+                                    : "size of args is not that of attn_args (ATTN_ARGS)",
+                              (int64_t)(first ? sizeof *spec : sizeof *args),
+                              (int64_t)(first ? spec->size : args->size));
+    }
     for (int i = 0; vars && i < ATTENTION_FIELDS; i++)
         memcpy(&in[i], (const char *)vars + attention_fields[i].var, sizeof in[i]);
     const attn__attr attr = {.object = &ask};

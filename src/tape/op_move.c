@@ -144,11 +144,32 @@ static attn_var move_close(move_tree *m)
     return whole;
 }
 
+static bool move_parts(attn_tape *t, const char *op, int n, const attn_var *parts)
+{
+    if (n < 1)
+        attn__var_fail(t, ATTN_E_PARAM, op, "at least one part is needed", 1, n);
+    else if (!parts)
+        attn__var_fail(t, ATTN_E_NULL, op, "the list of parts is NULL", n, 0);
+    return n > 0 && parts;
+}
+
+/* Whether the parts have room for a dimension at dim, so that stack says no by its own name. */
+static bool move_place(attn_tape *t, attn_var part, int dim)
+{
+    const int rank = attn__var_value(t, part).rank;
+    const bool full = rank == ATTN_MAX_RANK, nowhere = attn__dim(rank + 1, dim) < 0;
+    if (!attn__var_live(t, part)) return true;
+    if (full)
+        attn__var_fail(t, ATTN_E_RANK, "stack", "the rank must be below 8", rank - 1, rank);
+    else if (nowhere)
+        attn__var_fail(t, ATTN_E_PARAM, "stack", "there is no such place", rank, dim);
+    return !full && !nowhere;
+}
+
 attn_var attn_tape_concat(attn_tape *t, int n, const attn_var *parts, int dim)
 {
     move_tree m = {.tape = t, .dim = dim};
-    if (n < 1 || !parts)
-        return attn__var_fail(t, ATTN_E_PARAM, "concat", "at least one part is needed", 1, n);
+    if (!move_parts(t, "concat", n, parts)) return (attn_var){0};
     for (int i = 0; i < n; i++) move_push(&m, parts[i]);
     return move_close(&m);
 }
@@ -156,8 +177,8 @@ attn_var attn_tape_concat(attn_tape *t, int n, const attn_var *parts, int dim)
 attn_var attn_tape_stack(attn_tape *t, int n, const attn_var *parts, int dim)
 {
     move_tree m = {.tape = t, .dim = dim, .made = true};
-    if (n < 1 || !parts)
-        return attn__var_fail(t, ATTN_E_PARAM, "stack", "at least one part is needed", 1, n);
+    if (!move_parts(t, "stack", n, parts) || !move_place(t, parts[0], dim))
+        return (attn_var){0};
     for (int i = 0; i < n; i++) move_push(&m, attn_tape_unsqueeze(t, parts[i], dim));
     return move_close(&m);
 }

@@ -65,7 +65,9 @@ attn_status attn__shape_topk(attn__call *c, attn_error *error)
     int dim;
     ATTN_TRY(order_dim(c, &dim, error));
     const int64_t n = c->attr.i[ORDER_N], size = c->in[0].shape[dim];
-    if (n < 0 || n > size)
+    if (n < 0)
+        return attn__fail_count(error, ATTN_E_PARAM, "topk", "n must not be negative", 0, n);
+    if (n > size)
         return attn__fail_count(error, ATTN_E_PARAM, "topk",
                                 "n must not be above the size of the dimension", size, n);
     order_out(c, dim, n);

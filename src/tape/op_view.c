@@ -267,8 +267,15 @@ bool attn_tape_split(attn_tape *t, attn_var a, int dim, int n, attn_var *parts)
     const int at = attn__dim(x.rank, dim);
     const int64_t size = at < 0 ? 0 : x.shape[at];
     for (int i = 0; parts && i < n; i++) parts[i] = (attn_var){0};
-    if (!parts || n < 1)
+    if (n < 1)
         return attn__var_fail(t, ATTN_E_PARAM, "split", "at least one part is needed", 1, n),
+               false;
+    if (!parts)
+        return attn__var_fail(t, ATTN_E_NULL, "split", "the list of parts is NULL", n, 0),
+               false;
+    if (at < 0 && attn__var_live(t, a))
+        return attn__var_fail(t, ATTN_E_PARAM, "split", "the tensor has no such dimension",
+                              x.rank, dim),
                false;
     if (at >= 0 && size % n != 0)
         return attn__var_fail(t, ATTN_E_SHAPE, "split", "the parts must be equal", size, n),

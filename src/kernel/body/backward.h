@@ -123,15 +123,17 @@ static void K(spread)(int64_t n, int64_t width, int parts, const attn__part *par
     if (e < width) K(spread_column)(n, width, parts, part, e, acc, 1, true);
 }
 
-/* Scores of forbidden pairs are anything; their slope must not be. */
+/* Scores of forbidden pairs are anything, even memory that nobody wrote; their ds, 0, is kept
+ * rather than multiplied, so that it is seen not to depend on them. */
 static void K(bend)(int64_t n, int w, double cap, const void *capped, void *ds)
 {
     const v_vec c = v_set((real)cap), one = v_set(1), zero = v_set(0);
     const real *s = capped;
     real *x = ds;
     for (int64_t i = 0; i < n * w; i += V_LANES) {
-        const v_vec t = v_div(v_load(s + i), c);
-        v_store(x + i, v_mul(v_load(x + i), v_max(v_sub(one, v_mul(t, t)), zero)));
+        const v_vec t = v_div(v_load(s + i), c), at = v_load(x + i);
+        const v_vec bent = v_mul(at, v_max(v_sub(one, v_mul(t, t)), zero));
+        v_store(x + i, v_select(v_lt(zero, v_abs(at)), bent, at));
     }
 }
 

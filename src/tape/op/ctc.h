@@ -39,10 +39,10 @@ static int64_t K(ctc_label)(const ctc_job *j, int64_t b, int64_t s)
     return s & 1 ? j->targets[b * j->S + (s >> 1)] : j->blank;
 }
 
-/* Whether state s can follow s - 2. */
+/* Whether state s can follow s - 2: two blanks are equal, so only other targets can. */
 static bool K(ctc_jumps)(const ctc_job *j, int64_t b, int64_t s)
 {
-    return (s & 1) && s >= 2 && K(ctc_label)(j, b, s) != K(ctc_label)(j, b, s - 2);
+    return s >= 2 && K(ctc_label)(j, b, s) != K(ctc_label)(j, b, s - 2);
 }
 
 /* log2 of the probability of state s at frame t. */
@@ -128,10 +128,11 @@ static attn_status K(ctc_operands)(attn__call *c, ctc_job *j)
     *j = (ctc_job){.c = c, .T = x->shape[0], .B = x->shape[1], .C = x->shape[2]};
     j->S = c->in[1].shape[1];
     j->blank = c->attr.i[1];
+    const int64_t *kept = c->saved; /* a backward: the integers that the forward has checked */
     j->x = attn__call_reals(c, x);
-    j->targets = attn__call_ints(c, &c->in[1]);
-    j->frames = attn__call_ints(c, &c->in[2]);
-    j->lengths = attn__call_ints(c, &c->in[3]);
+    j->frames = kept ? kept : attn__call_ints(c, &c->in[2]);
+    j->lengths = kept ? kept + j->B : attn__call_ints(c, &c->in[3]);
+    j->targets = kept ? kept + 2 * j->B : attn__call_ints(c, &c->in[1]);
     if (!j->x || !j->targets || !j->frames || !j->lengths) return ATTN_E_MEMORY;
     int64_t longest = 0;
     for (int64_t b = 0; b < j->B; b++) longest = attn__max(longest, j->lengths[b]);
@@ -146,6 +147,20 @@ static bool K(ctc_numbers)(const ctc_job *j, int64_t rows, int64_t extra, int64_
            attn__mul(*numbers, j->B, numbers);
 }
 
+/* What the backward needs in one piece: the integers, then so many doubles. NULL: no memory. */
+static double *K(ctc_keep)(attn__call *c, const ctc_job *j, int64_t numbers)
+{
+    const int64_t targets = j->B * j->S;
+    int64_t count, *kept = NULL;
+    if (attn__add(numbers, 2 * j->B + targets, &count))
+        kept = attn__call_save(c, count, sizeof *kept);
+    if (!kept) return NULL;
+    memcpy(kept, j->frames, (size_t)j->B * sizeof *kept);
+    memcpy(kept + j->B, j->lengths, (size_t)j->B * sizeof *kept);
+    memcpy(kept + 2 * j->B, j->targets, (size_t)targets * sizeof *kept);
+    return (double *)(void *)(kept + 2 * j->B + targets);
+}
+
 static attn_status K(ctc_forward)(attn__call *c)
 {
     ctc_job j;
@@ -153,7 +168,7 @@ static attn_status K(ctc_forward)(attn__call *c)
     j.kept = c->recording ? j.T : attn__min(j.T, 2);
     int64_t numbers;
     if (!K(ctc_numbers)(&j, j.kept, 1, &numbers)) return ATTN_E_MEMORY;
-    j.total = c->recording ? attn__call_save(c, numbers, sizeof(double))
+    j.total = c->recording ? K(ctc_keep)(c, &j, numbers)
                            : attn__call_temp(c, numbers, sizeof(double));
     j.loss = attn__call_temp(c, j.B, sizeof(double));
     if (!j.total || !j.loss) return ATTN_E_MEMORY;
@@ -173,7 +188,7 @@ static attn_status K(ctc_backward)(attn__call *c)
     if (!c->d_in[0].data) return ATTN_OK;
     ATTN_TRY(K(ctc_operands)(c, &j));
     j.kept = j.T;
-    j.total = c->saved;
+    j.total = (double *)c->saved + 2 * j.B + j.B * j.S;
     j.alpha = j.total + j.B;
     j.dx = c->d_in[0].data;
     int64_t numbers;
