@@ -71,10 +71,14 @@ static inline void guard_build(guard_case *c, guard_side side)
     if (c->extra != NULL) c->extra(c, c->arg);
 }
 
-static inline attn_status guard_call(guard_case *c)
+typedef attn_status (*guard_make_plan)(attn_plan **plan, attn_ctx *ctx, const attn_spec *spec,
+                                       const attn_args *args, attn_error *error);
+
+/* A plan that runs in exactly the workspace it asked for. */
+static inline attn_status guard_call(guard_case *c, guard_make_plan make)
 {
     attn_plan *plan = NULL;
-    attn_status s = attn_plan_create(&plan, c->ctx, &c->spec, &c->args, NULL);
+    attn_status s = make(&plan, c->ctx, &c->spec, &c->args, NULL);
     if (s != ATTN_OK) return s;
     size_t n = attn_plan_workspace(plan);
     char *workspace = guard_place(0, c->side, n, 64);
@@ -95,20 +99,30 @@ static inline uint64_t guard_judge(guard_case *c)
     return hash;
 }
 
-static inline uint64_t guard_side_run(guard_case *c, guard_side side)
+static inline uint64_t guard_side_run(guard_case *c, guard_side side,
+                                      const guard_make_plan *makes, int n)
 {
-    volatile attn_status s = ATTN_OK;
     guard_build(c, side);
     if (sigsetjmp(guard_jump, 1) != 0) guard_explain(c, "touched memory outside its operands");
-    s = guard_call(c);
-    if (s != ATTN_OK) guard_explain(c, attn_status_name(s));
+    for (int i = 0; i < n; i++) {
+        attn_status s = guard_call(c, makes[i]);
+        if (s != ATTN_OK) guard_explain(c, attn_status_name(s));
+    }
     return guard_judge(c);
+}
+
+/* The n plans one after the other, at both sides. */
+static inline void guard_run_plans(guard_case *c, const guard_make_plan *makes, int n)
+{
+    uint64_t right = guard_side_run(c, GUARD_RIGHT, makes, n);
+    uint64_t left = guard_side_run(c, GUARD_LEFT, makes, n);
+    if (right != left) guard_explain(c, "an element was not written, or read from a gap");
 }
 
 static inline void guard_run(guard_case *c)
 {
-    uint64_t right = guard_side_run(c, GUARD_RIGHT), left = guard_side_run(c, GUARD_LEFT);
-    if (right != left) guard_explain(c, "an element was not written, or read from a gap");
+    static const guard_make_plan forward[] = {attn_plan_create};
+    guard_run_plans(c, forward, 1);
 }
 
 #endif

@@ -89,6 +89,13 @@ static inline void expect_error(attn_tape *t, attn_status status, const char *wh
     assert_int_equal(attn_tape_status(t, NULL), ATTN_OK);
 }
 
+/* No operation was refused. */
+static inline void expect_fine(const attn_tape *t)
+{
+    attn_error error;
+    if (attn_tape_status(t, &error) != ATTN_OK) fail_msg("%s: %s", error.where, error.what);
+}
+
 static inline bool is_empty(attn_var x)
 {
     return x.tape == NULL && x.id == 0 && x.age == 0;

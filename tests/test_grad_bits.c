@@ -7,137 +7,35 @@
  *   ATTN_CASES=n  cases of each test (1500)  ATTN_SEED=s  ATTN_LONG=1  twenty times as many
  *   ATTN_SHARE=n  a part of them
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "bits_case.h"
 
 #include <math.h>
-#include <pthread.h>
 
-#include "support/support.h"
-
-static test_contexts contexts;
-
-static attn_ctx *bits_ctx(int threads)
+static void bits_draw(test_case *c, uint64_t seed, const test_profile *profile)
 {
-    return test_contexts_get(&contexts, contexts.usable[contexts.n_usable - 1], threads);
+    test_grad_draw(c, seed, profile);
+    assert_int_equal(attn_forward(bits_ctx(1), &c->spec, &c->args, NULL), ATTN_OK);
 }
 
-static void bits_fail(const test_case *c, const char *what, const char *how)
+static const bits_program program = {.name = "test_grad_bits",
+                                     .draw = bits_draw,
+                                     .call = attn_backward,
+                                     .kind = 'D',
+                                     .seed = 5500000003,
+                                     .threads = {2, 3, 8, 17},
+                                     .large = 8,
+                                     .repeats = 150};
+
+static int64_t bits_cases(void)
 {
-    test_case_print(stderr, c);
-    fail_msg("%s: %s (ATTN_SEED=0x%llx ATTN_CASES=1 test_grad_bits)", what, how,
-             (unsigned long long)c->seed);
+    return test_env_share(test_env_int("ATTN_CASES", 1500));
 }
 
-static void bits_run(attn_ctx *ctx, const test_case *c, const attn_spec *spec,
-                     const attn_args *args)
-{
-    attn_error error = {0};
-    char text[200];
-    if (attn_backward(ctx, spec, args, &error) == ATTN_OK) return;
-    attn_error_text(&error, text, sizeof text);
-    bits_fail(c, "refused", text);
-}
-
-/* The call again with gradients of its own. */
-static void bits_again(attn_ctx *ctx, test_case *c, const attn_args *args, const char *how)
-{
-    const char *what = "";
-    attn_args other = test_fresh(&c->arena, args, 'D');
-    bits_run(ctx, c, &c->spec, &other);
-    if (!test_same(&c->args, &other, 'D', &what)) bits_fail(c, what, how);
-}
-
-/* One more way to run a case that has been run plainly. */
-typedef void (*bits_way)(test_case *c, test_rng *rng);
-
-static void bits_for_cases(const test_profile *profile, int share, bits_way way)
-{
-    int64_t n = test_env_share(test_env_int("ATTN_CASES", 1500)) / share;
-    uint64_t seed = (uint64_t)test_env_int("ATTN_SEED", 5500000003);
-    if (test_env_long()) n *= 20;
-    for (int64_t i = 0; i < (n > 0 ? n : 1); i++) {
-        test_case c;
-        test_rng rng = test_rng_make(~(seed + (uint64_t)i));
-        test_grad_draw(&c, seed + (uint64_t)i, profile);
-        assert_int_equal(attn_forward(bits_ctx(1), &c.spec, &c.args, NULL), ATTN_OK);
-        bits_run(bits_ctx(1), &c, &c.spec, &c.args);
-        way(&c, &rng);
-        test_case_free(&c);
-    }
-}
-
-static void bits_with_threads(test_case *c, test_rng *rng)
-{
-    static const int counts[] = {2, 3, 8, 17};
-    char how[40];
-    (void)rng;
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        snprintf(how, sizeof how, "%d threads", counts[i]);
-        bits_again(bits_ctx(counts[i]), c, &c->args, how);
-    }
-}
-
-static void bits_threads(void **state)
-{
-    test_profile small = {0}, large = {.pairs = 60000};
-    (void)state;
-    bits_for_cases(&small, 1, bits_with_threads);
-    bits_for_cases(&large, 8, bits_with_threads);
-}
-
-static void bits_with_isas(test_case *c, test_rng *rng)
-{
-    (void)rng;
-    for (int i = 0; i < contexts.n_usable; i++)
-        bits_again(test_contexts_get(&contexts, contexts.usable[i], 1), c, &c->args,
-                   attn_isa_name(contexts.usable[i]));
-}
-
-static void bits_isas(void **state)
-{
-    test_profile small = {0}, large = {.pairs = 20000};
-    (void)state;
-    bits_for_cases(&small, 1, bits_with_isas);
-    bits_for_cases(&large, 8, bits_with_isas);
-}
-
-static void bits_with_dense(test_case *c, test_rng *rng)
-{
-    attn_args dense = test_args_dense(&c->arena, &c->args, false);
-    (void)rng;
-    bits_again(bits_ctx(1), c, &dense, "dense tensors");
-}
-
-static void bits_layouts(void **state)
-{
-    test_profile profile = {.force = TEST_OPTION(LAYOUT)};
-    (void)state;
-    bits_for_cases(&profile, 1, bits_with_dense);
-}
-
-static void bits_with_wide(test_case *c, test_rng *rng)
-{
-    attn_args wide = test_args_dense(&c->arena, &c->args, true);
-    (void)rng;
-    bits_again(bits_ctx(1), c, &wide, "inputs widened to f32");
-}
-
-static void bits_widened(void **state)
-{
-    test_profile profile = {.allow = TEST_ALL_OPTIONS & ~TEST_OPTION(F64),
-                            .force = TEST_OPTION(DTYPES)};
-    (void)state;
-    bits_for_cases(&profile, 1, bits_with_wide);
-}
+/* ---- one gradient ------------------------------------------------------------------------ */
 
 /* Each gradient alone has the bits it has among the others. */
-static void bits_with_fewer(test_case *c, test_rng *rng)
+static void bits_with_fewer(test_case *c)
 {
-    (void)rng;
     for (int g = 0; g < ORACLE_N_GRADS; g++) {
         attn_args alone = c->args;
         const char *what = "";
@@ -162,9 +60,8 @@ static void bits_asked_alone(void **state)
 /* ---- parts ----------------------------------------------------------------------------------
  */
 
-static void bits_with_parts(test_case *c, test_rng *rng)
+static void bits_with_parts(test_case *c)
 {
-    (void)rng;
     for (int64_t n = 0; n < c->n_seq; n++) {
         attn_spec spec;
         attn_args args;
@@ -198,26 +95,6 @@ static void bits_parts(void **state)
 
 /* ---- groups of heads ------------------------------------------------------------------------
  */
-
-static int64_t bits_group(const test_case *c, int64_t h, int64_t H, int64_t G)
-{
-    return c->spec.head_map == ATTN_HEADS_TILED ? h % G : h / (H / G);
-}
-
-/* k or v with a head for every query head. */
-static attn_tensor bits_repeat(test_case *c, const attn_tensor *t, int64_t H)
-{
-    attn_tensor all = *t;
-    int64_t G = t->shape[1], index[ATTN_MAX_RANK] = {0};
-    all.shape[1] = H;
-    all = test_tensor(&c->arena, t->dtype, t->rank, all.shape);
-    if (test_tensor_empty(&all)) return all;
-    do {
-        int64_t from[4] = {index[0], bits_group(c, index[1], H, G), index[2], index[3]};
-        test_put(&all, index, test_get(t, from));
-    } while (test_index_next(&all, index));
-    return all;
-}
 
 /* grad has G heads, each the sum of heads of all. */
 static void bits_sums(const test_case *c, const attn_tensor *grad, const attn_tensor *all,
@@ -256,11 +133,10 @@ static void bits_near(const test_case *c, const attn_tensor *a, const attn_tenso
     if (!(error <= 1e-10 * norm)) bits_fail(c, what, "key heads repeated");
 }
 
-static void bits_with_repeated_heads(test_case *c, test_rng *rng)
+static void bits_with_repeated_heads(test_case *c)
 {
     attn_args other = test_fresh(&c->arena, &c->args, 'D');
     int64_t H = c->args.q.shape[1];
-    (void)rng;
     other.k = bits_repeat(c, &c->args.k, H);
     other.v = bits_repeat(c, &c->args.v, H);
     if (other.d_k.dtype) other.d_k = test_tensor(&c->arena, ATTN_DTYPE_F32, 4, other.k.shape);
@@ -286,74 +162,6 @@ static void bits_repeated_heads(void **state)
     bits_for_cases(&profile, 1, bits_with_repeated_heads);
 }
 
-/* ---- a host that runs the regions itself
- * ----------------------------------------------------- */
-
-enum { BITS_HOST_THREADS = 3 };
-
-typedef struct bits_region {
-    int n, first;
-    void (*body)(void *arg, int i);
-    void *arg;
-} bits_region;
-
-static void *bits_host_thread(void *data)
-{
-    const bits_region *r = data;
-    for (int i = r->n - 1 - r->first; i >= 0; i -= BITS_HOST_THREADS) r->body(r->arg, i);
-    return NULL;
-}
-
-/* From the last to the first, spread over threads of its own. */
-static void bits_host_for(void *user, int n, void (*body)(void *arg, int i), void *arg)
-{
-    pthread_t threads[BITS_HOST_THREADS];
-    bits_region regions[BITS_HOST_THREADS];
-    bool started[BITS_HOST_THREADS];
-    *(int *)user += 1;
-    for (int t = 0; t < BITS_HOST_THREADS; t++) {
-        regions[t] = (bits_region){n, t, body, arg};
-        started[t] = !pthread_create(&threads[t], NULL, bits_host_thread, &regions[t]);
-        if (!started[t]) bits_host_thread(&regions[t]);
-    }
-    for (int t = 0; t < BITS_HOST_THREADS; t++)
-        if (started[t]) pthread_join(threads[t], NULL);
-}
-
-static attn_ctx *host_ctx;
-
-static void bits_with_host(test_case *c, test_rng *rng)
-{
-    (void)rng;
-    bits_again(host_ctx, c, &c->args, "the host's parallel_for");
-}
-
-static void bits_host_parallel_for(void **state)
-{
-    int calls = 0;
-    test_profile profile = {.pairs = 20000};
-    attn_config config =
-        ATTN_CONFIG(.threads = 7, .parallel_for = bits_host_for, .parallel_user = &calls);
-    (void)state;
-    assert_int_equal(attn_ctx_create(&host_ctx, &config, NULL), ATTN_OK);
-    bits_for_cases(&profile, 8, bits_with_host);
-    attn_ctx_destroy(host_ctx);
-    assert_true(calls > 0);
-}
-
-static void bits_with_repeats(test_case *c, test_rng *rng)
-{
-    (void)rng;
-    for (int i = 0; i < 250; i++) bits_again(bits_ctx(1 + i % 5), c, &c->args, "again");
-}
-
-static void bits_repeats(void **state)
-{
-    test_profile profile = {.pairs = 3000};
-    (void)state;
-    bits_for_cases(&profile, 150, bits_with_repeats);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,8 +171,5 @@ int main(void)
         cmocka_unit_test(bits_repeated_heads), cmocka_unit_test(bits_host_parallel_for),
         cmocka_unit_test(bits_repeats),
     };
-    test_contexts_init(&contexts);
-    int failed = cmocka_run_group_tests_name("grad_bits", tests, NULL, NULL);
-    test_contexts_free(&contexts);
-    return failed;
+    return cmocka_run_group_tests_name("grad_bits", tests, contexts_setup, contexts_finish);
 }

@@ -10,42 +10,11 @@
  * Case i is drawn from seed s + i alone, so a failing one is repeated by ATTN_CASES=1 and its
  * seed. The self test makes every mistake of oracle/grad_flips.def and demands that it is
  * noticed. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <math.h>
-
-#include "support/support.h"
-
-static test_contexts contexts;
-
-typedef struct grid_totals {
-    int64_t cases, failures, half[2], right[2], judged;
-    double worst, norm;
-} grid_totals;
+#include "grid_case.h"
 
 static int64_t grid_cases(void)
 {
     return test_env_share(test_env_int("ATTN_CASES", 8000));
-}
-
-static void grid_print(const test_case *c, const char *what)
-{
-    fprintf(stderr, "%s\n", what);
-    test_case_print(stderr, c);
-    fprintf(stderr, "repeat: ATTN_SEED=0x%llx ATTN_CASES=1 test_grad_grid\n",
-            (unsigned long long)c->seed);
-}
-
-static bool grid_refused(attn_status status, const attn_error *error, test_report *report)
-{
-    if (status == ATTN_OK) return false;
-    report->violations = 1;
-    attn_error_text(error, report->text, sizeof report->text);
-    return true;
 }
 
 /* Forward, then backward, then the oracle on what forward left. False: refused. */
@@ -77,68 +46,31 @@ static void grid_norms(test_case *c, const oracle_grads *g, grid_totals *totals)
         if (error > totals->norm) totals->norm = error;
         if (error <= 1e-5 || totals->failures++ >= 5) continue;
         fprintf(stderr, "%s: norm error %.3g\n", test_grad_name((oracle_grad)i), error);
-        grid_print(c, "norm error");
+        grid_print(c, "norm error", "test_grad_grid");
     }
 }
 
-static void grid_one(uint64_t seed, const test_profile *profile, grid_totals *totals)
+static void grid_one(uint64_t seed, grid_totals *totals)
 {
     test_case c;
     oracle_grads g = {0};
     test_report report = {0};
-    if (test_env_int("ATTN_TRACE", 0)) fprintf(stderr, "0x%llx\n", (unsigned long long)seed);
-    test_grad_draw(&c, seed, profile);
+    test_grad_draw(&c, seed, &(test_profile){0});
     if (grid_compare(&c, ORACLE_GRAD_FLIP_NONE, &report, &g)) grid_norms(&c, &g, totals);
-    if (report.violations && totals->failures++ < 5) grid_print(&c, report.text);
-    totals->cases++;
-    bool usual = !(c.options & TEST_OPTION(LARGE));
-    for (int i = 0; i < 2 && usual; i++) {
-        totals->half[i] += report.half[i];
-        totals->right[i] += report.right[i];
-    }
-    if (report.worst > totals->worst) totals->worst = report.worst;
+    if (grid_add(totals, &report, !(c.options & TEST_OPTION(LARGE))))
+        grid_print(&c, report.text, "test_grad_grid");
     oracle_grads_free(&g);
     test_case_free(&c);
 }
 
-/* Correctly rounded elements among those of bf16 and f16: 99.5 % and 98 %. */
-static void grid_check_half(const grid_totals *t)
-{
-    static const double least[2] = {0.995, 0.98};
-    for (int i = 0; i < 2; i++) {
-        if (t->half[i] < 50000) continue;
-        double share = (double)t->right[i] / (double)t->half[i];
-        print_message("# %s: %.3f %% of %lld elements correctly rounded\n", i ? "f16" : "bf16",
-                      100 * share, (long long)t->half[i]);
-        assert_true(share >= least[i]);
-    }
-}
-
 static void grid_random(void **state)
 {
-    grid_totals totals = {0};
-    test_profile profile = {0};
-    int64_t n = grid_cases() * (test_env_long() ? 20 : 1);
-    uint64_t seed = (uint64_t)test_env_int("ATTN_SEED", 3000000019);
-    double start = test_now();
     (void)state;
-    for (int64_t i = 0; i < n; i++) grid_one(seed + (uint64_t)i, &profile, &totals);
-    print_message("# %lld cases, %lld failures, worst error %.3f of its bound, %.1f s\n",
-                  (long long)totals.cases, (long long)totals.failures, totals.worst,
-                  test_now() - start);
-    print_message("# worst norm error of %lld gradients %.2e of their masses\n",
-                  (long long)totals.judged, totals.norm);
-    assert_int_equal(totals.failures, 0);
-    grid_check_half(&totals);
+    grid_walk(grid_cases(), 3000000019, 50000, grid_one);
 }
 
 /* ---- the comparison has power ---------------------------------------------------------------
  */
-
-typedef struct grid_flip {
-    const char *name, *what;
-    uint64_t options;
-} grid_flip;
 
 static const grid_flip flips[] = {
     {"NONE", "no mistake", 0},
@@ -147,41 +79,25 @@ static const grid_flip flips[] = {
 #undef FLIP
 };
 
-/* How many of n cases with the options notice the mistake. */
-static int grid_count_noticed(int flip, int n)
+static bool grid_notice(int flip, uint64_t seed, const test_profile *profile)
 {
-    int noticed = 0;
-    test_profile profile = {.allow =
-                                flips[flip].options | TEST_OPTION(OFFSET) | TEST_OPTION(SCALE),
-                            .force = flips[flip].options};
-    for (int i = 0; i < n; i++) {
-        test_case c;
-        oracle_grads g = {0};
-        test_report report = {0};
-        test_grad_draw(&c, (uint64_t)(flip * 1000 + i), &profile);
-        bool ran = grid_compare(&c, (oracle_grad_flip)flip, &report, &g);
-        if (!ran) grid_print(&c, report.text);
-        assert_true(ran);
-        noticed += report.violations > 0;
-        oracle_grads_free(&g);
-        test_case_free(&c);
-    }
-    return noticed;
+    test_case c;
+    oracle_grads g = {0};
+    test_report report = {0};
+    test_grad_draw(&c, seed, profile);
+    bool ran = grid_compare(&c, (oracle_grad_flip)flip, &report, &g);
+    if (!ran) grid_print(&c, report.text, "test_grad_grid");
+    assert_true(ran);
+    oracle_grads_free(&g);
+    test_case_free(&c);
+    return report.violations > 0;
 }
 
 static void grid_flips_are_noticed(void **state)
 {
-    int missed = 0, tries = grid_cases() < 2000 ? 30 : 60;
     (void)state;
-    assert_int_equal(grid_count_noticed(ORACLE_GRAD_FLIP_NONE, tries), 0);
-    for (int flip = 1; flip < ORACLE_GRAD_FLIP_TANGENT_LSE; flip++) {
-        int noticed = grid_count_noticed(flip, tries);
-        if (noticed >= tries / 10) continue;
-        fprintf(stderr, "%s (%s) noticed by %d of %d cases\n", flips[flip].name,
-                flips[flip].what, noticed, tries);
-        missed++;
-    }
-    assert_int_equal(missed, 0);
+    grid_expect_noticed(flips, ORACLE_GRAD_FLIP_TANGENT_LSE, grid_cases() < 2000 ? 30 : 60,
+                        TEST_OPTION(OFFSET) | TEST_OPTION(SCALE), grid_notice);
 }
 
 /* ---- larger plain calls: as exact as promised, and not less than float loops
@@ -312,8 +228,5 @@ int main(void)
         cmocka_unit_test(grid_plain_is_exact),
         cmocka_unit_test(grid_random),
     };
-    test_contexts_init(&contexts);
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    test_contexts_free(&contexts);
-    return failed;
+    return cmocka_run_group_tests(tests, contexts_setup, contexts_finish);
 }

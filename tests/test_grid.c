@@ -8,32 +8,11 @@
  * Case i is drawn from seed s + i alone, so a failing one is repeated by ATTN_CASES=1 and its
  * seed. The self test makes every mistake of oracle/flips.def and demands that it is noticed.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "support/support.h"
-
-static test_contexts contexts;
-
-typedef struct grid_totals {
-    int64_t cases, failures, half[2], right[2];
-    double worst;
-} grid_totals;
+#include "grid_case.h"
 
 static int64_t grid_cases(void)
 {
     return test_env_int("ATTN_CASES", 100000);
-}
-
-static void grid_print(const test_case *c, const char *what)
-{
-    fprintf(stderr, "%s\n", what);
-    test_case_print(stderr, c);
-    fprintf(stderr, "repeat: ATTN_SEED=0x%llx ATTN_CASES=1 test_grid\n",
-            (unsigned long long)c->seed);
 }
 
 /* Runs the case and compares; says what is wrong by report->text. False: refused. */
@@ -44,68 +23,28 @@ static bool grid_compare(test_case *c, oracle_flip flip, test_report *report)
     assert_true(oracle_attention(&r, &c->spec, &c->args, flip));
     test_case_poison(c, &r);
     attn_status status = test_case_run(c, &contexts, &error);
-    if (status == ATTN_OK) {
-        test_compare(report, &c->args, &r);
-    } else {
-        report->violations = 1;
-        attn_error_text(&error, report->text, sizeof report->text);
-    }
+    if (!grid_refused(status, &error, report)) test_compare(report, &c->args, &r);
     oracle_free(&r);
     return status == ATTN_OK;
 }
 
-static void grid_one(uint64_t seed, const test_profile *profile, grid_totals *totals)
+static void grid_one(uint64_t seed, grid_totals *totals)
 {
     test_case c;
     test_report report = {0};
-    if (test_env_int("ATTN_TRACE", 0)) fprintf(stderr, "0x%llx\n", (unsigned long long)seed);
-    test_case_draw(&c, seed, profile);
+    test_case_draw(&c, seed, &(test_profile){0});
     grid_compare(&c, ORACLE_FLIP_NONE, &report);
-    if (report.violations && totals->failures++ < 5) grid_print(&c, report.text);
-    totals->cases++;
-    for (int i = 0; i < 2; i++) {
-        totals->half[i] += report.half[i];
-        totals->right[i] += report.right[i];
-    }
-    if (report.worst > totals->worst) totals->worst = report.worst;
+    if (grid_add(totals, &report, true)) grid_print(&c, report.text, "test_grid");
     test_case_free(&c);
-}
-
-/* Correctly rounded elements among those of bf16 and f16: 99.5 % and 98 %. */
-static void grid_check_half(const grid_totals *t)
-{
-    static const double least[2] = {0.995, 0.98};
-    for (int i = 0; i < 2; i++) {
-        if (t->half[i] < 100000) continue;
-        double share = (double)t->right[i] / (double)t->half[i];
-        print_message("# %s: %.3f %% of %lld elements correctly rounded\n", i ? "f16" : "bf16",
-                      100 * share, (long long)t->half[i]);
-        assert_true(share >= least[i]);
-    }
 }
 
 static void grid_random(void **state)
 {
-    grid_totals totals = {0};
-    test_profile profile = {0};
-    int64_t n = grid_cases() * (test_env_long() ? 20 : 1);
-    uint64_t seed = (uint64_t)test_env_int("ATTN_SEED", 1000000007);
-    double start = test_now();
     (void)state;
-    for (int64_t i = 0; i < n; i++) grid_one(seed + (uint64_t)i, &profile, &totals);
-    print_message("# %lld cases, %lld failures, worst error %.3f of its bound, %.1f s\n",
-                  (long long)totals.cases, (long long)totals.failures, totals.worst,
-                  test_now() - start);
-    assert_int_equal(totals.failures, 0);
-    grid_check_half(&totals);
+    grid_walk(grid_cases(), 1000000007, 100000, grid_one);
 }
 
 /* ---- the comparison has power ---- */
-
-typedef struct grid_flip {
-    const char *name, *what;
-    uint64_t options;
-} grid_flip;
 
 static const grid_flip flips[] = {
     {"NONE", "no mistake", 0},
@@ -114,39 +53,23 @@ static const grid_flip flips[] = {
 #undef FLIP
 };
 
-/* How many of n cases with the options notice the mistake. */
-static int grid_count_noticed(int flip, int n)
+static bool grid_notice(int flip, uint64_t seed, const test_profile *profile)
 {
-    int noticed = 0;
-    test_profile profile = {.allow =
-                                flips[flip].options | TEST_OPTION(LSE) | TEST_OPTION(OFFSET),
-                            .force = flips[flip].options};
-    for (int i = 0; i < n; i++) {
-        test_case c;
-        test_report report = {0};
-        test_case_draw(&c, (uint64_t)(flip * 1000 + i), &profile);
-        bool ran = grid_compare(&c, (oracle_flip)flip, &report);
-        if (!ran) grid_print(&c, report.text);
-        assert_true(ran);
-        noticed += report.violations > 0;
-        test_case_free(&c);
-    }
-    return noticed;
+    test_case c;
+    test_report report = {0};
+    test_case_draw(&c, seed, profile);
+    bool ran = grid_compare(&c, (oracle_flip)flip, &report);
+    if (!ran) grid_print(&c, report.text, "test_grid");
+    assert_true(ran);
+    test_case_free(&c);
+    return report.violations > 0;
 }
 
 static void grid_flips_are_noticed(void **state)
 {
-    int missed = 0, tries = grid_cases() < 10000 ? 30 : 100;
     (void)state;
-    assert_int_equal(grid_count_noticed(ORACLE_FLIP_NONE, tries), 0);
-    for (int flip = 1; flip < ORACLE_N_FLIPS; flip++) {
-        int noticed = grid_count_noticed(flip, tries);
-        if (noticed >= tries / 10) continue;
-        fprintf(stderr, "%s (%s) noticed by %d of %d cases\n", flips[flip].name,
-                flips[flip].what, noticed, tries);
-        missed++;
-    }
-    assert_int_equal(missed, 0);
+    grid_expect_noticed(flips, ORACLE_N_FLIPS, grid_cases() < 10000 ? 30 : 100,
+                        TEST_OPTION(LSE) | TEST_OPTION(OFFSET), grid_notice);
 }
 
 /* ---- larger plain calls: as exact as promised, and not less than three plain loops ---- */
@@ -222,8 +145,5 @@ int main(void)
         cmocka_unit_test(grid_plain_is_exact),
         cmocka_unit_test(grid_random),
     };
-    test_contexts_init(&contexts);
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    test_contexts_free(&contexts);
-    return failed;
+    return cmocka_run_group_tests(tests, contexts_setup, contexts_finish);
 }

@@ -4,7 +4,8 @@
  * threads and instruction set. A build with a BLAS keeps the bounds and says that it skips the
  * bits.
  *
- *   ATTN_CASES=n  random products (1500)   ATTN_SEED=s  the first of them */
+ *   ATTN_CASES=n  random products (1500)   ATTN_SEED=s  the first of them
+ *   ATTN_SHARE=n  a part of all */
 #include "safety.h"
 
 #include <float.h>
@@ -240,6 +241,12 @@ static const shape_row shape_rows[] = {
 };
 enum { SHAPE_ROWS = sizeof shape_rows / sizeof shape_rows[0] };
 
+/* A share of the rows leaves some out. */
+static int64_t shape_step(void)
+{
+    return SHAPE_ROWS / test_env_share(SHAPE_ROWS);
+}
+
 static attn_tensor shape_tensor(attn_dtype dtype, int64_t items, int64_t rows, int64_t cols,
                                 bool turn, uint64_t seed)
 {
@@ -271,7 +278,7 @@ static void threads_and_isas(void **state)
     static const int threads[] = {1, 2, 3, 8, 17};
     (void)state;
     if (!product_bits()) return;
-    for (int64_t r = 0; r < SHAPE_ROWS; r++) {
+    for (int64_t r = 0; r < SHAPE_ROWS; r += shape_step()) {
         const bool add = r % 2 != 0;
         const attn_tensor want = shape_result(safety_isa(0), &shape_rows[r], add);
         for (int i = 0; i < safety_contexts.n_usable; i++)
@@ -289,7 +296,7 @@ static void layouts(void **state)
 {
     (void)state;
     if (!product_bits()) return;
-    for (int64_t r = 0; r < SHAPE_ROWS; r++) {
+    for (int64_t r = 0; r < SHAPE_ROWS; r += shape_step()) {
         const product whole = shape_product(&shape_rows[r], true);
         const attn_tensor before = safety_copy(whole.c);
         product_run(NULL, &whole);
@@ -328,7 +335,7 @@ static void parts(void **state)
     (void)state;
     if (!product_bits()) return;
     test_rng rng = test_rng_make(5);
-    for (int64_t r = 0; r < SHAPE_ROWS; r++) {
+    for (int64_t r = 0; r < SHAPE_ROWS; r += shape_step()) {
         const shape_row *s = &shape_rows[r];
         const product whole = shape_product(s, false);
         product_run(NULL, &whole);
@@ -349,7 +356,7 @@ static void shared(void **state)
 {
     (void)state;
     if (!product_bits()) return;
-    for (int64_t r = 0; r < SHAPE_ROWS; r++)
+    for (int64_t r = 0; r < SHAPE_ROWS; r += shape_step())
         for (int which = 0; which < 2; which++) {
             shape_row row = shape_rows[r];
             row.items = 4;

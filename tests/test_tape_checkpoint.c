@@ -311,6 +311,8 @@ static void point_refusals(void **state)
     attn_var far = attn_tape_scalar(other, 1);
     assert_false(attn_tape_checkpoint(t, NULL, NULL, 1, &x, 1, &out));
     expect_error(t, ATTN_E_NULL, "attn_tape_checkpoint", "no function");
+    assert_false(attn_tape_checkpoint(t, point_leak_handle, &inside, 1, &x, 1, NULL));
+    expect_error(t, ATTN_E_NULL, "attn_tape_checkpoint", "no place");
     assert_false(attn_tape_checkpoint(t, point_leak_handle, &inside, 1, &far, 1, &out));
     expect_error(t, ATTN_E_HANDLE, "attn_tape_checkpoint", "another tape");
     assert_true(attn_tape_checkpoint(t, point_leak_handle, &inside, 1, &x, 1, &out));

@@ -3,29 +3,11 @@
  * asks of every operation: kinks, ties, zeros, NaN, infinities and empty tensors have the
  * results and gradients that the header promises; bad operands have a status and a sentence.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "attn/tape.h"
+#include "tape_refusal.h"
 
 static attn_tape *elem_open(attn_dtype dtype)
 {
-    attn_tape *t;
-    assert_int_equal(attn_tape_create(&t, NULL, &ATTN_TAPE_CONFIG(.dtype = dtype), NULL),
-                     ATTN_OK);
-    return t;
-}
-
-static void elem_is_fine(const attn_tape *t)
-{
-    attn_error error;
-    if (attn_tape_status(t, &error) != ATTN_OK) fail_msg("%s: %s", error.where, error.what);
+    return tape_new(&ATTN_TAPE_CONFIG(.dtype = dtype));
 }
 
 static void elem_same(const char *what, int i, double got, double want)
@@ -128,7 +110,7 @@ static void special_check(const special *s, attn_tape *t)
     memcpy(x, s->x, sizeof x);
     const attn_var in = attn_tape_param(t, ATTN_TENSOR(x, F64, 4)), out = s->of(t, in);
     const attn_tensor y = attn_tape_value(t, out);
-    elem_is_fine(t);
+    expect_fine(t);
     for (int i = 0; i < (int)attn_tensor_count(y); i++)
         elem_same(s->what, i, ((const double *)y.data)[i], s->y[i]);
     if (s->of == of_argmax) return;
@@ -209,7 +191,7 @@ static void test_nothing_to_reduce(void **state)
     assert_int_equal(
         attn_tensor_count(attn_tape_value(t, attn_tape_max(t, x, ATTN_DIMS(0), 0))), 0);
     assert_int_equal(attn_tensor_count(attn_tape_value(t, attn_tape_argmax(t, x, 0, true))), 0);
-    elem_is_fine(t);
+    expect_fine(t);
     attn_tape_destroy(t);
 }
 
@@ -273,113 +255,91 @@ static void test_integers_compare(void **state)
 /* ---- refusals ------------------------------------------------------------------------------
  */
 
-/* A refused call; x is 2 3, ids two integers, wide 2 4. */
-#define REFUSED(name, call)                                                                    \
-    static void name(attn_tape *t, attn_var x, attn_var ids, attn_var wide)                    \
-    {                                                                                          \
-        (void)x, (void)ids, (void)wide;                                                        \
-        (void)(call);                                                                          \
-    }
-REFUSED(add_sizes, attn_tape_add(t, x, wide))
-REFUSED(add_nothing, attn_tape_add(t, x, nothing))
-REFUSED(mul_integers, attn_tape_mul(t, x, ids))
-REFUSED(less_mixed, attn_tape_less(t, ids, x))
-REFUSED(where_real, attn_tape_where(t, x, x, x))
-REFUSED(clamp_ends, attn_tape_clamp(t, x, 1, 0))
-REFUSED(clamp_nan, attn_tape_clamp(t, x, NIL, 0))
-REFUSED(exp_integers, attn_tape_exp(t, ids))
-REFUSED(not_real, attn_tape_not(t, x))
-REFUSED(cast_nothing, attn_tape_cast(t, nothing))
-REFUSED(through_rank, attn_tape_straight_through(t, x, attn_tape_scalar(t, 1)))
-REFUSED(through_size, attn_tape_straight_through(t, x, wide))
-REFUSED(sum_dim, attn_tape_sum(t, x, ATTN_DIMS(2), false))
-REFUSED(mean_twice, attn_tape_mean(t, x, ATTN_DIMS(1, -1), false))
-REFUSED(max_none, attn_tape_max(t, attn_tape_slice(t, x, 1, 0, 0), ATTN_DIMS(1), false))
-REFUSED(argmax_none, attn_tape_argmax(t, attn_tape_slice(t, x, 0, 1, 1), 0, false))
-REFUSED(argmax_dim, attn_tape_argmax(t, x, 2, false))
-REFUSED(cumsum_dim, attn_tape_cumsum(t, x, -3))
-REFUSED(softmax_mask_size, attn_tape_softmax(t, x, attn_tape_less(t, wide, wide), 0))
-REFUSED(softmax_mask_large,
-        attn_tape_softmax(t, attn_tape_slice(t, x, 0, 0, 1), attn_tape_less(t, x, x), 0))
-REFUSED(softmax_mask_rank,
-        attn_tape_softmax(t, x, attn_tape_unsqueeze(t, attn_tape_less(t, x, x), 0), 0))
-REFUSED(softmax_mask_real, attn_tape_softmax(t, x, x, 0))
-REFUSED(softmax_scalar, attn_tape_softmax(t, attn_tape_scalar(t, 1), nothing, 0))
-REFUSED(topk_many, attn_tape_topk(t, x, 4, 1, NULL))
-REFUSED(topk_negative, attn_tape_topk(t, x, -1, 1, NULL))
-REFUSED(sort_integers, attn_tape_sort(t, ids, 0, false, NULL))
-
-typedef struct refusal {
-    void (*call)(attn_tape *t, attn_var x, attn_var ids, attn_var wide);
-    attn_status status;
-    const char *where;
-    int64_t want, got; /* -9: says no sizes */
-} refusal;
-
-static const refusal refusals[] = {
-    {add_sizes, ATTN_E_SHAPE, "add", 3, 4},
-    {add_nothing, ATTN_E_NULL, "add", -9, -9},
-    {mul_integers, ATTN_E_DTYPE, "mul", -9, -9},
-    {less_mixed, ATTN_E_DTYPE, "less", -9, -9},
-    {where_real, ATTN_E_DTYPE, "where", -9, -9},
-    {clamp_ends, ATTN_E_PARAM, "clamp", -9, -9},
-    {clamp_nan, ATTN_E_PARAM, "clamp", -9, -9},
-    {exp_integers, ATTN_E_DTYPE, "exp", -9, -9},
-    {not_real, ATTN_E_DTYPE, "not", -9, -9},
-    {cast_nothing, ATTN_E_NULL, "cast", -9, -9},
-    {through_rank, ATTN_E_RANK, "straight_through", 2, 0},
-    {through_size, ATTN_E_SHAPE, "straight_through", 3, 4},
-    {sum_dim, ATTN_E_PARAM, "sum", 2, 2},
-    {mean_twice, ATTN_E_PARAM, "mean", 2, -1},
-    {max_none, ATTN_E_SHAPE, "max", 1, 0},
-    {argmax_none, ATTN_E_SHAPE, "argmax", 1, 0},
-    {argmax_dim, ATTN_E_PARAM, "argmax", 2, 2},
-    {cumsum_dim, ATTN_E_PARAM, "cumsum", 2, -3},
-    {softmax_mask_size, ATTN_E_SHAPE, "softmax", 3, 4},
-    {softmax_mask_large, ATTN_E_SHAPE, "softmax", 1, 2},
-    {softmax_mask_rank, ATTN_E_SHAPE, "softmax", 2, 3},
-    {softmax_mask_real, ATTN_E_DTYPE, "softmax", -9, -9},
-    {softmax_scalar, ATTN_E_PARAM, "softmax", 0, 0},
-    {topk_many, ATTN_E_PARAM, "topk", 3, 4},
-    {topk_negative, ATTN_E_PARAM, "topk", 3, -1},
-    {sort_integers, ATTN_E_DTYPE, "sort", -9, -9},
+struct operands {
+    attn_var x, ids, wide; /* 2 3, two integers, 2 4 */
 };
 
-static void refuse(attn_tape *t, const refusal *r)
+REFUSED(add_sizes, attn_tape_add(t, v->x, v->wide))
+REFUSED(add_nothing, attn_tape_add(t, v->x, nothing))
+REFUSED(mul_integers, attn_tape_mul(t, v->x, v->ids))
+REFUSED(less_mixed, attn_tape_less(t, v->ids, v->x))
+REFUSED(where_real, attn_tape_where(t, v->x, v->x, v->x))
+REFUSED(clamp_ends, attn_tape_clamp(t, v->x, 1, 0))
+REFUSED(clamp_nan, attn_tape_clamp(t, v->x, NIL, 0))
+REFUSED(exp_integers, attn_tape_exp(t, v->ids))
+REFUSED(not_real, attn_tape_not(t, v->x))
+REFUSED(cast_nothing, attn_tape_cast(t, nothing))
+REFUSED(through_rank, attn_tape_straight_through(t, v->x, attn_tape_scalar(t, 1)))
+REFUSED(through_size, attn_tape_straight_through(t, v->x, v->wide))
+REFUSED(sum_dim, attn_tape_sum(t, v->x, ATTN_DIMS(2), false))
+REFUSED(mean_twice, attn_tape_mean(t, v->x, ATTN_DIMS(1, -1), false))
+REFUSED(max_none, attn_tape_max(t, attn_tape_slice(t, v->x, 1, 0, 0), ATTN_DIMS(1), false))
+REFUSED(argmax_none, attn_tape_argmax(t, attn_tape_slice(t, v->x, 0, 1, 1), 0, false))
+REFUSED(argmax_dim, attn_tape_argmax(t, v->x, 2, false))
+REFUSED(cumsum_dim, attn_tape_cumsum(t, v->x, -3))
+REFUSED(softmax_mask_size, attn_tape_softmax(t, v->x, attn_tape_less(t, v->wide, v->wide), 0))
+REFUSED(softmax_mask_large, attn_tape_softmax(t, attn_tape_slice(t, v->x, 0, 0, 1),
+                                              attn_tape_less(t, v->x, v->x), 0))
+REFUSED(softmax_mask_rank,
+        attn_tape_softmax(t, v->x, attn_tape_unsqueeze(t, attn_tape_less(t, v->x, v->x), 0), 0))
+REFUSED(softmax_mask_real, attn_tape_softmax(t, v->x, v->x, 0))
+REFUSED(softmax_scalar, attn_tape_softmax(t, attn_tape_scalar(t, 1), nothing, 0))
+REFUSED(topk_many, attn_tape_topk(t, v->x, 4, 1, NULL))
+REFUSED(topk_negative, attn_tape_topk(t, v->x, -1, 1, NULL))
+REFUSED(sort_integers, attn_tape_sort(t, v->ids, 0, false, NULL))
+
+static const refusal refusals[] = {
+    {add_sizes, ATTN_E_SHAPE, "add", SIZES(3, 4)},
+    {add_nothing, ATTN_E_NULL, "add", NO_SIZES},
+    {mul_integers, ATTN_E_DTYPE, "mul", NO_SIZES},
+    {less_mixed, ATTN_E_DTYPE, "less", NO_SIZES},
+    {where_real, ATTN_E_DTYPE, "where", NO_SIZES},
+    {clamp_ends, ATTN_E_PARAM, "clamp", NO_SIZES},
+    {clamp_nan, ATTN_E_PARAM, "clamp", NO_SIZES},
+    {exp_integers, ATTN_E_DTYPE, "exp", NO_SIZES},
+    {not_real, ATTN_E_DTYPE, "not", NO_SIZES},
+    {cast_nothing, ATTN_E_NULL, "cast", NO_SIZES},
+    {through_rank, ATTN_E_RANK, "straight_through", SIZES(2, 0)},
+    {through_size, ATTN_E_SHAPE, "straight_through", SIZES(3, 4)},
+    {sum_dim, ATTN_E_PARAM, "sum", SIZES(2, 2)},
+    {mean_twice, ATTN_E_PARAM, "mean", NO_SIZES},
+    {max_none, ATTN_E_SHAPE, "max", SIZES(1, 0)},
+    {argmax_none, ATTN_E_SHAPE, "argmax", SIZES(1, 0)},
+    {argmax_dim, ATTN_E_PARAM, "argmax", SIZES(2, 2)},
+    {cumsum_dim, ATTN_E_PARAM, "cumsum", SIZES(2, -3)},
+    {softmax_mask_size, ATTN_E_SHAPE, "softmax", SIZES(3, 4)},
+    {softmax_mask_large, ATTN_E_SHAPE, "softmax", SIZES(1, 2)},
+    {softmax_mask_rank, ATTN_E_SHAPE, "softmax", SIZES(2, 3)},
+    {softmax_mask_real, ATTN_E_DTYPE, "softmax", NO_SIZES},
+    {softmax_scalar, ATTN_E_PARAM, "softmax", SIZES(0, 0)},
+    {topk_many, ATTN_E_PARAM, "topk", SIZES(3, 4)},
+    {topk_negative, ATTN_E_PARAM, "topk", SIZES(0, -1)},
+    {sort_integers, ATTN_E_DTYPE, "sort", NO_SIZES},
+};
+
+static void elem_works(attn_tape *t, const operands *v)
 {
-    float x[8] = {0};
-    int32_t ids[2] = {0};
-    attn_error error;
-    r->call(t, attn_tape_param(t, ATTN_TENSOR(x, F32, 2, 3)),
-            attn_tape_input(t, ATTN_TENSOR(ids, I32, 2)),
-            attn_tape_input(t, ATTN_TENSOR(x, F32, 2, 4)));
-    assert_int_equal(attn_tape_status(t, &error), r->status);
-    assert_string_equal(error.where, r->where);
-    assert_true(strlen(error.what) > 10);
-    assert_int_equal(error.counted, r->want != -9);
-    if (error.counted) assert_int_equal(error.want, r->want);
-    if (error.counted) assert_int_equal(error.got, r->got);
+    (void)v;
+    assert_true(*(const float *)attn_tape_value(t, attn_tape_scalar(t, 3)).data == 3);
 }
 
 static void test_refusals(void **state)
 {
     (void)state;
+    float x[8] = {0};
+    int32_t ids[2] = {0};
     attn_tape *t = elem_open(ATTN_DTYPE_F32);
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
-        refuse(t, &refusals[i]);
-        attn_tape_clear(t);
-        assert_true(*(const float *)attn_tape_value(t, attn_tape_scalar(t, 3)).data == 3);
-        elem_is_fine(t);
-    }
-    attn_tape_destroy(t);
+    const operands v = {attn_tape_param(t, ATTN_TENSOR(x, F32, 2, 3)),
+                        attn_tape_input(t, ATTN_TENSOR(ids, I32, 2)),
+                        attn_tape_input(t, ATTN_TENSOR(x, F32, 2, 4))};
+    refusals_walk(t, REFUSALS(refusals), &v, elem_works);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_special_values),   cmocka_unit_test(test_power_at_zero),
-        cmocka_unit_test(test_small_slopes),     cmocka_unit_test(test_nothing_to_reduce),
-        cmocka_unit_test(test_masked_gradient),  cmocka_unit_test(test_where_hides),
-        cmocka_unit_test(test_integers_compare), cmocka_unit_test(test_refusals)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+        CASE(test_special_values),    CASE(test_power_at_zero),   CASE(test_small_slopes),
+        CASE(test_nothing_to_reduce), CASE(test_masked_gradient), CASE(test_where_hides),
+        CASE(test_integers_compare),  CASE(test_refusals)};
+    return cmocka_run_group_tests(tests, tape_setup, tape_finish);
 }

@@ -106,6 +106,27 @@ static void tape_dead(void **state)
     attn_ctx_destroy(graves);
 }
 
+/* Whichever of the two structs has the other size is the one that is named. */
+static void tape_attention_size(void **state)
+{
+    (void)state;
+    attn_tape *t = tape_new(NULL);
+    attn_error error;
+    attn_spec spec = ATTN_SPEC(.causal = true);
+    const attn_args args = {.size = 5};
+    (void)attn_tape_attention(t, &spec, NULL, &args, NULL);
+    assert_int_equal(attn_tape_status(t, &error), ATTN_E_VERSION);
+    assert_int_equal(error.want, sizeof args);
+    assert_int_equal(error.got, 5);
+    expect_error(t, ATTN_E_VERSION, "attention", "args");
+    spec.size = 3;
+    (void)attn_tape_attention(t, &spec, NULL, &args, NULL);
+    assert_int_equal(attn_tape_status(t, &error), ATTN_E_VERSION);
+    assert_int_equal(error.got, 3);
+    expect_error(t, ATTN_E_VERSION, "attention", "spec");
+    attn_tape_destroy(t);
+}
+
 static void tape_first_error(void **state)
 {
     (void)state;
@@ -169,8 +190,9 @@ static void tape_bad_backward(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CASE(tape_creation),    CASE(tape_leaves),
-                                       CASE(tape_handles),     CASE(tape_dead),
-                                       CASE(tape_first_error), CASE(tape_bad_backward)};
+    const struct CMUnitTest tests[] = {CASE(tape_creation),       CASE(tape_leaves),
+                                       CASE(tape_handles),        CASE(tape_dead),
+                                       CASE(tape_attention_size), CASE(tape_first_error),
+                                       CASE(tape_bad_backward)};
     return cmocka_run_group_tests(tests, tape_setup, tape_finish);
 }

@@ -2,7 +2,7 @@
  * Losses and chance where numbers are extreme or a rule must hold: logits of +-1e4 and -inf,
  * ignored and masked rows, impossible alignments, hard draws, frequencies, refusals. (Values
  * and slopes of ordinary cases: test_tape_ops.c.) */
-#include "tape_fixture.h"
+#include "tape_refusal.h"
 
 static attn_tensor loss_ids(int64_t n, const int64_t *ids)
 {
@@ -217,77 +217,24 @@ static void loss_categorical_share(void **state)
 
 /* ---- refusals ---------------------------------------------------------------------------- */
 
-typedef struct loss_operands {
+struct operands {
     attn_var x, row, ids, far;
-} loss_operands;
+};
 
-static void bad_class(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_cross_entropy(t, v->x, v->far, 0, -1, ATTN_REDUCE_MEAN);
-}
-
-static void bad_minus(attn_tape *t, const loss_operands *v)
-{
-    attn_var ids = attn_tape_input(t, IDS(0, -1));
-    (void)attn_tape_log_prob(t, v->x, ids);
-}
-
-static void bad_rows(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_log_prob(t, v->x, attn_tape_input(t, IDS(0, 1, 0)));
-}
-
-static void bad_smoothing(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_cross_entropy(t, v->x, v->ids, 1.5, -1, ATTN_REDUCE_MEAN);
-}
-
-static void bad_reduction(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_mse(t, v->x, v->x, (attn_reduction)3);
-}
-
-static void bad_pair(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_l1(t, v->x, attn_tape_input(t, SHAPED(LIST(1, 2, 3, 4), 2, 2)),
-                       ATTN_REDUCE_SUM);
-}
-
-static void bad_broadcast(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_mse(t, v->x, v->row, ATTN_REDUCE_SUM);
-}
-
-static void bad_delta(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_huber(t, v->x, v->x, 0, ATTN_REDUCE_SUM);
-}
-
-static void bad_absent(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_bce(t, v->x, (attn_var){0}, ATTN_REDUCE_SUM);
-}
-
-static void bad_p(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_dropout(t, v->x, -0.1, 1);
-}
-
-static void bad_temperature(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_gumbel_softmax(t, v->x, 0, true, 0, 1);
-}
-
-static void bad_dim(attn_tape *t, const loss_operands *v)
-{
-    (void)attn_tape_gumbel_softmax(t, v->x, 1, true, 2, 1);
-}
-
-static void bad_draw(attn_tape *t, const loss_operands *v)
-{
-    (void)v;
-    (void)attn_tape_categorical(t, attn_tape_input(t, ATTN_TENSOR(NULL, F32, 2, 0)), 1);
-}
+REFUSED(bad_class, attn_tape_cross_entropy(t, v->x, v->far, 0, -1, ATTN_REDUCE_MEAN))
+REFUSED(bad_minus, attn_tape_log_prob(t, v->x, attn_tape_input(t, IDS(0, -1))))
+REFUSED(bad_rows, attn_tape_log_prob(t, v->x, attn_tape_input(t, IDS(0, 1, 0))))
+REFUSED(bad_smoothing, attn_tape_cross_entropy(t, v->x, v->ids, 1.5, -1, ATTN_REDUCE_MEAN))
+REFUSED(bad_reduction, attn_tape_mse(t, v->x, v->x, (attn_reduction)3))
+REFUSED(bad_pair, attn_tape_l1(t, v->x, attn_tape_input(t, SHAPED(LIST(1, 2, 3, 4), 2, 2)),
+                               ATTN_REDUCE_SUM))
+REFUSED(bad_broadcast, attn_tape_mse(t, v->x, v->row, ATTN_REDUCE_SUM))
+REFUSED(bad_delta, attn_tape_huber(t, v->x, v->x, 0, ATTN_REDUCE_SUM))
+REFUSED(bad_absent, attn_tape_bce(t, v->x, (attn_var){0}, ATTN_REDUCE_SUM))
+REFUSED(bad_p, attn_tape_dropout(t, v->x, -0.1, 1))
+REFUSED(bad_temperature, attn_tape_gumbel_softmax(t, v->x, 0, true, 0, 1))
+REFUSED(bad_dim, attn_tape_gumbel_softmax(t, v->x, 1, true, 2, 1))
+REFUSED(bad_draw, attn_tape_categorical(t, attn_tape_input(t, ATTN_TENSOR(NULL, F32, 2, 0)), 1))
 
 static void loss_ctc(attn_tape *t, const int64_t *target, int64_t frames, int64_t length,
                      int64_t blank)
@@ -298,75 +245,47 @@ static void loss_ctc(attn_tape *t, const int64_t *target, int64_t frames, int64_
                         attn_tape_input(t, loss_ids(1, &length)), blank, ATTN_REDUCE_SUM);
 }
 
-static void bad_frames(attn_tape *t, const loss_operands *v)
-{
-    (void)v;
-    loss_ctc(t, (const int64_t[]){1, 2}, 3, 1, 0);
-}
+REFUSED(bad_frames, loss_ctc(t, (const int64_t[]){1, 2}, 3, 1, 0))
+REFUSED(bad_length, loss_ctc(t, (const int64_t[]){1, 2}, 2, -1, 0))
+REFUSED(bad_target, loss_ctc(t, (const int64_t[]){1, 3}, 2, 2, 0))
+REFUSED(bad_target_blank, loss_ctc(t, (const int64_t[]){1, 2}, 2, 2, 2))
+REFUSED(bad_blank, loss_ctc(t, (const int64_t[]){1, 2}, 2, 1, 3))
 
-static void bad_length(attn_tape *t, const loss_operands *v)
-{
-    (void)v;
-    loss_ctc(t, (const int64_t[]){1, 2}, 2, -1, 0);
-}
-
-static void bad_target(attn_tape *t, const loss_operands *v)
-{
-    (void)v;
-    loss_ctc(t, (const int64_t[]){1, 3}, 2, 2, 0);
-}
-
-static void bad_target_blank(attn_tape *t, const loss_operands *v)
-{
-    (void)v;
-    loss_ctc(t, (const int64_t[]){1, 2}, 2, 2, 2);
-}
-
-static void bad_blank(attn_tape *t, const loss_operands *v)
-{
-    (void)v;
-    loss_ctc(t, (const int64_t[]){1, 2}, 2, 1, 3);
-}
-
-static const struct loss_refusal {
-    void (*call)(attn_tape *t, const loss_operands *v);
-    attn_status status;
-    const char *where, *part;
-} refusals[] = {
-    {bad_class, ATTN_E_PARAM, "cross_entropy", "expected 3, got 9"},
-    {bad_minus, ATTN_E_PARAM, "log_prob", "expected 3, got -1"},
-    {bad_rows, ATTN_E_SHAPE, "log_prob", "expected 2, got 3"},
-    {bad_smoothing, ATTN_E_PARAM, "cross_entropy", "smoothing"},
-    {bad_reduction, ATTN_E_ENUM, "mse", "reduction"},
-    {bad_pair, ATTN_E_SHAPE, "l1", "expected 3, got 2"},
-    {bad_broadcast, ATTN_E_RANK, "mse", "expected 2, got 1"},
-    {bad_delta, ATTN_E_PARAM, "huber", "delta"},
-    {bad_absent, ATTN_E_NULL, "bce", "empty"},
-    {bad_p, ATTN_E_PARAM, "dropout", "p must be"},
-    {bad_temperature, ATTN_E_PARAM, "gumbel_softmax", "temperature"},
-    {bad_dim, ATTN_E_PARAM, "gumbel_softmax", "dimension"},
-    {bad_draw, ATTN_E_SHAPE, "categorical", "expected 1, got 0"},
-    {bad_frames, ATTN_E_LENGTH, "ctc", "expected 2, got 3"},
-    {bad_length, ATTN_E_LENGTH, "ctc", "expected 2, got -1"},
-    {bad_target, ATTN_E_PARAM, "ctc", "expected 3, got 3"},
-    {bad_target_blank, ATTN_E_PARAM, "ctc", "blank"},
-    {bad_blank, ATTN_E_PARAM, "ctc", "expected 3, got 3"},
+static const refusal refusals[] = {
+    {bad_class, ATTN_E_PARAM, "cross_entropy", SIZES(3, 9)},
+    {bad_minus, ATTN_E_PARAM, "log_prob", SIZES(3, -1)},
+    {bad_rows, ATTN_E_SHAPE, "log_prob", SIZES(2, 3)},
+    {bad_smoothing, ATTN_E_PARAM, "cross_entropy", WORD("smoothing")},
+    {bad_reduction, ATTN_E_ENUM, "mse", SAYS(2, 3, "reduction")},
+    {bad_pair, ATTN_E_SHAPE, "l1", SIZES(3, 2)},
+    {bad_broadcast, ATTN_E_RANK, "mse", SIZES(2, 1)},
+    {bad_delta, ATTN_E_PARAM, "huber", WORD("delta")},
+    {bad_absent, ATTN_E_NULL, "bce", WORD("empty")},
+    {bad_p, ATTN_E_PARAM, "dropout", WORD("p must be")},
+    {bad_temperature, ATTN_E_PARAM, "gumbel_softmax", WORD("temperature")},
+    {bad_dim, ATTN_E_PARAM, "gumbel_softmax", SAYS(2, 2, "dimension")},
+    {bad_draw, ATTN_E_SHAPE, "categorical", SIZES(1, 0)},
+    {bad_frames, ATTN_E_LENGTH, "ctc", SIZES(2, 3)},
+    {bad_length, ATTN_E_LENGTH, "ctc", SIZES(2, -1)},
+    {bad_target, ATTN_E_PARAM, "ctc", SIZES(3, 3)},
+    {bad_target_blank, ATTN_E_PARAM, "ctc", SAYS(3, 2, "blank")},
+    {bad_blank, ATTN_E_PARAM, "ctc", SIZES(3, 3)},
 };
+
+static void loss_works(attn_tape *t, const operands *v)
+{
+    attn_var y = attn_tape_cross_entropy(t, v->x, v->ids, 0, -1, ATTN_REDUCE_MEAN);
+    assert_int_equal(attn_tape_backward(t, y, NULL), ATTN_OK);
+}
 
 static void loss_refusals(void **state)
 {
     (void)state;
     attn_tape *t = tape_new(NULL);
-    const loss_operands v = {attn_tape_param(t, SHAPED(LIST(1, 2, 3, 4, 5, 6), 2, 3)),
-                             attn_tape_input(t, LIST(1, 2, 3)), attn_tape_input(t, IDS(0, 2)),
-                             attn_tape_input(t, IDS(0, 9))};
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
-        refusals[i].call(t, &v);
-        expect_error(t, refusals[i].status, refusals[i].where, refusals[i].part);
-    }
-    attn_var y = attn_tape_cross_entropy(t, v.x, v.ids, 0, -1, ATTN_REDUCE_MEAN);
-    assert_int_equal(attn_tape_backward(t, y, NULL), ATTN_OK);
-    attn_tape_destroy(t);
+    const operands v = {attn_tape_param(t, SHAPED(LIST(1, 2, 3, 4, 5, 6), 2, 3)),
+                        attn_tape_input(t, LIST(1, 2, 3)), attn_tape_input(t, IDS(0, 2)),
+                        attn_tape_input(t, IDS(0, 9))};
+    refusals_walk(t, REFUSALS(refusals), &v, loss_works);
 }
 
 int main(void)

@@ -2,114 +2,72 @@
  * Normalisation beyond what test_tape_ops asks of every operation: each bad operand has its
  * status and a sentence, a far mean costs no digits, and the running estimates of batchnorm
  * move once a forward, in a checkpoint too. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "attn/tape.h"
+#include "tape_refusal.h"
 
 static float cube[96]; /* x: 2 4 3 4; w: 4 2 3 1 */
 
 static attn_tape *norm_open(void)
 {
-    attn_tape *t;
-    assert_int_equal(attn_tape_create(&t, NULL, NULL, NULL), ATTN_OK);
     for (int i = 0; i < 96; i++) cube[i] = (float)(i * 37 % 96);
-    return t;
-}
-
-static void norm_is_fine(const attn_tape *t)
-{
-    attn_error error;
-    if (attn_tape_status(t, &error) != ATTN_OK) fail_msg("%s: %s", error.where, error.what);
+    return tape_new(NULL);
 }
 
 /* ---- refusals --------------------------------------------------------------------------- */
 
 static const attn_var none;
 
-/* A refused call; x is 2 4 3 4, w is 4 2 3 1. */
-#define REFUSED(name, call)                                                                    \
-    static void name(attn_tape *t, attn_var x, attn_var w)                                     \
-    {                                                                                          \
-        (void)w;                                                                               \
-        (void)(call);                                                                          \
-    }
-REFUSED(layer_dims, attn_tape_layernorm(t, x, 5, none, none, 0))
-REFUSED(layer_none, attn_tape_layernorm(t, x, 0, none, none, 0))
-REFUSED(layer_size, attn_tape_layernorm(t, x, 4, w, none, 0))
-REFUSED(layer_eps, attn_tape_layernorm(t, x, 1, none, none, -1))
-REFUSED(layer_nan, attn_tape_layernorm(t, x, 1, none, none, (double)NAN))
-REFUSED(rms_rank, attn_tape_rmsnorm(t, x, w, 0))
-REFUSED(group_uneven, attn_tape_groupnorm(t, x, 3, none, none, 0))
-REFUSED(group_none, attn_tape_groupnorm(t, x, 0, none, none, 0))
-REFUSED(group_size,
-        attn_tape_groupnorm(t, x, 2, none, attn_tape_reshape(t, x, ATTN_DIMS(96)), 0))
-REFUSED(batch_missing,
-        attn_tape_batchnorm(t, x, none, none, (attn_tensor){0}, (attn_tensor){0}, false, 0, 0))
-REFUSED(batch_size, attn_tape_batchnorm(t, x, none, none, ATTN_TENSOR(cube, F32, 5),
-                                        ATTN_TENSOR(cube, F32, 4), true, 0, 0))
-REFUSED(batch_overlap, attn_tape_batchnorm(t, x, none, none, ATTN_TENSOR(cube, F32, 4),
-                                           ATTN_TENSOR(cube + 3, F32, 4), true, 0, 0))
-REFUSED(batch_momentum,
-        attn_tape_batchnorm(t, x, none, none, (attn_tensor){0}, (attn_tensor){0}, true, 1.5, 0))
-
-typedef struct refusal {
-    void (*call)(attn_tape *t, attn_var x, attn_var w);
-    attn_status status;
-    const char *where;
-    int64_t want, got; /* -9: says no sizes */
-} refusal;
-
-static const refusal refusals[] = {
-    {layer_dims, ATTN_E_PARAM, "layernorm", 4, 5},
-    {layer_none, ATTN_E_PARAM, "layernorm", 4, 0},
-    {layer_size, ATTN_E_SHAPE, "layernorm", 2, 4},
-    {layer_eps, ATTN_E_PARAM, "layernorm", -9, -9},
-    {layer_nan, ATTN_E_PARAM, "layernorm", -9, -9},
-    {rms_rank, ATTN_E_RANK, "rmsnorm", 1, 4},
-    {group_uneven, ATTN_E_SHAPE, "groupnorm", 3, 4},
-    {group_none, ATTN_E_PARAM, "groupnorm", 1, 0},
-    {group_size, ATTN_E_SHAPE, "groupnorm", 4, 96},
-    {batch_missing, ATTN_E_NULL, "batchnorm", -9, -9},
-    {batch_size, ATTN_E_SHAPE, "batchnorm", 4, 5},
-    {batch_overlap, ATTN_E_ALIAS, "batchnorm", -9, -9},
-    {batch_momentum, ATTN_E_PARAM, "batchnorm", -9, -9},
+struct operands {
+    attn_var x, w; /* 2 4 3 4, 4 2 3 1 */
 };
 
-static void refuse(attn_tape *t, const refusal *r)
+REFUSED(layer_dims, attn_tape_layernorm(t, v->x, 5, none, none, 0))
+REFUSED(layer_none, attn_tape_layernorm(t, v->x, 0, none, none, 0))
+REFUSED(layer_size, attn_tape_layernorm(t, v->x, 4, v->w, none, 0))
+REFUSED(layer_eps, attn_tape_layernorm(t, v->x, 1, none, none, -1))
+REFUSED(layer_nan, attn_tape_layernorm(t, v->x, 1, none, none, (double)NAN))
+REFUSED(rms_rank, attn_tape_rmsnorm(t, v->x, v->w, 0))
+REFUSED(group_uneven, attn_tape_groupnorm(t, v->x, 3, none, none, 0))
+REFUSED(group_none, attn_tape_groupnorm(t, v->x, 0, none, none, 0))
+REFUSED(group_size,
+        attn_tape_groupnorm(t, v->x, 2, none, attn_tape_reshape(t, v->x, ATTN_DIMS(96)), 0))
+REFUSED(batch_missing, attn_tape_batchnorm(t, v->x, none, none, (attn_tensor){0},
+                                           (attn_tensor){0}, false, 0, 0))
+REFUSED(batch_size, attn_tape_batchnorm(t, v->x, none, none, ATTN_TENSOR(cube, F32, 5),
+                                        ATTN_TENSOR(cube, F32, 4), true, 0, 0))
+REFUSED(batch_overlap, attn_tape_batchnorm(t, v->x, none, none, ATTN_TENSOR(cube, F32, 4),
+                                           ATTN_TENSOR(cube + 3, F32, 4), true, 0, 0))
+REFUSED(batch_momentum, attn_tape_batchnorm(t, v->x, none, none, (attn_tensor){0},
+                                            (attn_tensor){0}, true, 1.5, 0))
+
+static const refusal refusals[] = {
+    {layer_dims, ATTN_E_PARAM, "layernorm", SIZES(4, 5)},
+    {layer_none, ATTN_E_PARAM, "layernorm", SIZES(4, 0)},
+    {layer_size, ATTN_E_SHAPE, "layernorm", SIZES(2, 4)},
+    {layer_eps, ATTN_E_PARAM, "layernorm", NO_SIZES},
+    {layer_nan, ATTN_E_PARAM, "layernorm", NO_SIZES},
+    {rms_rank, ATTN_E_RANK, "rmsnorm", SIZES(1, 4)},
+    {group_uneven, ATTN_E_SHAPE, "groupnorm", SIZES(3, 4)},
+    {group_none, ATTN_E_PARAM, "groupnorm", SIZES(1, 0)},
+    {group_size, ATTN_E_SHAPE, "groupnorm", SIZES(4, 96)},
+    {batch_missing, ATTN_E_NULL, "batchnorm", NO_SIZES},
+    {batch_size, ATTN_E_SHAPE, "batchnorm", SIZES(4, 5)},
+    {batch_overlap, ATTN_E_ALIAS, "batchnorm", NO_SIZES},
+    {batch_momentum, ATTN_E_PARAM, "batchnorm", NO_SIZES},
+};
+
+static void norm_works(attn_tape *t, const operands *v)
 {
-    attn_error error;
-    r->call(t, attn_tape_param(t, ATTN_TENSOR(cube, F32, 2, 4, 3, 4)),
-            attn_tape_param(t, ATTN_TENSOR(cube, F32, 4, 2, 3, 1)));
-    assert_int_equal(attn_tape_status(t, &error), r->status);
-    assert_string_equal(error.where, r->where);
-    assert_true(strlen(error.what) > 10);
-    if (error.counted != (r->want != -9)) fail_msg("%s: %s", error.where, error.what);
-    if (error.counted && (error.want != r->want || error.got != r->got))
-        fail_msg("%s: %s: %lld, %lld", error.where, error.what, (long long)error.want,
-                 (long long)error.got);
+    const attn_var y = attn_tape_layernorm(t, v->x, 2, none, none, 0);
+    assert_int_equal(attn_tape_value(t, y).shape[3], 4);
 }
 
 static void test_refusals(void **state)
 {
     (void)state;
     attn_tape *t = norm_open();
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
-        refuse(t, &refusals[i]);
-        attn_tape_clear(t);
-        const attn_var x = attn_tape_param(t, ATTN_TENSOR(cube, F32, 2, 4, 3, 4));
-        const attn_var y = attn_tape_layernorm(t, x, 2, none, none, 0);
-        assert_int_equal(attn_tape_value(t, y).shape[3], 4);
-        norm_is_fine(t);
-    }
-    attn_tape_destroy(t);
+    const operands v = {attn_tape_param(t, ATTN_TENSOR(cube, F32, 2, 4, 3, 4)),
+                        attn_tape_param(t, ATTN_TENSOR(cube, F32, 4, 2, 3, 1))};
+    refusals_walk(t, REFUSALS(refusals), &v, norm_works);
 }
 
 /* ---- running estimates ------------------------------------------------------------------ */
@@ -200,7 +158,7 @@ static void test_far_from_zero(void **state)
     const attn_var y =
         attn_tape_layernorm(t, attn_tape_input(t, ATTN_TENSOR(far, F32, 4)), 1, none, none, 0);
     const float *got = attn_tape_value(t, y).data;
-    norm_is_fine(t);
+    expect_fine(t);
     for (int i = 0; i < 4; i++) assert_true(fabs((double)got[i] - (i % 2 ? 1 : -1)) < 1e-5);
     attn_tape_destroy(t);
 }
@@ -208,11 +166,11 @@ static void test_far_from_zero(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_running_estimates),
-        cmocka_unit_test(test_checkpoint_moves_them_once),
-        cmocka_unit_test(test_single_element),
-        cmocka_unit_test(test_far_from_zero),
+        CASE(test_refusals),
+        CASE(test_running_estimates),
+        CASE(test_checkpoint_moves_them_once),
+        CASE(test_single_element),
+        CASE(test_far_from_zero),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, tape_setup, tape_finish);
 }

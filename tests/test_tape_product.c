@@ -2,7 +2,7 @@
  * Products and recurrent nodes by relations: a sequence equals its steps, both directions equal
  * two nodes, a full mask equals none, what a mask hides never shows, an activation inside
  * equals the same one outside; leaves of 16 bits; refusals. Equal means the same bits. */
-#include "tape_fixture.h"
+#include "tape_refusal.h"
 
 enum { B = 3, T = 5, I = 4, H = 6 };
 
@@ -179,122 +179,77 @@ static void product_narrow(void **state)
 
 /* ---- refusals ---------------------------------------------------------------------------- */
 
-typedef struct product_operands {
+static const attn_var nothing;
+
+struct operands {
     attn_var x, w, b, vector, scalar;
     attn_cell cell;
-} product_operands;
+};
 
-static void bad_inner(attn_tape *t, const product_operands *v)
-{
-    (void)attn_tape_matmul(t, v->x, v->w);
-}
+REFUSED(bad_inner, attn_tape_matmul(t, v->x, v->w))
+REFUSED(bad_leading, attn_tape_matmul(t, v->x, attn_tape_input(t, NORMAL(1, B + 1, I, H))))
+REFUSED(bad_scalar, attn_tape_matmul(t, v->x, v->scalar))
+REFUSED(bad_columns, attn_tape_linear(t, v->vector, v->w, v->b, ATTN_ACT_NONE))
+REFUSED(bad_bias, attn_tape_linear(t, v->x, v->w, v->vector, ATTN_ACT_NONE))
+REFUSED(bad_act, attn_tape_linear(t, v->x, v->w, v->b, (attn_activation)99))
 
-static void bad_leading(attn_tape *t, const product_operands *v)
-{
-    (void)attn_tape_matmul(t, v->x, attn_tape_input(t, NORMAL(1, B + 1, I, H)));
-}
-
-static void bad_scalar(attn_tape *t, const product_operands *v)
-{
-    (void)attn_tape_matmul(t, v->x, v->scalar);
-}
-
-static void bad_columns(attn_tape *t, const product_operands *v)
-{
-    (void)attn_tape_linear(t, v->vector, v->w, v->b, ATTN_ACT_NONE);
-}
-
-static void bad_bias(attn_tape *t, const product_operands *v)
-{
-    (void)attn_tape_linear(t, v->x, v->w, v->vector, ATTN_ACT_NONE);
-}
-
-static void bad_act(attn_tape *t, const product_operands *v)
-{
-    (void)attn_tape_linear(t, v->x, v->w, v->b, (attn_activation)99);
-}
-
-static void bad_cells(attn_tape *t, const product_operands *v)
+static void bad_cells(attn_tape *t, const operands *v)
 {
     attn_var h = v->x;
-    (void)attn_tape_gru(t, v->x, (attn_var){0}, (attn_var){0}, 3, &v->cell, &h);
+    (void)attn_tape_gru(t, v->x, nothing, nothing, 3, &v->cell, &h);
     assert_true(is_empty(h));
 }
 
-static void bad_no_cells(attn_tape *t, const product_operands *v)
-{
-    (void)attn_tape_lstm(t, v->x, (attn_var){0}, (attn_var){0}, (attn_var){0}, 1, NULL, NULL,
-                         NULL);
-}
+REFUSED(bad_no_cells, attn_tape_lstm(t, v->x, nothing, nothing, nothing, 1, NULL, NULL, NULL))
+REFUSED(bad_gates, attn_tape_lstm(t, v->x, nothing, nothing, nothing, 1, &v->cell, NULL, NULL))
+REFUSED(bad_width, attn_tape_gru(t, attn_tape_input(t, NORMAL(1, B, T, I + 1)), nothing,
+                                 nothing, 1, &v->cell, NULL))
+REFUSED(bad_state, attn_tape_gru(t, v->x, attn_tape_input(t, NORMAL(1, B + 1, H)), nothing, 1,
+                                 &v->cell, NULL))
+REFUSED(bad_mask,
+        attn_tape_gru(t, v->x, nothing, attn_tape_input(t, TEST_TENSOR(&arena, BOOL, B, T + 2)),
+                      1, &v->cell, NULL))
 
-static void bad_gates(attn_tape *t, const product_operands *v)
-{
-    (void)attn_tape_lstm(t, v->x, (attn_var){0}, (attn_var){0}, (attn_var){0}, 1, &v->cell,
-                         NULL, NULL);
-}
-
-static void bad_width(attn_tape *t, const product_operands *v)
-{
-    attn_var x = attn_tape_input(t, NORMAL(1, B, T, I + 1));
-    (void)attn_tape_gru(t, x, (attn_var){0}, (attn_var){0}, 1, &v->cell, NULL);
-}
-
-static void bad_state(attn_tape *t, const product_operands *v)
-{
-    attn_var h0 = attn_tape_input(t, NORMAL(1, B + 1, H));
-    (void)attn_tape_gru(t, v->x, h0, (attn_var){0}, 1, &v->cell, NULL);
-}
-
-static void bad_mask(attn_tape *t, const product_operands *v)
-{
-    attn_var mask = attn_tape_input(t, TEST_TENSOR(&arena, BOOL, B, T + 2));
-    (void)attn_tape_gru(t, v->x, (attn_var){0}, mask, 1, &v->cell, NULL);
-}
-
-static void bad_cell_bias(attn_tape *t, const product_operands *v)
+static void bad_cell_bias(attn_tape *t, const operands *v)
 {
     attn_cell cell = v->cell;
     cell.b_h = v->vector;
-    (void)attn_tape_gru(t, v->x, (attn_var){0}, (attn_var){0}, 1, &cell, NULL);
+    (void)attn_tape_gru(t, v->x, nothing, nothing, 1, &cell, NULL);
 }
 
-static const struct product_refusal {
-    void (*call)(attn_tape *t, const product_operands *v);
-    attn_status status;
-    const char *where, *part;
-} refusals[] = {
-    {bad_inner, ATTN_E_SHAPE, "matmul", "expected 4, got 6"},
-    {bad_leading, ATTN_E_SHAPE, "matmul", "expected 3, got 4"},
-    {bad_scalar, ATTN_E_RANK, "matmul", "expected 1, got 0"},
-    {bad_columns, ATTN_E_SHAPE, "linear", "expected 5, got 4"},
-    {bad_bias, ATTN_E_SHAPE, "linear", "expected 6, got 5"},
-    {bad_act, ATTN_E_ENUM, "linear", "got 99"},
-    {bad_cells, ATTN_E_PARAM, "gru", "got 3"},
-    {bad_no_cells, ATTN_E_PARAM, "lstm", "got 0"},
-    {bad_gates, ATTN_E_SHAPE, "lstm", "expected 24, got 18"},
-    {bad_width, ATTN_E_SHAPE, "gru", "expected 5, got 4"},
-    {bad_state, ATTN_E_SHAPE, "gru", "expected 3, got 4"},
-    {bad_mask, ATTN_E_SHAPE, "gru", "expected 5, got 7"},
-    {bad_cell_bias, ATTN_E_SHAPE, "gru", "expected 18, got 5"},
+static const refusal refusals[] = {
+    {bad_inner, ATTN_E_SHAPE, "matmul", SIZES(4, 6)},
+    {bad_leading, ATTN_E_SHAPE, "matmul", SIZES(3, 4)},
+    {bad_scalar, ATTN_E_RANK, "matmul", SIZES(1, 0)},
+    {bad_columns, ATTN_E_SHAPE, "linear", SIZES(5, 4)},
+    {bad_bias, ATTN_E_SHAPE, "linear", SIZES(6, 5)},
+    {bad_act, ATTN_E_ENUM, "linear", SIZES(6, 99)},
+    {bad_cells, ATTN_E_PARAM, "gru", SIZES(2, 3)},
+    {bad_no_cells, ATTN_E_PARAM, "lstm", SIZES(2, 0)},
+    {bad_gates, ATTN_E_SHAPE, "lstm", SIZES(24, 18)},
+    {bad_width, ATTN_E_SHAPE, "gru", SIZES(5, 4)},
+    {bad_state, ATTN_E_SHAPE, "gru", SIZES(3, 4)},
+    {bad_mask, ATTN_E_SHAPE, "gru", SIZES(5, 7)},
+    {bad_cell_bias, ATTN_E_SHAPE, "gru", SIZES(18, 5)},
 };
+
+static void product_works(attn_tape *t, const operands *v)
+{
+    attn_var y = attn_tape_gru(t, v->x, nothing, nothing, 1, &v->cell, NULL);
+    assert_int_equal(attn_tape_backward(t, tape_total(t, y), NULL), ATTN_OK);
+}
 
 static void product_refusals(void **state)
 {
     (void)state;
     attn_tape *t = tape_new(NULL);
-    const product_operands v = {attn_tape_param(t, NORMAL(1, B, T, I)),
-                                attn_tape_param(t, NORMAL(2, H, I)),
-                                attn_tape_param(t, NORMAL(3, H)),
-                                attn_tape_param(t, NORMAL(4, T)),
-                                attn_tape_scalar(t, 1),
-                                product_cell(t, 10, 3)};
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
-        refusals[i].call(t, &v);
-        expect_error(t, refusals[i].status, refusals[i].where, refusals[i].part);
-    }
-    attn_var y = attn_tape_gru(t, v.x, (attn_var){0}, (attn_var){0}, 1, &v.cell, NULL);
-    assert_int_equal(attn_tape_backward(t, tape_total(t, y), NULL), ATTN_OK);
-    attn_tape_destroy(t);
+    const operands v = {attn_tape_param(t, NORMAL(1, B, T, I)),
+                        attn_tape_param(t, NORMAL(2, H, I)),
+                        attn_tape_param(t, NORMAL(3, H)),
+                        attn_tape_param(t, NORMAL(4, T)),
+                        attn_tape_scalar(t, 1),
+                        product_cell(t, 10, 3)};
+    refusals_walk(t, REFUSALS(refusals), &v, product_works);
 }
 
 int main(void)

@@ -1,42 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Elements by their numbers, by plain loops. Indices repeat often, so that sums meet. */
-#include "tape_case.h"
-
-enum { INDEX_RANK = 4 };
-
-typedef struct index_around {
-    int64_t before, n, after;
-} index_around;
-
-static index_around index_axis(const attn_tensor *t, int64_t dim)
-{
-    index_around a = {1, t->shape[dim], 1};
-    for (int64_t i = 0; i < dim; i++) a.before *= t->shape[i];
-    for (int64_t i = dim + 1; i < t->rank; i++) a.after *= t->shape[i];
-    return a;
-}
-
-static int64_t index_count(const attn_tensor *t)
-{
-    int64_t n = 1;
-    for (int i = 0; i < t->rank; i++) n *= t->shape[i];
-    return n;
-}
-
-/* i[0]: a dimension of a tensor of reals whose size there is at least 1. */
-static void index_draw(tape_draw *d)
-{
-    int64_t shape[INDEX_RANK];
-    const int rank = (int)test_rng_range(d->rng, 1, INDEX_RANK);
-    d->i[0] = test_rng_range(d->rng, 0, rank - 1);
-    for (int i = 0; i < rank; i++) shape[i] = tape_size(d, i == d->i[0]);
-    tape_reals(d, rank, shape, true);
-}
-
-static int index_name(const tape_draw *d)
-{
-    return (int)(d->i[0] - (d->i[1] % 2 ? d->in[0].rank : 0));
-}
+#include "tape_oracle.h"
 
 /* ---- embedding: i[0] padding
  * ----------------------------------------------------------------- */
@@ -60,7 +24,7 @@ static void embedding_apply(attn_tape *t, const tape_draw *d, const attn_var *in
 static void embedding_oracle(const tape_draw *d, const double *const *in,
                              const attn_tensor *shape, double *const *out)
 {
-    const int64_t width = d->in[0].shape[1], n = index_count(&d->in[1]);
+    const int64_t width = d->in[0].shape[1], n = tape_count(&d->in[1]);
     (void)shape;
     for (int64_t i = 0; i < n; i++)
         for (int64_t k = 0; k < width; k++) {
@@ -77,7 +41,7 @@ const tape_case tape_case_embedding = {
 
 static void index_select_draw(tape_draw *d)
 {
-    index_draw(d);
+    axis_draw(d, 0, 1, true);
     const int64_t n = test_rng_range(d->rng, 0, 9);
     tape_ints(d, 1, &n, 0, d->in[0].shape[d->i[0]] - 1);
     d->i[1] = n;
@@ -86,13 +50,13 @@ static void index_select_draw(tape_draw *d)
 static void index_select_apply(attn_tape *t, const tape_draw *d, const attn_var *in,
                                attn_var *out)
 {
-    out[0] = attn_tape_index_select(t, in[0], index_name(d), in[1]);
+    out[0] = attn_tape_index_select(t, in[0], axis_name(d), in[1]);
 }
 
 static void index_select_oracle(const tape_draw *d, const double *const *in,
                                 const attn_tensor *shape, double *const *out)
 {
-    const index_around x = index_axis(&d->in[0], d->i[0]), y = index_axis(shape, d->i[0]);
+    const axis x = axis_of(&d->in[0], d->i[0]), y = axis_of(shape, d->i[0]);
     for (int64_t b = 0; b < y.before; b++)
         for (int64_t j = 0; j < y.n; j++)
             for (int64_t a = 0; a < y.after; a++)
@@ -110,8 +74,8 @@ const tape_case tape_case_index_select = {"index_select",      1,
 /* The tensor and indices in it whose other sizes are at most its own. */
 static void index_draw_narrow(tape_draw *d)
 {
-    int64_t shape[INDEX_RANK];
-    index_draw(d);
+    int64_t shape[AXIS_RANK];
+    axis_draw(d, 0, 1, true);
     const attn_tensor *a = &d->in[0];
     for (int i = 0; i < a->rank; i++)
         shape[i] = i == d->i[0] ? test_rng_range(d->rng, 0, 9)
@@ -131,7 +95,7 @@ static int64_t index_named(const tape_draw *d, const int64_t *index, double id)
 
 static void gather_apply(attn_tape *t, const tape_draw *d, const attn_var *in, attn_var *out)
 {
-    out[0] = attn_tape_gather(t, in[0], index_name(d), in[1]);
+    out[0] = attn_tape_gather(t, in[0], axis_name(d), in[1]);
 }
 
 static void gather_oracle(const tape_draw *d, const double *const *in, const attn_tensor *shape,
@@ -157,14 +121,14 @@ static void scatter_add_draw(tape_draw *d)
 static void scatter_add_apply(attn_tape *t, const tape_draw *d, const attn_var *in,
                               attn_var *out)
 {
-    out[0] = attn_tape_scatter_add(t, in[0], index_name(d), in[1], in[2]);
+    out[0] = attn_tape_scatter_add(t, in[0], axis_name(d), in[1], in[2]);
 }
 
 static void scatter_add_oracle(const tape_draw *d, const double *const *in,
                                const attn_tensor *shape, double *const *out)
 {
     int64_t index[ATTN_MAX_RANK] = {0}, i = 0;
-    for (int64_t k = 0; k < index_count(shape); k++) out[0][k] = in[0][k];
+    for (int64_t k = 0; k < tape_count(shape); k++) out[0][k] = in[0][k];
     if (test_tensor_empty(&d->in[1])) return;
     do {
         out[0][index_named(d, index, in[1][i])] += in[2][i];
@@ -196,7 +160,7 @@ static void one_hot_oracle(const tape_draw *d, const double *const *in,
                            const attn_tensor *shape, double *const *out)
 {
     (void)shape;
-    for (int64_t i = 0; i < index_count(&d->in[0]); i++)
+    for (int64_t i = 0; i < tape_count(&d->in[0]); i++)
         for (int64_t n = 0; n < d->i[0]; n++)
             out[0][i * d->i[0] + n] = (int64_t)in[0][i] == n ? 1 : 0;
 }

@@ -1,44 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Where pad, roll and concat put elements, by plain loops over a tensor seen as before x n x
  * after around one dimension. */
-#include "tape_case.h"
+#include "tape_oracle.h"
 
-enum { MOVE_RANK = 4, MOVE_PARTS = 5 };
-
-typedef struct move_around {
-    int64_t before, n, after;
-} move_around;
-
-static move_around move_axis(const attn_tensor *t, int64_t dim)
-{
-    move_around a = {1, t->shape[dim], 1};
-    for (int64_t i = 0; i < dim; i++) a.before *= t->shape[i];
-    for (int64_t i = dim + 1; i < t->rank; i++) a.after *= t->shape[i];
-    return a;
-}
-
-/* The operand, and in i[0] one of its dimensions. */
-static void move_draw(tape_draw *d)
-{
-    int64_t shape[MOVE_RANK];
-    const int rank = (int)test_rng_range(d->rng, 1, MOVE_RANK);
-    for (int i = 0; i < rank; i++) shape[i] = tape_size(d, 0);
-    d->i[0] = test_rng_range(d->rng, 0, rank - 1);
-    tape_reals(d, rank, shape, true);
-}
-
-/* Counted from the end in odd cases. */
-static int move_name(const tape_draw *d)
-{
-    return (int)(d->i[0] - (d->i[1] % 2 ? d->in[0].rank : 0));
-}
+enum { MOVE_PARTS = 5 };
 
 /* ---- pad: i[1] before, i[2] after, f[0] -----------------------------------------------------
  */
 
 static void pad_draw(tape_draw *d)
 {
-    move_draw(d);
+    axis_draw(d, 0, 0, true);
     const int64_t n = d->in[0].shape[d->i[0]];
     d->i[1] = test_rng_range(d->rng, -n - 1, 4);
     const int64_t least = -(n + d->i[1]);
@@ -48,13 +20,13 @@ static void pad_draw(tape_draw *d)
 
 static void pad_apply(attn_tape *t, const tape_draw *d, const attn_var *in, attn_var *out)
 {
-    out[0] = attn_tape_pad(t, in[0], move_name(d), d->i[1], d->i[2], d->f[0]);
+    out[0] = attn_tape_pad(t, in[0], axis_name(d), d->i[1], d->i[2], d->f[0]);
 }
 
 static void pad_oracle(const tape_draw *d, const double *const *in, const attn_tensor *shape,
                        double *const *out)
 {
-    const move_around x = move_axis(&d->in[0], d->i[0]), y = move_axis(shape, d->i[0]);
+    const axis x = axis_of(&d->in[0], d->i[0]), y = axis_of(shape, d->i[0]);
     for (int64_t b = 0; b < y.before; b++)
         for (int64_t i = 0; i < y.n; i++)
             for (int64_t a = 0; a < y.after; a++) {
@@ -71,19 +43,19 @@ const tape_case tape_case_pad = {"pad", 1, pad_draw, pad_apply, pad_oracle, .exa
 
 static void roll_draw(tape_draw *d)
 {
-    move_draw(d);
+    axis_draw(d, 0, 0, true);
     d->i[1] = test_rng_range(d->rng, -20, 20);
 }
 
 static void roll_apply(attn_tape *t, const tape_draw *d, const attn_var *in, attn_var *out)
 {
-    out[0] = attn_tape_roll(t, in[0], move_name(d), d->i[1]);
+    out[0] = attn_tape_roll(t, in[0], axis_name(d), d->i[1]);
 }
 
 static void roll_oracle(const tape_draw *d, const double *const *in, const attn_tensor *shape,
                         double *const *out)
 {
-    const move_around x = move_axis(shape, d->i[0]);
+    const axis x = axis_of(shape, d->i[0]);
     for (int64_t b = 0; b < x.before; b++)
         for (int64_t i = 0; i < x.n; i++)
             for (int64_t a = 0; a < x.after; a++) {
@@ -101,8 +73,8 @@ enum { CONCAT_MOST = 70 };
 
 static void concat_draw(tape_draw *d)
 {
-    move_draw(d);
-    int64_t shape[MOVE_RANK];
+    axis_draw(d, 0, 0, true);
+    int64_t shape[AXIS_RANK];
     const int n_in = (int)test_rng_range(d->rng, 1, MOVE_PARTS), rank = d->in[0].rank;
     d->i[3] = test_rng_range(d->rng, 0, 1);
     for (int i = 1; i < n_in; i++) {
@@ -128,7 +100,7 @@ static void concat_apply(attn_tape *t, const tape_draw *d, const attn_var *in, a
 static void concat_oracle(const tape_draw *d, const double *const *in, const attn_tensor *shape,
                           double *const *out)
 {
-    const move_around y = move_axis(shape, d->i[0]);
+    const axis y = axis_of(shape, d->i[0]);
     int64_t at = 0;
     for (int64_t part = 0; part < d->i[2]; part++) {
         const int64_t from = part % d->n_in;

@@ -4,7 +4,7 @@
  * then, or all. */
 #include <math.h>
 
-#include "tape_case.h"
+#include "tape_oracle.h"
 
 /* ---- draws ------------------------------------------------------------------------------- */
 
@@ -32,21 +32,10 @@ static void reduce_draw_some(tape_draw *d)
     reduce_draw_least(d, 1);
 }
 
-/* Tenths in random order: no two elements are near each other. */
 static void reduce_draw_apart(tape_draw *d)
 {
     reduce_draw_least(d, 1);
-    const attn_tensor *t = &d->in[0];
-    const int64_t n = attn_tensor_count(*t);
-    int64_t *place = test_alloc(d->arena, (size_t)n * sizeof *place);
-    int64_t index[ATTN_MAX_RANK] = {0}, i = 0;
-    for (int64_t k = 0; k < n; k++) {
-        const int64_t other = test_rng_range(d->rng, 0, k);
-        place[k] = place[other];
-        place[other] = k;
-    }
-    do test_put(t, index, 0.1 * (double)(place[i++] - n / 2));
-    while (test_index_next(t, index));
+    tape_tenths(d);
 }
 
 static void norm_draw(tape_draw *d)
@@ -93,7 +82,7 @@ static void sum_oracle(const tape_draw *d, const double *const *in, const attn_t
                        double *const *out)
 {
     (void)shape;
-    for (int64_t i = 0, n = attn_tensor_count(d->in[0]); i < n; i++)
+    for (int64_t i = 0, n = tape_count(&d->in[0]); i < n; i++)
         out[0][reduce_to(d, i)] += in[0][i];
 }
 
@@ -101,16 +90,15 @@ static void mean_oracle(const tape_draw *d, const double *const *in, const attn_
                         double *const *out)
 {
     sum_oracle(d, in, shape, out);
-    for (int64_t i = 0, n = attn_tensor_count(*shape); i < n; i++)
+    for (int64_t i = 0, n = tape_count(shape); i < n; i++)
         out[0][i] /= (double)reduce_length(d);
 }
 
 static void max_oracle(const tape_draw *d, const double *const *in, const attn_tensor *shape,
                        double *const *out)
 {
-    for (int64_t i = 0, n = attn_tensor_count(*shape); i < n; i++)
-        out[0][i] = -(double)INFINITY;
-    for (int64_t i = 0, n = attn_tensor_count(d->in[0]); i < n; i++) {
+    for (int64_t i = 0, n = tape_count(shape); i < n; i++) out[0][i] = -(double)INFINITY;
+    for (int64_t i = 0, n = tape_count(&d->in[0]); i < n; i++) {
         double *y = &out[0][reduce_to(d, i)];
         *y = fmax(*y, in[0][i]);
     }
@@ -119,17 +107,17 @@ static void max_oracle(const tape_draw *d, const double *const *in, const attn_t
 static void logsumexp_oracle(const tape_draw *d, const double *const *in,
                              const attn_tensor *shape, double *const *out)
 {
-    for (int64_t i = 0, n = attn_tensor_count(d->in[0]); i < n; i++)
+    for (int64_t i = 0, n = tape_count(&d->in[0]); i < n; i++)
         out[0][reduce_to(d, i)] += exp(in[0][i]);
-    for (int64_t i = 0, n = attn_tensor_count(*shape); i < n; i++) out[0][i] = log(out[0][i]);
+    for (int64_t i = 0, n = tape_count(shape); i < n; i++) out[0][i] = log(out[0][i]);
 }
 
 static void norm_oracle(const tape_draw *d, const double *const *in, const attn_tensor *shape,
                         double *const *out)
 {
-    for (int64_t i = 0, n = attn_tensor_count(d->in[0]); i < n; i++)
+    for (int64_t i = 0, n = tape_count(&d->in[0]); i < n; i++)
         out[0][reduce_to(d, i)] += in[0][i] * in[0][i];
-    for (int64_t i = 0, n = attn_tensor_count(*shape); i < n; i++) out[0][i] = sqrt(out[0][i]);
+    for (int64_t i = 0, n = tape_count(shape); i < n; i++) out[0][i] = sqrt(out[0][i]);
 }
 
 #define REDUCE(name, how, is_exact)                                                            \

@@ -4,63 +4,30 @@
  * half of the cases. */
 #include <math.h>
 
-#include "tape_case.h"
-
-enum { SCAN_RANK = 4 };
-
-/* ---- lines ------------------------------------------------------------------------------- */
+#include "tape_oracle.h"
 
 static void scan_draw(tape_draw *d)
 {
-    int64_t shape[SCAN_RANK];
-    const int rank = (int)test_rng_range(d->rng, 1, SCAN_RANK);
-    for (int i = 0; i < rank; i++) shape[i] = tape_size(d, 0);
-    d->i[0] = test_rng_range(d->rng, 0, rank - 1);
-    d->i[1] = test_rng_chance(d->rng, 40); /* say it from the end */
-    tape_reals(d, rank, shape, true);
-}
-
-static int scan_name(const tape_draw *d)
-{
-    return (int)(d->i[1] ? d->i[0] - d->in[0].rank : d->i[0]);
-}
-
-typedef struct scan_lines {
-    int64_t count, n, step; /* step: between elements of a line */
-} scan_lines;
-
-static scan_lines scan_lines_of(const tape_draw *d)
-{
-    scan_lines l = {1, d->in[0].shape[d->i[0]], 1};
-    for (int64_t i = 0; i < d->in[0].rank; i++) {
-        if (i != d->i[0]) l.count *= d->in[0].shape[i];
-        if (i > d->i[0]) l.step *= d->in[0].shape[i];
-    }
-    return l;
-}
-
-/* Where line number i begins. */
-static int64_t scan_first(const scan_lines *l, int64_t i)
-{
-    return i / l->step * l->n * l->step + i % l->step;
+    axis_draw(d, 0, 0, true);
+    d->i[1] = test_rng_chance(d->rng, 40);
 }
 
 /* ---- cumsum cumprod ---------------------------------------------------------------------- */
 
 static void cumsum_apply(attn_tape *t, const tape_draw *d, const attn_var *in, attn_var *out)
 {
-    out[0] = attn_tape_cumsum(t, in[0], scan_name(d));
+    out[0] = attn_tape_cumsum(t, in[0], axis_name(d));
 }
 
 static void cumsum_oracle(const tape_draw *d, const double *const *in, const attn_tensor *shape,
                           double *const *out)
 {
-    const scan_lines l = scan_lines_of(d);
+    const axis x = axis_of(&d->in[0], d->i[0]);
     (void)shape;
-    for (int64_t r = 0; r < l.count; r++)
-        for (int64_t i = 0; i < l.n; i++)
+    for (int64_t r = 0; r < axis_lines(&x); r++)
+        for (int64_t i = 0; i < x.n; i++)
             for (int64_t j = 0; j <= i; j++)
-                out[0][scan_first(&l, r) + i * l.step] += in[0][scan_first(&l, r) + j * l.step];
+                out[0][axis_at(&x, r, i)] += in[0][axis_at(&x, r, j)];
 }
 
 const tape_case tape_case_cumsum = {"cumsum",      1, scan_draw, cumsum_apply, cumsum_oracle,
@@ -80,19 +47,19 @@ static void cumprod_draw(tape_draw *d)
 
 static void cumprod_apply(attn_tape *t, const tape_draw *d, const attn_var *in, attn_var *out)
 {
-    out[0] = attn_tape_cumprod(t, in[0], scan_name(d));
+    out[0] = attn_tape_cumprod(t, in[0], axis_name(d));
 }
 
 static void cumprod_oracle(const tape_draw *d, const double *const *in,
                            const attn_tensor *shape, double *const *out)
 {
-    const scan_lines l = scan_lines_of(d);
+    const axis x = axis_of(&d->in[0], d->i[0]);
     (void)shape;
-    for (int64_t r = 0; r < l.count; r++)
-        for (int64_t i = 0; i < l.n; i++) {
-            double *y = &out[0][scan_first(&l, r) + i * l.step];
+    for (int64_t r = 0; r < axis_lines(&x); r++)
+        for (int64_t i = 0; i < x.n; i++) {
+            double *y = &out[0][axis_at(&x, r, i)];
             *y = 1;
-            for (int64_t j = 0; j <= i; j++) *y *= in[0][scan_first(&l, r) + j * l.step];
+            for (int64_t j = 0; j <= i; j++) *y *= in[0][axis_at(&x, r, j)];
         }
 }
 
@@ -119,7 +86,7 @@ static void softmax_draw_mask(tape_draw *d)
 {
     const attn_tensor *x = &d->in[0];
     const int gone = (int)test_rng_range(d->rng, 0, x->rank);
-    int64_t shape[SCAN_RANK];
+    int64_t shape[AXIS_RANK];
     for (int i = gone; i < x->rank; i++)
         shape[i - gone] = test_rng_chance(d->rng, 70) ? x->shape[i] : 1;
     tape_bools(d, x->rank - gone, shape);
@@ -150,23 +117,22 @@ static void softmax_draw(tape_draw *d)
 
 static void softmax_apply(attn_tape *t, const tape_draw *d, const attn_var *in, attn_var *out)
 {
-    out[0] = attn_tape_softmax(t, in[0], in[1], scan_name(d));
+    out[0] = attn_tape_softmax(t, in[0], in[1], axis_name(d));
 }
 
 static void softmax_oracle(const tape_draw *d, const double *const *in,
                            const attn_tensor *shape, double *const *out)
 {
-    const scan_lines l = scan_lines_of(d);
+    const axis x = axis_of(&d->in[0], d->i[0]);
     (void)shape;
-    for (int64_t r = 0; r < l.count; r++) {
+    for (int64_t r = 0; r < axis_lines(&x); r++) {
         double sum = 0;
-        for (int64_t i = 0; i < l.n; i++) {
-            const int64_t at = scan_first(&l, r) + i * l.step;
+        for (int64_t i = 0; i < x.n; i++) {
+            const int64_t at = axis_at(&x, r, i);
             out[0][at] = softmax_forbids(d, in[1], at) ? 0 : exp(in[0][at]);
             sum += out[0][at];
         }
-        for (int64_t i = 0; i < l.n && sum > 0; i++)
-            out[0][scan_first(&l, r) + i * l.step] /= sum;
+        for (int64_t i = 0; i < x.n && sum > 0; i++) out[0][axis_at(&x, r, i)] /= sum;
     }
 }
 
@@ -176,19 +142,19 @@ const tape_case tape_case_softmax = {
 static void log_softmax_apply(attn_tape *t, const tape_draw *d, const attn_var *in,
                               attn_var *out)
 {
-    out[0] = attn_tape_log_softmax(t, in[0], scan_name(d));
+    out[0] = attn_tape_log_softmax(t, in[0], axis_name(d));
 }
 
 static void log_softmax_oracle(const tape_draw *d, const double *const *in,
                                const attn_tensor *shape, double *const *out)
 {
-    const scan_lines l = scan_lines_of(d);
+    const axis x = axis_of(&d->in[0], d->i[0]);
     (void)shape;
-    for (int64_t r = 0; r < l.count; r++) {
+    for (int64_t r = 0; r < axis_lines(&x); r++) {
         double sum = 0;
-        for (int64_t i = 0; i < l.n; i++) sum += exp(in[0][scan_first(&l, r) + i * l.step]);
-        for (int64_t i = 0; i < l.n; i++) {
-            const int64_t at = scan_first(&l, r) + i * l.step;
+        for (int64_t i = 0; i < x.n; i++) sum += exp(in[0][axis_at(&x, r, i)]);
+        for (int64_t i = 0; i < x.n; i++) {
+            const int64_t at = axis_at(&x, r, i);
             out[0][at] = in[0][at] - log(sum);
         }
     }
