@@ -113,38 +113,40 @@ static const char *term_row(const attn__tile *t, const attn_tensor *operand, int
                     t->seq->jk + t->j0);
 }
 
-/* One row of an operand as finite reals: in place when it is that, else in memory, its -inf
- * forbidding lanes. */
-static const void *term_dense_row(attn__tile *t, const attn_tensor *operand, const char *src,
-                                  uint64_t lanes, char *memory)
+/* The rows of the lanes as finite reals in scratch, -inf forbidding its lanes. Lanes that read
+ * the same row (the operand broadcasts over queries or heads) share one. */
+static void term_dense_stage(attn__tile *t, const attn_tensor *operand, const void **rows)
 {
     const attn__kernels *k = term_kernels(t);
-    const int64_t stride = operand->stride[3];
-    const bool direct = operand->dtype == k->dtype && (stride == 1 || t->n == 1);
-    if (!direct) attn__stage_row(k, operand->dtype, src, stride, t->n, memory);
-    if (k->finite(t->n, direct ? src : memory)) return direct ? src : memory;
-    if (direct) attn__stage_row(k, operand->dtype, src, stride, t->n, memory);
-    term_forbid(t, lanes, operand->dtype, src, stride, memory);
-    return memory;
+    const attn__panel *panel = t->panel;
+    const int64_t stride = operand->stride[3], size = t->n * (int64_t)attn__real_size(k);
+    for (int first = 0, l; first < panel->n; first = l) {
+        const char *src = term_row(t, operand, first);
+        char *row = t->scratch + t->r->plan->at.rows + first * size;
+        uint64_t lanes = 0;
+        for (l = first; l < panel->n && term_row(t, operand, l) == src; l++) {
+            lanes |= (uint64_t)1 << l;
+            rows[l] = row;
+        }
+        attn__stage_row(k, operand->dtype, src, stride, t->n, row);
+        if (!k->finite(t->n, row)) term_forbid(t, lanes, operand->dtype, src, stride, row);
+    }
 }
 
-/* Lanes that read the same row (the operand broadcasts over queries or heads) share one. */
+/* Rows of reals are read in place, once, if it turns out that they are finite. */
 static void term_dense(attn__tile *t, const attn_tensor *operand)
 {
     const attn__kernels *k = term_kernels(t);
     const attn__panel *panel = t->panel;
-    const int64_t row = t->n * (int64_t)attn__real_size(k);
     const void *rows[ATTN__PANEL];
-    for (int first = 0, l; first < panel->n; first = l) {
-        const char *src = term_row(t, operand, first);
-        uint64_t lanes = 0;
-        for (l = first; l < panel->n && term_row(t, operand, l) == src; l++)
-            lanes |= (uint64_t)1 << l;
-        rows[first] = term_dense_row(t, operand, src, lanes,
-                                     t->scratch + t->r->plan->at.rows + first * row);
-        for (int x = first + 1; x < l; x++) rows[x] = rows[first];
+    bool done = operand->dtype == k->dtype && (operand->stride[3] == 1 || t->n == 1);
+    for (int l = 0; l < panel->n && done; l++) rows[l] = term_row(t, operand, l);
+    if (done) k->pack(panel->n, panel->w, t->n, rows, 1, term_memory(t));
+    done = done && k->finite(t->n * panel->w, term_memory(t));
+    if (!done) {
+        term_dense_stage(t, operand, rows);
+        k->pack(panel->n, panel->w, t->n, rows, 1, term_memory(t));
     }
-    k->pack(panel->n, panel->w, t->n, rows, 1, term_memory(t));
     term_add(t, ATTN__LOG2E);
 }
 
