@@ -127,6 +127,18 @@ static void tape_attention_size(void **state)
     attn_tape_destroy(t);
 }
 
+/* The engine names the operand; the tape adds whose operand it was. */
+static void tape_attention_name(void **state)
+{
+    (void)state;
+    attn_tape *t = tape_new(NULL);
+    const attn_var q = attn_tape_param(t, LIST(1, 2, 3));
+    (void)attn_tape_attention(t, NULL, &(attn_attention_vars){.q = q, .k = q, .v = q}, NULL,
+                              NULL);
+    expect_error(t, ATTN_E_RANK, "q", "operation attention");
+    attn_tape_destroy(t);
+}
+
 static void tape_first_error(void **state)
 {
     (void)state;
@@ -192,7 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(tape_creation),       CASE(tape_leaves),
                                        CASE(tape_handles),        CASE(tape_dead),
-                                       CASE(tape_attention_size), CASE(tape_first_error),
-                                       CASE(tape_bad_backward)};
+                                       CASE(tape_attention_size), CASE(tape_attention_name),
+                                       CASE(tape_first_error),    CASE(tape_bad_backward)};
     return cmocka_run_group_tests(tests, tape_setup, tape_finish);
 }

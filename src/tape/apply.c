@@ -4,6 +4,9 @@
  * happened as a whole or not at all. */
 #include "tape/graph.h"
 
+#include <stdio.h>
+#include <string.h>
+
 typedef struct apply_job {
     attn__call c;
     const attn__op *op;
@@ -148,6 +151,14 @@ static attn_status apply_run(apply_job *job, attn_error *error)
     return ATTN_OK;
 }
 
+/* A sentence about an operand by its own name (what the engine says) names the operation too.
+ */
+static void apply_name(const attn__op *op, attn_error *error)
+{
+    if (error->name[0] || (error->where && strcmp(error->where, op->name) == 0)) return;
+    snprintf(error->name, sizeof error->name, "operation %s", op->name);
+}
+
 /* ---- the two doors ----------------------------------------------------------------------- */
 
 static void apply_deliver(apply_job *job, int n_out, attn_var *out)
@@ -183,10 +194,12 @@ attn_var attn__apply(attn_tape *t, attn__op_index op, int n_in, const attn_var *
     for (int i = 0; i < ATTN__OP_MOST; i++) job.c.wanted[i] = i == 0 || (wanted >> i & 1);
     const attn_status s = apply_run(&job, &error);
     apply_end(&job);
-    if (s != ATTN_OK)
+    if (s != ATTN_OK) {
+        apply_name(job.op, &error);
         attn__tape_fail(t, &error);
-    else
+    } else {
         apply_deliver(&job, n_out, out);
+    }
     return job.made[0];
 }
 
