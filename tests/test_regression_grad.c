@@ -240,7 +240,7 @@ static void reg_090_no_race(void **state)
     (void)state;
     attn_spec spec = ATTN_SPEC(.causal = true);
     attn_args a = grad_args(f32, REG_SHAPE(2, 2, 1, 300, 300, 16, 16));
-    reg_repeats(&spec, &a, 250);
+    reg_repeats(&spec, &a, test_env_share(250));
 }
 
 /* flash-attention#414, #2244: d_q differed between runs, flag or no flag: one head, many keys.
@@ -249,7 +249,7 @@ static void reg_091_same_d_q(void **state)
 {
     (void)state;
     attn_args a = grad_args(f32, REG_SHAPE(1, 1, 1, 200, 2000, 16, 16));
-    reg_repeats(NULL, &a, 100);
+    reg_repeats(NULL, &a, test_env_share(100));
 }
 
 /* fla#889: unsynchronised sums: everything that several sequences or heads add to. */
@@ -268,7 +268,7 @@ static void reg_092_shared_sums(void **state)
     a.rel_k = reg_normal(f32, 13, SAFETY_DIMS(1, 9, 8));
     a.rel_v = reg_normal(f32, 14, SAFETY_DIMS(9, 8));
     grad_ask(&a);
-    reg_repeats(&spec, &a, 100);
+    reg_repeats(&spec, &a, test_env_share(100));
     grad_judge(&spec, &a);
 }
 
