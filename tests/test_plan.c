@@ -156,6 +156,28 @@ static void plan_describes(void **state)
     }
 }
 
+/* The work of the three calls: products of width D and of width E. */
+static void plan_counts_work(void **state)
+{
+    (void)state;
+    attn_args args = plan_args(9);
+    attn_plan_info info[3];
+    attn_plan *plan[3] = {plan_make(NULL, &args)};
+    args.lse = SAFETY_EMPTY(F32, B, H, T);
+    args.d_out = args.out;
+    args.d_q = args.q;
+    args.t_out = args.out;
+    args.t_q = args.q;
+    assert_int_equal(attn_plan_create_backward(&plan[1], NULL, NULL, &args, NULL), ATTN_OK);
+    assert_int_equal(attn_plan_create_jvp(&plan[2], NULL, NULL, &args, NULL), ATTN_OK);
+    for (int i = 0; i < 3; i++) attn_plan_describe(plan[i], &info[i]);
+    const double pairs = 2.0 * B * H * T * S;
+    assert_true(info[0].flops == pairs * (D + E));
+    assert_true(info[1].flops == pairs * (3 * D + 2 * E));
+    assert_true(info[2].flops == pairs * 3 * (D + E));
+    for (int i = 0; i < 3; i++) attn_plan_destroy(plan[i]);
+}
+
 /* ---- what it refuses ----------------------------------------------------------------- */
 
 static void plan_refuses(const attn_plan *plan, const attn_args *args, void *workspace,
@@ -294,11 +316,11 @@ static void plan_shared(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SAFETY_CASE(plan_other_pointers),   SAFETY_CASE(plan_without_pointers),
-        SAFETY_CASE(plan_other_lengths),    SAFETY_CASE(plan_spec_is_copied),
-        SAFETY_CASE(plan_many_times),       SAFETY_CASE(plan_describes),
-        SAFETY_CASE(plan_workspace_errors), SAFETY_CASE(plan_other_args),
-        SAFETY_CASE(plan_shared),
+        SAFETY_CASE(plan_other_pointers), SAFETY_CASE(plan_without_pointers),
+        SAFETY_CASE(plan_other_lengths),  SAFETY_CASE(plan_spec_is_copied),
+        SAFETY_CASE(plan_many_times),     SAFETY_CASE(plan_describes),
+        SAFETY_CASE(plan_counts_work),    SAFETY_CASE(plan_workspace_errors),
+        SAFETY_CASE(plan_other_args),     SAFETY_CASE(plan_shared),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, safety_finish);
 }

@@ -13,6 +13,10 @@ void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
                            (double)attn_dtype_size(p->at.v.dtype)};
     const double q = (double)(p->packed_q ? 1 : p->N) * (double)p->H * (double)p->T;
     const double k = (double)(p->packed_k ? 1 : p->N) * (double)p->G * (double)p->S;
+    /* Products of width D and of width E: forward; back; forward with tangents. */
+    static const double products[][2] = {{1, 1}, {3, 2}, {3, 3}};
+    const double depth =
+        products[p->call][0] * (double)p->D + products[p->call][1] * (double)p->E;
     *info = (attn_plan_info){
         .isa = plan->kernels->name,
         .arithmetic = plan->kernels->dtype,
@@ -22,7 +26,7 @@ void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
         .tasks = plan->max_tasks,
         .split_keys = plan->split,
         .workspace = (size_t)plan->bytes,
-        .flops = 2 * (double)p->H * pairs * (double)(p->D + p->E),
+        .flops = 2 * (double)p->H * pairs * depth,
         .bytes = q * (double)(p->D + p->E) * size[0] + k * (double)p->D * size[1] +
                  k * (double)p->E * size[2],
     };
