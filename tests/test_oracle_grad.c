@@ -33,10 +33,12 @@ static void numeric_fail(const test_case *c, const char *what, double got, doubl
              (unsigned long long)c->seed);
 }
 
-/* Within a millionth; a derivative that cancels, within 1e-9 of what cancelled. */
-static void numeric_near(const test_case *c, const char *what, const oracle_sum *x, double want)
+/* Within a millionth; a derivative that cancels, within 1e-9 of what cancelled; and within what
+ * the quotient itself cannot tell. */
+static void numeric_near(const test_case *c, const char *what, const oracle_sum *x, double want,
+                         double noise)
 {
-    double got = (double)x->value, bound = 1e-6 * fabs(want) + 1e-9 * (double)x->mass + 1e-12;
+    double got = (double)x->value, bound = 1e-6 * fabs(want) + 1e-9 * (double)x->mass + noise;
     if (!(fabs(got - want) <= bound)) numeric_fail(c, what, got, want);
 }
 
@@ -60,17 +62,23 @@ static void numeric_widen(test_case *c)
 /* ---- gradients ------------------------------------------------------------------------------
  */
 
-/* sum d_out out + sum d_lse lse; rows without a key have neither. */
-static double numeric_loss(const test_case *c)
+/* sum d_out out + sum d_lse lse; rows without a key have neither. *mass: of the magnitudes. */
+static double numeric_loss(const test_case *c, double *mass)
 {
     oracle_result r;
+    *mass = 0;
     const double *d_out = c->args.d_out.data, *d_lse = c->args.d_lse.data;
     double sum = 0;
     assert_true(oracle_attention(&r, &c->spec, &c->args, ORACLE_FLIP_NONE));
     for (int64_t row = 0; row < r.B * r.H * r.T; row++) {
-        if (d_lse && !isinf(r.lse[row])) sum += d_lse[row] * r.lse[row];
-        for (int64_t e = 0; e < r.E && d_out; e++)
-            sum += d_out[row * r.E + e] * r.out[row * r.E + e];
+        const double lse = d_lse && !isinf(r.lse[row]) ? d_lse[row] * r.lse[row] : 0;
+        sum += lse;
+        *mass += fabs(lse);
+        for (int64_t e = 0; e < r.E && d_out; e++) {
+            const double term = d_out[row * r.E + e] * r.out[row * r.E + e];
+            sum += term;
+            *mass += fabs(term);
+        }
     }
     oracle_free(&r);
     return sum;
@@ -82,19 +90,22 @@ static void numeric_move(double *x, const double *direction, int64_t n, double s
     for (int64_t i = 0; i < n; i++) x[i] += step * direction[i];
 }
 
-/* The derivative of the loss along a direction in one operand. */
+/* The derivative of the loss along a direction in one operand. Results, products and sums are
+ * doubles: *noise is what three roundings of every term come to behind the division by h. */
 static double numeric_along(const test_case *c, const attn_tensor *t, const double *direction,
-                            double h)
+                            double h, double *noise)
 {
     static const double at[4] = {1, -1, 2, -2}, factor[4] = {8, -8, -1, 1};
     int64_t n = attn_tensor_count(*t);
-    double sum = 0, *x = t->data;
+    double sum = 0, mass, *x = t->data;
     test_arena arena = {0};
+    *noise = 0;
     double *kept = test_alloc(&arena, (size_t)n * sizeof *kept);
     for (int64_t i = 0; i < n; i++) kept[i] = x[i];
     for (int i = 0; i < 4; i++) {
         numeric_move(x, direction, n, at[i] * h);
-        sum += factor[i] * numeric_loss(c);
+        sum += factor[i] * numeric_loss(c, &mass);
+        *noise += 3 * 0x1p-53 * fabs(factor[i]) * mass / (12 * h);
         for (int64_t k = 0; k < n; k++) x[k] = kept[k];
     }
     test_arena_reset(&arena);
@@ -137,8 +148,8 @@ static void numeric_check_operand(const test_case *c, oracle_grad g, const oracl
             along.value += truth->x[k].value * (long double)direction[k];
             along.mass += truth->x[k].mass * fabsl((long double)direction[k]);
         }
-        double want = numeric_along(c, t, direction, numeric_step(c, g));
-        numeric_near(c, test_grad_name(g), &along, want);
+        double noise, want = numeric_along(c, t, direction, numeric_step(c, g), &noise);
+        numeric_near(c, test_grad_name(g), &along, want, noise);
     }
     test_arena_reset(&arena);
 }
@@ -198,10 +209,10 @@ static void numeric_check_tangents(test_case *c, const oracle_tangents *t)
     const double *out[4] = {r[0].out, r[1].out, r[2].out, r[3].out};
     const double *lse[4] = {r[0].lse, r[1].lse, r[2].lse, r[3].lse};
     for (int64_t i = 0; i < t->out.n; i++)
-        numeric_near(c, "t_out", &t->out.x[i], numeric_quotient(out, i, h));
+        numeric_near(c, "t_out", &t->out.x[i], numeric_quotient(out, i, h), 1e-12);
     for (int64_t i = 0; i < t->lse.n; i++)
         if (!isinf(r[0].lse[i]))
-            numeric_near(c, "t_lse", &t->lse.x[i], numeric_quotient(lse, i, h));
+            numeric_near(c, "t_lse", &t->lse.x[i], numeric_quotient(lse, i, h), 1e-12);
     for (int i = 0; i < 4; i++) oracle_free(&r[i]);
 }
 
