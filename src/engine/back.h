@@ -18,8 +18,7 @@
 
 #include "engine/engine.h"
 
-/* ---- back_run.c
- * ------------------------------------------------------------------------------ */
+/* ---- back_run.c -------------------------------------------------------------------------- */
 
 typedef struct attn__back_unit {
     const attn__run *r;
@@ -42,17 +41,14 @@ bool attn__back_plan_make(attn_plan *plan);  /* the layout */
 /* Waits until *at has reached value; lower units run already. */
 void attn__back_wait(_Atomic int64_t *at, int64_t value);
 
-/* ---- back_look.c
- * ---------------------------------------------------------------------------------
- */
+/* ---- back_look.c ------------------------------------------------------------------------- */
 
 /* The first look at panel index of everything, and where its results are kept. */
 void attn__back_look(const attn__run *r, char *scratch, int64_t index);
 char *attn__back_kept(const attn__run *r, int64_t index);
 void attn__back_sinks(const attn__run *r); /* d_sink, from what is kept */
 
-/* ---- back_step.c
- * ----------------------------------------------------------------------------- */
+/* ---- back_step.c ------------------------------------------------------------------------- */
 
 typedef struct attn__back_panel {
     attn__panel lanes;
@@ -74,8 +70,7 @@ typedef struct attn__back_step {
 
 void attn__back_step_run(attn__back_unit *u, int64_t step);
 
-/* ---- back_tile.c
- * ----------------------------------------------------------------------------- */
+/* ---- back_tile.c ------------------------------------------------------------------------- */
 
 /* A panel against a block of keys: p and ds; dq. False: nothing allowed. */
 bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n);
@@ -84,8 +79,7 @@ void attn__back_block(attn__back_step *s, const bool *some, int64_t j0, int64_t 
 /* The relative tables' share, when the step has met all keys of the unit. */
 void attn__back_tables(attn__back_step *s, int x);
 
-/* ---- terms_grad.c: terms.def backwards
- * --------------------------------------------------------*/
+/* ---- terms_grad.c: terms.def backwards --------------------------------------------------- */
 
 struct attn__back_tile {
     attn__back_step *s;
@@ -93,14 +87,12 @@ struct attn__back_tile {
 };
 void attn__terms_grad(attn__tile *t);
 
-/* ---- back_keys.c
- * ----------------------------------------------------------------------------- */
+/* ---- back_keys.c ------------------------------------------------------------------------- */
 
 void attn__back_keys_end(attn__back_unit *u); /* dk, dv of the unit leave it */
 void attn__back_keys_settle(attn__run *r);    /* those that units collected */
 
-/* ---- back_sums.c
- * ----------------------------------------------------------------------------- */
+/* ---- back_sums.c ------------------------------------------------------------------------- */
 
 bool attn__back_sums_plan(attn_plan *plan);
 /* The place in the sums of the unit for head member of its group, panel x lane l of the step,
@@ -113,12 +105,11 @@ void attn__back_sums_end(const attn__back_unit *u);   /* to those of all */
 void attn__back_sums_tile(attn__tile *t, attn__sum_index sum);
 /* At the beginning or end of a step. */
 void attn__back_sums_step(attn__back_unit *u, int64_t step, bool end);
-void attn__back_sums_zero(attn__run *r,
-                          bool units);     /* before all units; whether there are any */
+/* Before all units; whether there are any. */
+void attn__back_sums_zero(attn__run *r, bool units);
 void attn__back_sums_settle(attn__run *r); /* to the caller's tensors */
 
-/* ---- back_lanes.c
- * ------------------------------------------------------------------------------ */
+/* ---- back_lanes.c ------------------------------------------------------------------------ */
 
 bool attn__back_in_lanes(const attn__sum *sum);
 void attn__back_lanes_tile(attn__tile *t, attn__sum_index sum, const attn_tensor *out);

@@ -42,11 +42,6 @@ static void back_keys_give(attn__back_unit *u, const attn_tensor *t, const doubl
     }
 }
 
-static double back_value_factor(const attn__run *r)
-{
-    return 1 / (1 - r->p->spec.dropout);
-}
-
 void attn__back_keys_end(attn__back_unit *u)
 {
     const attn__run *r = u->r;
@@ -65,7 +60,7 @@ void attn__back_keys_end(attn__back_unit *u)
     if (attn__present(&a->d_k))
         back_keys_give(u, &a->d_k, dk, b->collect_k, b->dk_all, b->factor);
     if (attn__present(&a->d_v))
-        back_keys_give(u, &a->d_v, dv, b->collect_v, b->dv_all, back_value_factor(r));
+        back_keys_give(u, &a->d_v, dv, b->collect_v, b->dv_all, b->gain);
     if (collect) atomic_store_explicit(done, u->range + 1, memory_order_release);
 }
 
@@ -95,7 +90,7 @@ void attn__back_keys_settle(attn__run *r)
 {
     const attn__back_plan *b = &r->plan->back;
     const back_settle k = {r, &r->p->at.d_k, b->dk_all, b->factor};
-    const back_settle v = {r, &r->p->at.d_v, b->dv_all, back_value_factor(r)};
+    const back_settle v = {r, &r->p->at.d_v, b->dv_all, b->gain};
     if (b->collect_k)
         attn__parallel(r->plan->ctx, r->plan->threads, back_settle_share, (void *)&k);
     if (b->collect_v)

@@ -121,9 +121,7 @@ void attn__back_lanes_step(const attn__back_unit *u, const attn__sum *sum, const
     }
 }
 
-/* ---- all at once
- * ----------------------------------------------------------------------------------
- */
+/* ---- all at once ------------------------------------------------------------------------- */
 
 typedef struct lanes_settle {
     attn__run *r;

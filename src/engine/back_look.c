@@ -26,14 +26,7 @@ static int64_t look_find(const attn__run *r, int64_t index, attn__seq *seq, int6
 {
     const int64_t *panel0 =
         (const int64_t *)(const void *)(r->workspace + r->plan->back.panel0);
-    int64_t low = 0, high = r->p->N;
-    while (high - low > 1) {
-        const int64_t middle = (low + high) / 2;
-        if (panel0[middle] <= index)
-            low = middle;
-        else
-            high = middle;
-    }
+    const int64_t low = attn__last_start(panel0, r->p->N, index);
     *seq = r->seqs[low];
     const int64_t panels = attn__panels_count(r->p, seq->T);
     *g = (index - panel0[low]) / panels;
@@ -105,9 +98,7 @@ void attn__back_look(const attn__run *r, char *scratch, int64_t index)
     look_stats(r, &seq, &panel, kept);
 }
 
-/* ---- sinks
- * --------------------------------------------------------------------------------------
- */
+/* ---- sinks ------------------------------------------------------------------------------- */
 
 /* The lanes of a panel add to the sums of their heads. */
 static void look_sink(const attn__run *r, const attn__seq *seq, const attn__panel *panel,

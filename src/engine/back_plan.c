@@ -7,14 +7,6 @@
 
 #define PLAN_PARTS(at, parts) attn__plan_parts(at, parts, sizeof(parts) / sizeof((parts)[0]))
 
-/* Panels of all sequences and heads at most. */
-static int64_t back_panels_most(const attn__problem *p)
-{
-    if (p->H == 0 || p->T == 0) return 0;
-    if (!p->packed_q) return p->N * p->G * attn__panels_count(p, p->T);
-    return p->G * (p->N + p->H / p->G * (p->T / ATTN__PANEL + p->N));
-}
-
 static int64_t back_ranges_most(const attn__problem *p)
 {
     if (p->H == 0 || p->T == 0) return 0;
@@ -70,7 +62,7 @@ static bool back_shared(attn_plan *plan)
 {
     const attn__problem *p = &plan->problem;
     attn__back_plan *b = &plan->back;
-    const int64_t panels = back_panels_most(p), w = ATTN__PANEL;
+    const int64_t panels = attn__plan_tasks(p, 1), w = ATTN__PANEL;
     const int64_t k_batch = p->at.k.shape[0], v_batch = p->at.v.shape[0];
     int64_t chunks = p->packed_k ? p->S / ATTN__BACK_CHUNK + p->N : p->N * b->chunks_max;
     int64_t dq, dk, dv;
@@ -136,6 +128,7 @@ bool attn__back_plan_make(attn_plan *plan)
     if (!back_units_most(p, &units)) return false;
     const bool shared_k = !p->packed_k && p->N > 1 && p->at.k.shape[0] == 1;
     const bool shared_v = !p->packed_k && p->N > 1 && p->at.v.shape[0] == 1;
+    b->gain = 1 / (1 - p->spec.dropout);
     b->factor = plan->q_factor == 0 ? 0 : p->spec.scale;
     b->chunks_max = attn__ceil_div(p->S, ATTN__BACK_CHUNK);
     b->collect_k = attn__present(&p->at.d_k) && (ranges > 1 || shared_k);

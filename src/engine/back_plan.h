@@ -16,8 +16,7 @@ enum {
     ATTN__BACK_ROWS = ATTN__BACK_RANGE * ATTN__BACK_STEP * ATTN__PANEL
 };
 
-/* ---- back_sums.c: gradients that several pairs share ----------------------------------------
- */
+/* ---- back_sums.c: gradients that several pairs share ------------------------------------ */
 
 /* How the sums of a gradient come together. */
 typedef enum attn__sum_mode {
@@ -45,14 +44,14 @@ typedef struct attn__sum {
     int64_t all, unit;         /* offsets in the workspace, in a thread's scratch */
 } attn__sum;
 
-/* ---- back_plan.c
- * ----------------------------------------------------------------------------- */
+/* ---- back_plan.c ------------------------------------------------------------------------- */
 
 typedef struct attn__back_plan {
     double factor; /* the scale, as the gradients of q and k see it */
+    double gain;   /* what a weight that dropout keeps is worth */
     bool ordered_steps, ordered_units, serial; /* what units wait for besides q and k */
-    int64_t
-        bunch; /* heads whose units of a chunk run one after the other, 0: no such bunches */
+    /* heads whose units of a chunk run one after the other; 0: no such bunches */
+    int64_t bunch;
     bool collect_k, collect_v; /* several units meet at a key: f64 rows of all */
     int ring;
     attn__sum sum[ATTN__N_SUMS];
@@ -60,8 +59,8 @@ typedef struct attn__back_plan {
     int64_t chunks_max, by_chunk, order, panel0, chunk0, kept, sink, dq, dq_done, dk_all,
         dv_all, dk_done, progress;
     /* offsets into what is kept of a panel from its first look to the end: f64 top [48] and
-     * delta [48], both as reals, two flags, q [D][w] and g [E][w] in lanes, and as rows
-     * [48][D], [48][E] where they are not reals already */
+     * delta [48], both as reals, two flags, and rows of q [48][D] and g [48][E] where they are
+     * not reals already */
     int64_t top_sum, delta_sum, top, delta, finite, q_rows, g_rows, kept_bytes;
     /* offsets into a thread's scratch; those with a * inside one of four panels */
     int64_t dk, dv, panel, panel_bytes;

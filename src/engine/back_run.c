@@ -23,9 +23,7 @@ void attn__back_wait(_Atomic int64_t *at, int64_t value)
         if (spins > WAIT_SPINS) sched_yield();
 }
 
-/* ---- which units there are
- * ----------------------------------------------------------------------
- */
+/* ---- which units there are --------------------------------------------------------------- */
 
 static int64_t back_chunks(const attn__run *r, int64_t b)
 {
@@ -86,9 +84,7 @@ static void back_begin(attn__run *r)
     for (int x = 0; x < b->ring; x++) atomic_init(&done[x], 0);
 }
 
-/* ---- units that follow each other
- * ---------------------------------------------------------------
- */
+/* ---- units that follow each other -------------------------------------------------------- */
 
 static _Atomic int64_t *back_progress(const attn__back_unit *u, int64_t index)
 {
@@ -110,23 +106,14 @@ static void back_advance(const attn__back_unit *u, int64_t steps)
                           memory_order_release);
 }
 
-/* ---- one unit
- * -----------------------------------------------------------------------------------
- */
+/* ---- one unit ---------------------------------------------------------------------------- */
 
 static void back_find_unit(attn__back_unit *u)
 {
     const attn__run *r = u->r;
     const int64_t *by_chunk = back_ints(r, u->b->by_chunk), *order = back_ints(r, u->b->order);
     const int64_t G = r->p->G, index = u->index % by_chunk[u->b->chunks_max];
-    int64_t low = 0, high = u->b->chunks_max;
-    while (high - low > 1) {
-        const int64_t middle = (low + high) / 2;
-        if (by_chunk[middle] <= index)
-            low = middle;
-        else
-            high = middle;
-    }
+    const int64_t low = attn__last_start(by_chunk, u->b->chunks_max, index);
     const int64_t sequences = (by_chunk[low + 1] - by_chunk[low]) / G;
     const int64_t b = order[(index - by_chunk[low]) % sequences];
     u->c = low;
@@ -200,9 +187,7 @@ static void back_units_run(attn__run *r)
         attn__run_all(r, back_unit_run, r->ranges * back_ints(r, b->by_chunk)[b->chunks_max]);
 }
 
-/* ---- the whole
- * ----------------------------------------------------------------------------------
- */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 /* Rows that no unit writes are 0. */
 static void back_zero(attn__run *r)

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * A step of a unit: four panels are opened - queries and gradients in lanes and as rows, their
- * log-sum-exps and deltas - and walk the unit's keys block by block. Then what the unit adds to
- * the gradients of these queries goes to their f64 sums, chunk after chunk; the last chunk
- * turns the sums into rows for the caller.
- *
- *   delta_i = sum over e of g_ie out_ie - d_lse_i      (f64) */
+ * A step of a unit: four panels are opened - queries and gradients in lanes and as rows - and
+ * walk the unit's keys block by block. Then what the unit adds to the gradients of these
+ * queries goes to their f64 sums, chunk after chunk; the last chunk turns the sums into rows
+ * for the caller. */
 #include <string.h>
 
 #include "engine/back.h"
@@ -14,9 +12,7 @@ static double *back_doubles(char *memory, int64_t at)
     return (double *)(void *)(memory + at);
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------
- */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 static void back_open_tables(const attn__back_unit *u, attn__back_panel *panel)
 {
@@ -67,8 +63,7 @@ static void back_open_panel(const attn__back_unit *u, int64_t index, char *memor
     back_rows(u, lanes, &r->p->at.d_out, !attn__present(&r->p->at.d_out),
               panel->kept + b->g_rows, panel->g_rows);
     k->pack(lanes->n, lanes->w, r->p->D, panel->q_rows, r->plan->q_factor, lanes->qt);
-    k->pack(lanes->n, lanes->w, r->p->E, panel->g_rows, 1 / (1 - r->p->spec.dropout),
-            memory + b->gt);
+    k->pack(lanes->n, lanes->w, r->p->E, panel->g_rows, b->gain, memory + b->gt);
     attn__panel_relative(r, u->scratch, lanes);
     back_open_tables(u, panel);
 }
@@ -108,9 +103,7 @@ static bool back_open(attn__back_step *s)
     return needed;
 }
 
-/* ---- the gradients of the queries
- * ----------------------------------------------------------------
- */
+/* ---- the gradients of the queries -------------------------------------------------------- */
 
 static void back_queries_write(attn__back_unit *u, attn__panel *lanes, double *sum)
 {

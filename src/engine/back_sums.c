@@ -3,10 +3,13 @@
  * the sums come together is decided in the plan by the dimensions that the gradient has:
  *
  *   every dimension: each pair has its own element, written at once;
- *   rows and keys, but not every batch entry or head: reals of all in lanes,
- * [b][h][i/48][j][48], to which a tile adds in one piece; units follow each other step by step
- * where a step always means the same rows, else unit by unit; else: f64 sums of a unit, small,
- * which join those of all as the units end, in their order. */
+ *
+ *   rows and keys, but not every batch entry or head: reals of all in lanes (back_lanes.c), to
+ *   which a tile adds in one piece; units follow each other step by step where a step always
+ *   means the same rows, else unit by unit;
+ *
+ *   less: f64 sums of a unit, small, which join those of all as the units end, in their order.
+ */
 #include <string.h>
 
 #include "engine/back.h"
@@ -27,9 +30,7 @@ static const attn_tensor *sum_tensor(const attn__problem *p, int i)
     return (const attn_tensor *)(const void *)((const char *)&p->at + sum_rules[i].field);
 }
 
-/* ---- plan
- * ---------------------------------------------------------------------------------------
- */
+/* ---- plan -------------------------------------------------------------------------------- */
 
 /* Whether step s of any two units that meet at an element means the same rows. */
 static bool sum_in_step(const attn__problem *p, const attn__sum *sum)
@@ -118,9 +119,7 @@ bool attn__back_sums_plan(attn_plan *plan)
     return true;
 }
 
-/* ---- the sums of a unit
- * ---------------------------------------------------------------------------
- */
+/* ---- the sums of a unit ------------------------------------------------------------------ */
 
 static int64_t sum_member(const attn__problem *p, const attn__sum *sum, int64_t h)
 {
@@ -188,11 +187,10 @@ static void sum_end_rows(const attn__back_unit *u, const attn__sum *sum)
 static void sum_end_heads(const attn__back_unit *u, const attn__sum *sum)
 {
     const attn__problem *p = u->r->p;
-    const int64_t group = p->H / p->G;
+    const int64_t members = sum->heads > 1 ? p->H / p->G : 1;
     const int64_t n = (sum->keys > 1 ? u->n : 1) * sum->width;
-    for (int64_t m = 0; m < (sum->heads > 1 ? group : 1); m++) {
-        const int64_t h =
-            p->spec.head_map == ATTN_HEADS_TILED ? u->g + m * p->G : u->g * group + m;
+    for (int64_t m = 0; m < members; m++) {
+        const int64_t h = attn__panel_head(p, u->g, m);
         sum_join(sum_unit(u, sum) + m * (sum->keys > 1 ? ATTN__BACK_CHUNK : 1) * sum->width, n,
                  sum_all(u, sum, h, 0, u->j0));
     }
@@ -210,9 +208,7 @@ void attn__back_sums_end(const attn__back_unit *u)
     }
 }
 
-/* ---- a tile joins
- * -----------------------------------------------------------------------------------
- */
+/* ---- a tile joins ------------------------------------------------------------------------ */
 
 static void sum_tile_unit(attn__tile *t, attn__sum_index index, const attn_tensor *out)
 {
@@ -260,9 +256,7 @@ void attn__back_sums_step(attn__back_unit *u, int64_t step, bool end)
             attn__back_lanes_step(u, &u->b->sum[i], sum_tensor(u->r->p, i), step, end);
 }
 
-/* ---- before and after the units
- * ----------------------------------------------------------------------
- */
+/* ---- before and after the units ---------------------------------------------------------- */
 
 void attn__back_sums_zero(attn__run *r, bool units)
 {
@@ -281,7 +275,7 @@ void attn__back_sums_zero(attn__run *r, bool units)
 static double sum_factor(const attn__run *r, int i)
 {
     if (i == ATTN__SUM_rel_k) return r->plan->back.factor;
-    return i == ATTN__SUM_rel_v ? 1 / (1 - r->p->spec.dropout) : 1;
+    return i == ATTN__SUM_rel_v ? r->plan->back.gain : 1;
 }
 
 static void sum_settle_units(const attn__run *r, const attn__sum *sum, const attn_tensor *t,

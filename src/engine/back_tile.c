@@ -16,9 +16,7 @@ static bool back_bit(const uint64_t *words, int64_t j, int l)
     return words[j] >> l & 1;
 }
 
-/* ---- a panel against a block
- * ------------------------------------------------------------------
- */
+/* ---- a panel against a block ------------------------------------------------------------- */
 
 /* dp = g . v, and g . rel_v by distance. */
 static void back_products(const attn__tile *t, const attn__back_panel *panel,
@@ -27,18 +25,9 @@ static void back_products(const attn__tile *t, const attn__back_panel *panel,
     const attn__back_plan *b = &t->r->plan->back;
     const attn__kernels *k = t->r->plan->kernels;
     const int64_t real = (int64_t)attn__real_size(k);
-    const int w = t->panel->w;
     const char *values = (const char *)staged->v + (t->j0 - chunk0) * staged->v_stride * real;
     attn__tile_product(t, values, staged->v_stride, t->r->p->E, panel->memory + b->gt, t->ds);
-    if (!attn__present(&t->r->p->at.rel_v)) return;
-    const char *gr = panel->memory + b->gr;
-    for (int64_t j = 0; j < t->n; j++)
-        for (int l = 0; l < panel->lanes.n; l++) {
-            const int64_t at = j * w + l;
-            const int64_t entry = attn__shaw_index(t->r->p, panel->lanes.p[l], t->j0 + j);
-            attn__real_put(k, t->ds, at,
-                           attn__real_get(k, t->ds, at) + attn__real_get(k, gr, entry * w + l));
-        }
+    if (attn__present(&t->r->p->at.rel_v)) attn__shaw_add(t, panel->memory + b->gr, t->ds);
 }
 
 /* dq, as far as this block goes: one chain for every lane that sees any of it. */
@@ -173,9 +162,7 @@ bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
     return true;
 }
 
-/* ---- a block against the panels of a step
- * ------------------------------------------------------
- */
+/* ---- a block against the panels of a step ------------------------------------------------ */
 
 /* acc of the block's keys += what the panels send: weights at `a` of their memory, times rows.
  */
@@ -218,9 +205,7 @@ void attn__back_block(attn__back_step *s, const bool *some, int64_t j0, int64_t 
     if (attn__present(&p->at.d_v)) back_send(s, some, n, p->E, false, dv);
 }
 
-/* ---- relative tables
- * ---------------------------------------------------------------------------
- */
+/* ---- relative tables --------------------------------------------------------------------- */
 
 /* The f64 sums of each distance as reals, in place of them. */
 static const void *back_bucket_reals(const attn__kernels *k, double *sum, int64_t n)

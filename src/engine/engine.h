@@ -68,6 +68,8 @@ typedef struct attn__seq {
 } attn__seq;
 
 attn__seq attn__seq_get(const attn__problem *p, int64_t b);
+/* The last of n pieces, n > 0, that begins at or before x; starts never falls. */
+int64_t attn__last_start(const int64_t *starts, int64_t n, int64_t x);
 /* Byte address of element (a, b, c, d) of a tensor of rank 4 (or less: trailing zeros). */
 void *attn__at(const attn_tensor *t, int64_t a, int64_t b, int64_t c, int64_t d);
 /* Element (a, b) of a tensor of integers. */
@@ -108,6 +110,8 @@ typedef struct attn__plan_part {
 } attn__plan_part;
 /* Lays pieces behind *at, each at a cache line, and moves it on. False on overflow. */
 bool attn__plan_parts(int64_t *at, const attn__plan_part *parts, size_t n);
+/* Tasks of up to so many panels, at most. */
+int64_t attn__plan_tasks(const attn__problem *p, int64_t each);
 
 struct attn_plan {
     uint32_t magic;
@@ -197,12 +201,13 @@ void attn__write_row(const attn__kernels *k, const attn_tensor *out, int64_t n, 
 void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
                        attn__panel *panel);
 
+/* Query head number member of the group that key/value head g serves. */
+int64_t attn__panel_head(const attn__problem *p, int64_t g, int64_t member);
 /* Head and query of the first lane of panel index. */
 void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, int64_t index,
                        int64_t *h, int64_t *i);
 
-/* ---- warm.c: memory needed soon
- * ---------------------------------------------------------------- */
+/* ---- warm.c: memory needed soon ---------------------------------------------------------- */
 
 enum { ATTN__WARM_PARTS = 12 };
 typedef struct attn__warm_part {
@@ -255,6 +260,8 @@ bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stage
 /* dst[j][l] = row j of the tile's keys . lane l, where lanes can see the key. */
 void attn__tile_product(const attn__tile *t, const void *rows, int64_t stride, int64_t depth,
                         const void *lanes, void *dst);
+/* Row of the lane in an operand B H T S, at the tile's first key. */
+const void *attn__operand_row(const attn__tile *t, const attn_tensor *operand, int l);
 int attn__tile_first_lane(const attn__tile *t, int64_t j, int64_t *until);
 /* keep[x], bit l: the weight of key first + x for lane l is not dropped. */
 void attn__tile_keep(const attn__tile *t, int64_t first, int64_t n, uint64_t *keep);
@@ -263,8 +270,7 @@ void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__sta
 /* acc, with m and l behind it as in scratch, joins the state of the panel. */
 void attn__tile_fold(const attn__run *r, const char *acc, attn__panel *panel);
 
-/* ---- terms.c, rel.c: what is added to scores, in the order of terms.def --------
- */
+/* ---- terms.c, rel.c: what is added to scores, in the order of terms.def ----------------- */
 
 typedef enum attn__stage { ATTN__AT_SCALED, ATTN__AT_CAPPED, ATTN__AT_MASKED } attn__stage;
 void attn__terms_apply(attn__tile *t, attn__stage until);
@@ -278,10 +284,11 @@ bool attn__term_on(int term, const attn__problem *p);
 /* Index into rel_table for a query at p and a key at j. */
 int64_t attn__rel_index(const attn_plan *plan, const attn__problem *p, int64_t pos, int64_t j);
 void attn__rel_thresholds(attn_plan *plan);
+/* dst[j][l] += table[entry][l], the entry of lane l for key j; both of the panel's width. */
+void attn__shaw_add(const attn__tile *t, const void *table, void *dst);
 int64_t attn__shaw_index(const attn__problem *p, int64_t pos, int64_t j); /* of rel_k, rel_v */
 
-/* ---- masks.c: which pairs are allowed, by masks.def ---------------------------------------
- */
+/* ---- masks.c: which pairs are allowed, by masks.def ------------------------------------- */
 
 /* Narrows the tile's keys and sets masked and allowed. False when no pair is left. */
 bool attn__masks_apply(attn__tile *t);
@@ -317,8 +324,7 @@ static inline void attn__real_put(const attn__kernels *k, void *x, int64_t i, do
         ((float *)x)[i] = (float)value;
 }
 
-/* ---- some.c: weigh and spread without the pairs whose bits are clear, for rows not finite ---
- */
+/* ---- some.c: weigh and spread over the allowed pairs alone, for rows not finite ---------- */
 
 void attn__weigh_some(const attn__kernels *k, int64_t n, int w, int64_t width, const void *a,
                       const char *rows, int64_t stride, const uint64_t *allowed, bool fresh,
@@ -327,8 +333,7 @@ void attn__weigh_some(const attn__kernels *k, int64_t n, int w, int64_t width, c
 void attn__spread_some(const attn__kernels *k, int64_t n, int64_t width, int parts,
                        const attn__part *part, const uint64_t *const *allowed, double *acc);
 
-/* ---- jvp.c: tangents along with a forward pass ----------------------------------------------
- */
+/* ---- jvp.c: tangents along with a forward pass ------------------------------------------ */
 
 void attn__jvp_open(const attn__run *r, char *scratch, const attn__seq *seq,
                     attn__panel *panel);
@@ -345,8 +350,7 @@ void attn__jvp_block(attn__tile *t, const attn__staged *staged, int64_t chunk0, 
                      int64_t n);
 void attn__jvp_tables(attn__tile *t);
 
-/* ---- rotate.c: rotary positions ------------------------------------------------------------
- */
+/* ---- rotate.c: rotary positions --------------------------------------------------------- */
 
 /* The two elements of a head that angle t turns. */
 void attn__rotate_pair(attn_rope_kind kind, int64_t R, int64_t t, int64_t *first,
@@ -362,8 +366,7 @@ int64_t attn__rotate_k_position(const attn__run *r, const attn__seq *seq, int64_
 void attn__rotate_keys(attn__run *r);
 int64_t attn__rotate_q_position(const attn__run *r, const attn__seq *seq, int64_t i);
 
-/* ---- output.c ------------------------------------------------------------------------------
- */
+/* ---- output.c --------------------------------------------------------------------------- */
 
 /* Writes 0, -inf and so on where no sequence reaches. */
 void attn__output_fill(const attn__run *r);

@@ -22,9 +22,7 @@ static double *jvp_doubles(const attn__panel *panel, int64_t at)
     return (double *)(void *)(panel->memory + at);
 }
 
-/* ---- panels
- * -------------------------------------------------------------------------------------
- */
+/* ---- panels ------------------------------------------------------------------------------ */
 
 void attn__jvp_open(const attn__run *r, char *scratch, const attn__seq *seq, attn__panel *panel)
 {
@@ -76,9 +74,7 @@ void attn__jvp_close(const attn__run *r, char *scratch, const attn__seq *seq,
     attn__panel_write(r, scratch, seq, panel, &a->t_out, so, inv);
 }
 
-/* ---- the tangents of the scores
- * -----------------------------------------------------------------
- */
+/* ---- the tangents of the scores ---------------------------------------------------------- */
 
 void attn__jvp_begin(attn__tile *t)
 {
@@ -119,22 +115,6 @@ static void jvp_products(attn__tile *t)
     }
 }
 
-static void jvp_rel_k(attn__tile *t)
-{
-    const attn__kernels *k = t->r->plan->kernels;
-    const attn__panel *panel = t->panel;
-    const char *rq = panel->memory + jvp_layout(t)->t_rq;
-    if (!attn__present(&t->r->p->at.rel_k) || !attn__present(&t->r->p->at.t_q)) return;
-    for (int64_t j = 0; j < t->n; j++)
-        for (int l = 0; l < panel->n; l++) {
-            const int64_t entry = attn__shaw_index(t->r->p, panel->p[l], t->j0 + j);
-            const int64_t at = j * panel->w + l;
-            attn__real_put(k, t->ds, at,
-                           attn__real_get(k, t->ds, at) +
-                               attn__real_get(k, rq, entry * panel->w + l));
-        }
-}
-
 /* A dense operand as a tile of its own, then added. */
 static void jvp_dense(attn__tile *t, const attn_tensor *operand)
 {
@@ -145,10 +125,8 @@ static void jvp_dense(attn__tile *t, const attn_tensor *operand)
     if (!attn__present(operand)) return;
     for (int l = 0; l < panel->n; l++) {
         char *row = memory + l * t->n * (int64_t)attn__real_size(k);
-        attn__stage_row(k, operand->dtype,
-                        attn__at(operand, t->seq->b, panel->h[l], t->seq->iq + panel->i[l],
-                                 t->seq->jk + t->j0),
-                        operand->stride[3], t->n, row);
+        attn__stage_row(k, operand->dtype, attn__operand_row(t, operand, l), operand->stride[3],
+                        t->n, row);
         rows[l] = row;
     }
     k->pack(panel->n, panel->w, t->n, rows, 1, term);
@@ -170,7 +148,8 @@ void attn__jvp_scores(attn__tile *t)
     const attn__kernels *k = t->r->plan->kernels;
     t->ds = t->scratch + jvp_layout(t)->ts;
     jvp_products(t);
-    jvp_rel_k(t);
+    if (attn__present(&p->at.rel_k) && attn__present(&p->at.t_q))
+        attn__shaw_add(t, t->panel->memory + jvp_layout(t)->t_rq, t->ds);
     k->scale(t->n, t->panel->w, t->r->plan->q_factor == 0 ? 0 : fabs(p->spec.scale), t->ds);
     jvp_dense(t, &p->at.t_bias_pre);
     if (attn__term_on(ATTN__TERM_softcap, p))
@@ -180,9 +159,7 @@ void attn__jvp_scores(attn__tile *t)
     jvp_forbid(t);
 }
 
-/* ---- their sums
- * ---------------------------------------------------------------------------------
- */
+/* ---- their sums -------------------------------------------------------------------------- */
 
 /* acc += a rows, over the pairs whose weight is not marked. */
 static void jvp_weigh(const attn__tile *t, const char *a, const char *marks, int64_t n,

@@ -22,7 +22,7 @@ int64_t attn__panels_count(const attn__problem *p, int64_t T)
     return heads > 1 ? attn__ceil_div(group, heads) : group * attn__ceil_div(T, ATTN__PANEL);
 }
 
-static int64_t panel_head(const attn__problem *p, int64_t g, int64_t member)
+int64_t attn__panel_head(const attn__problem *p, int64_t g, int64_t member)
 {
     return p->spec.head_map == ATTN_HEADS_TILED ? g + member * p->G
                                                 : g * (p->H / p->G) + member;
@@ -61,7 +61,7 @@ void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, 
 {
     int64_t member;
     panel_place(p, seq->T, index, &member, i);
-    *h = panel_head(p, g, member);
+    *h = attn__panel_head(p, g, member);
 }
 
 void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int64_t index,
@@ -78,7 +78,7 @@ void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int6
     for (int64_t member = 0; member < members; member++)
         for (int64_t i = 0; i < rows; i++) {
             const int l = panel->n++;
-            panel->h[l] = panel_head(p, g, first + member);
+            panel->h[l] = attn__panel_head(p, g, first + member);
             panel->i[l] = i0 + i;
             panel->p[l] = i0 + i + seq->offset;
             panel_range(p, seq, panel->p[l], &panel->lo[l], &panel->hi[l]);

@@ -104,7 +104,7 @@ static bool plan_shared(attn_plan *plan)
 }
 
 /* Tasks at most. Packed sequences share T rows, so each adds at most one ragged panel. */
-static int64_t plan_tasks(const attn__problem *p, int64_t each)
+int64_t attn__plan_tasks(const attn__problem *p, int64_t each)
 {
     if (p->H == 0 || p->T == 0) return 0;
     if (!p->packed_q) return p->N * p->G * attn__ceil_div(attn__panels_count(p, p->T), each);
@@ -119,9 +119,10 @@ static void plan_tiles(attn_plan *plan)
     const attn__problem *p = &plan->problem;
     const int64_t threads = plan->threads;
     plan->panels_per_task = ATTN__PANELS;
-    while (plan->panels_per_task > 1 && plan_tasks(p, plan->panels_per_task) < 4 * threads)
+    while (plan->panels_per_task > 1 &&
+           attn__plan_tasks(p, plan->panels_per_task) < 4 * threads)
         plan->panels_per_task /= 2;
-    plan->max_tasks = plan_tasks(p, plan->panels_per_task);
+    plan->max_tasks = attn__plan_tasks(p, plan->panels_per_task);
     plan->split = threads > 1 && plan->panels_per_task == 1 && plan->max_tasks < 2 * threads &&
                   p->S >= 4 * ATTN__CHUNK;
     plan->slots = attn__max(plan->max_tasks, PLAN_SLOTS_A_THREAD * threads);

@@ -67,3 +67,17 @@ int64_t attn__rel_index(const attn_plan *plan, const attn__problem *p, int64_t p
     if (p->spec.rel.kind == ATTN_REL_GRID) return rel_grid(p, pos, j);
     return rel_offset(p->rel_n, pos, j);
 }
+
+void attn__shaw_add(const attn__tile *t, const void *table, void *dst)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const attn__panel *panel = t->panel;
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->n; l++) {
+            const int64_t at = j * panel->w + l;
+            const int64_t entry = attn__shaw_index(t->r->p, panel->p[l], t->j0 + j);
+            attn__real_put(k, dst, at,
+                           attn__real_get(k, dst, at) +
+                               attn__real_get(k, table, entry * panel->w + l));
+        }
+}

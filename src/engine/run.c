@@ -27,15 +27,8 @@ static int64_t run_tasks_of(const attn_plan *plan, const attn__problem *p, int64
 static void run_find(const attn__run *r, int64_t index, run_task *task)
 {
     const attn__problem *p = r->p;
-    int64_t low = 0, high = p->N;
     index = r->n_tasks - 1 - index;
-    while (high - low > 1) {
-        const int64_t middle = (low + high) / 2;
-        if (r->starts[middle] <= index)
-            low = middle;
-        else
-            high = middle;
-    }
+    const int64_t low = attn__last_start(r->starts, p->N, index);
     task->seq = r->seqs[low];
     const int64_t panels = attn__panels_count(p, task->seq.T), each = r->plan->panels_per_task;
     const int64_t blocks = attn__ceil_div(panels, each), at = index - r->starts[low];
@@ -133,8 +126,7 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
     run_close(r, scratch, &task);
 }
 
-/* ---- split keys -----------------------------------------------------------------------------
- */
+/* ---- split keys ------------------------------------------------------------------------- */
 
 /* What one chunk left behind: a flag, then acc, m and l as they lie in scratch. */
 static char *run_slot(const attn__run *r, int64_t task, int64_t chunk)
@@ -190,8 +182,7 @@ static void run_finish(attn__run *r, char *scratch, int64_t index)
     run_close(r, scratch, &task);
 }
 
-/* ---- threads
- * ---------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------- */
 
 typedef struct run_phase {
     attn__run *r;

@@ -29,6 +29,19 @@ bool attn__same_view(const attn_tensor *a, const attn_tensor *b)
     return same;
 }
 
+int64_t attn__last_start(const int64_t *starts, int64_t n, int64_t x)
+{
+    int64_t low = 0, high = n;
+    while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        if (starts[middle] <= x)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 /* Rows [*first, *first + *n) of one side. */
 static void seq_side(const attn_tensor *cu, const attn_tensor *start, const attn_tensor *len,
                      int64_t rows, int64_t b, int64_t *first, int64_t *n)

@@ -62,6 +62,12 @@ static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk
     attn__tile_product(t, keys, staged->k_stride, t->r->p->D, t->panel->qt, t->s);
 }
 
+const void *attn__operand_row(const attn__tile *t, const attn_tensor *operand, int l)
+{
+    return attn__at(operand, t->seq->b, t->panel->h[l], t->seq->iq + t->panel->i[l],
+                    t->seq->jk + t->j0);
+}
+
 /* Word (j & 3) of the Philox block at (j / 4, i, h, b) decides, so neither layout nor order
  * matters. */
 void attn__tile_keep(const attn__tile *t, int64_t first, int64_t n, uint64_t *keep)
@@ -198,8 +204,7 @@ void attn__tile_fold(const attn__run *r, const char *acc, attn__panel *panel)
     panel->fresh = false;
 }
 
-/* ---- the second look, when whole weights or scores were asked for ---------------------------
- */
+/* ---- the second look, when whole weights or scores were asked for ----------------------- */
 
 /* factor[l] times element (j, l), or `forbidden` where it is that, into the output. */
 static void tile_emit(const attn__tile *t, const attn_tensor *out, const double *factor,
