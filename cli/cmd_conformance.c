@@ -39,8 +39,7 @@ static bool conformance_join(char *path, size_t n, const char *directory, const 
     return length > 0 && (size_t)length < n;
 }
 
-/* ---- one data set, one directory ------------------------------------------------------------
- */
+/* ---- one data set, one directory -------------------------------------------------------- */
 
 static void conformance_refused(conformance_result *r, const attn_error *error)
 {

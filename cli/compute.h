@@ -23,9 +23,7 @@ typedef struct compute_set {
     int n_archives;
 } compute_set;
 
-/* ---- entry.c
- * ------------------------------------------------------------------------------------
- */
+/* ---- entry.c ----------------------------------------------------------------------------- */
 
 void compute_entries(compute_set *set);                           /* names, by mech and grad */
 const attn_slot *compute_slot(const compute_set *set, int entry); /* the one it belongs to */
@@ -40,21 +38,18 @@ int compute_unknown(const compute_set *set, const char *kind, const char *name);
 /* "q=path": the entry, and *path behind the '='; -1: no such form; -2: unknown, said so. */
 int compute_split(const compute_set *set, const char *text, const char **path);
 
-/* ---- input.c: 0, or an exit code after a message --------------------------------------------
- */
+/* ---- input.c: 0, or an exit code after a message ---------------------------------------- */
 
 int compute_load(compute_set *set, const char *operand, bool extra_ok);
 
-/* ---- output.c -------------------------------------------------------------------------------
- */
+/* ---- output.c --------------------------------------------------------------------------- */
 
 int compute_check_outputs(compute_set *set, const cli_args *args); /* marks what -o wants */
 int compute_save(const compute_set *set, const cli_args *args);
 void compute_show(const char *name, attn_tensor t); /* on standard output, as text */
 void compute_show_json(cli_json *json, attn_tensor t);
 
-/* ---- deflate.c ------------------------------------------------------------------------------
- */
+/* ---- deflate.c -------------------------------------------------------------------------- */
 
 attn_deflate_fn compute_deflate(void); /* NULL: this build cannot compress */
 

@@ -7,14 +7,12 @@
 
 enum { DEMO_WORDS = 10, DEMO_HEADS = 2 };
 
-/* ---- heatmap.c ------------------------------------------------------------------------------
- */
+/* ---- heatmap.c -------------------------------------------------------------------------- */
 
 void demo_draw(const char *title, const char *const words[DEMO_WORDS],
                float weights[DEMO_WORDS][DEMO_WORDS]);
 
-/* ---- reference.c ----------------------------------------------------------------------------
- */
+/* ---- reference.c ------------------------------------------------------------------------ */
 
 typedef struct demo_error {
     double most; /* largest |out - reference| */

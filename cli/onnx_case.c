@@ -25,8 +25,7 @@ attn_status onnx_new(onnx_case *c, attn_dtype dtype, int rank, const int64_t *sh
     return onnx_fail(c, ATTN_E_MEMORY, "", "not enough memory for a tensor of the test");
 }
 
-/* ---- loading -------------------------------------------------------------------------------
- */
+/* ---- loading ---------------------------------------------------------------------------- */
 
 static attn_status onnx_load_tensor(onnx_case *c, const char *path, attn_tensor *t)
 {
@@ -77,8 +76,7 @@ void onnx_case_destroy(onnx_case *c)
     *c = (onnx_case){0};
 }
 
-/* ---- layout --------------------------------------------------------------------------------
- */
+/* ---- layout ----------------------------------------------------------------------------- */
 
 attn_status onnx_heads(onnx_case *c, const char *where, attn_tensor t, int64_t heads,
                        attn_tensor *view)
@@ -98,8 +96,7 @@ attn_status onnx_heads(onnx_case *c, const char *where, attn_tensor t, int64_t h
     return ATTN_OK;
 }
 
-/* ---- comparing -----------------------------------------------------------------------------
- */
+/* ---- comparing -------------------------------------------------------------------------- */
 
 static bool onnx_same_form(attn_tensor a, attn_tensor b)
 {

@@ -105,8 +105,7 @@ int compute_save(const compute_set *set, const cli_args *args)
     return code;
 }
 
-/* ---- the screen ----------------------------------------------------------------------------
- */
+/* ---- the screen ------------------------------------------------------------------------- */
 
 enum { OUTPUT_ROWS = 16, OUTPUT_COLUMNS = 8 };
 

@@ -51,8 +51,7 @@ static inline void *guard_place(int slot, guard_side side, size_t n, size_t alig
     return guard_slot[slot] + (GUARD_SLOT_BYTES - n) / align * align;
 }
 
-/* ---- tensors in slots -----------------------------------------------------------------------
- */
+/* ---- tensors in slots ------------------------------------------------------------------- */
 
 /* How a tensor lies in its memory. */
 typedef enum guard_layout {

@@ -80,8 +80,7 @@ static inline void special_each(void **state)
             }
 }
 
-/* ---- what rows may look like --------------------------------------------------------------
- */
+/* ---- what rows may look like ------------------------------------------------------------ */
 
 static inline int64_t special_row(int64_t h, int64_t i)
 {

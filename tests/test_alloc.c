@@ -85,8 +85,7 @@ static void meter_is_clean(int live)
     assert_int_equal(counting.live, live);
 }
 
-/* ---- the calls ----------------------------------------------------------------------------
- */
+/* ---- the calls -------------------------------------------------------------------------- */
 
 typedef struct bench {
     attn_ctx *ctx;
@@ -245,8 +244,7 @@ static void alloc_sweep(alloc_call call, int threads, bool from)
     meter_is_clean(0);
 }
 
-/* ---- cases --------------------------------------------------------------------------------
- */
+/* ---- cases ------------------------------------------------------------------------------ */
 
 static void alloc_ctx_create(void **state)
 {

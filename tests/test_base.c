@@ -24,8 +24,7 @@ static void version_is_that_of_the_header(void **state)
     assert_string_equal(attn_version(), ATTN_VERSION);
 }
 
-/* ---- status --------------------------------------------------------------------------------
- */
+/* ---- status ----------------------------------------------------------------------------- */
 
 /* Spelled out here once more, because programs store these numbers. */
 static const struct {
@@ -61,8 +60,7 @@ static void status_unknown_numbers_have_words(void **state)
     }
 }
 
-/* ---- error ---------------------------------------------------------------------------------
- */
+/* ---- error ------------------------------------------------------------------------------ */
 
 static void error_fail_fills_everything(void **state)
 {
@@ -172,8 +170,7 @@ static void error_text_keeps_to_its_room(void **state)
     assert_int_equal(attn_error_text(NULL, NULL, 9), 2);
 }
 
-/* ---- sizes ---------------------------------------------------------------------------------
- */
+/* ---- sizes ------------------------------------------------------------------------------ */
 
 static void size_signed_results_fit_or_are_refused(void **state)
 {
@@ -215,8 +212,7 @@ static void size_helpers(void **state)
     assert_int_equal(attn__ceil_div(9, 8), 2);
 }
 
-/* ---- element types -------------------------------------------------------------------------
- */
+/* ---- element types ---------------------------------------------------------------------- */
 
 static const struct {
     attn_dtype dtype;
@@ -260,8 +256,7 @@ static void dtype_unknown_numbers_and_names(void **state)
         assert_int_equal(attn_dtype_find(names[i]), ATTN_DTYPE_NONE);
 }
 
-/* ---- random numbers ------------------------------------------------------------------------
- */
+/* ---- random numbers --------------------------------------------------------------------- */
 
 /* The known answers published with the generator. */
 static const struct {

@@ -132,8 +132,7 @@ static void large_dense_and_transposed(void **state)
     free(dst);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------
- */
+/* ---- refusals --------------------------------------------------------------------------- */
 
 static void refuse(attn_tensor dst, attn_tensor src, attn_status want, const char *where)
 {

@@ -21,8 +21,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-/* ---- an allocator that counts, checks and fails
- * ---------------------------------------------- */
+/* ---- an allocator that counts, checks and fails ------------------------------------------ */
 
 typedef struct counting {
     int64_t live, calls, fail_at; /* fail_at -1: never */
@@ -102,8 +101,7 @@ static void memory_is_aligned_and_size_0_is_served(void **state)
     assert_int_equal(c.live, 0);
 }
 
-/* ---- configs -------------------------------------------------------------------------------
- */
+/* ---- configs ---------------------------------------------------------------------------- */
 
 static const struct {
     attn_config config;
@@ -158,8 +156,7 @@ static void what_is_no_context_is_recognised(void **state)
     attn_ctx_destroy(&no_context); /* must not touch what it does not know */
 }
 
-/* ---- instruction sets ----------------------------------------------------------------------
- */
+/* ---- instruction sets ------------------------------------------------------------------- */
 
 static uint32_t allowed_under(const char *env, uint32_t mask, attn_status want)
 {
@@ -249,8 +246,7 @@ static void cpu_text_lists_words(void **state)
     assert_int_equal(attn_cpu_text(NULL, 0), n);
 }
 
-/* ---- CPUs ----------------------------------------------------------------------------------
- */
+/* ---- CPUs ------------------------------------------------------------------------------- */
 
 static void cpu_count_follows_affinity(void **state)
 {

@@ -155,8 +155,7 @@ static void unknown_types_read_0_and_write_nothing(void **state)
     assert_int_equal(attn__get_int(ATTN_DTYPE_NONE, &room, 0), 0);
 }
 
-/* ---- conversions ---------------------------------------------------------------------------
- */
+/* ---- conversions ------------------------------------------------------------------------ */
 
 static void expected_int(attn_dtype to, void *out, int64_t x)
 {

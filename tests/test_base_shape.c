@@ -74,8 +74,7 @@ static void malformed_strings_are_refused(void **state)
     assert_int_equal(rank, -5);
 }
 
-/* ---- binding, as a sequence of slots -------------------------------------------------------
- */
+/* ---- binding, as a sequence of slots ---------------------------------------------------- */
 
 typedef struct bind_step {
     const char *slot, *shape;
@@ -219,8 +218,7 @@ static void the_message_is_complete(void **state)
                               "D of k and q (expected 4, got 8)");
 }
 
-/* ---- resolving -----------------------------------------------------------------------------
- */
+/* ---- resolving -------------------------------------------------------------------------- */
 
 static void shapes_are_resolved(void **state)
 {

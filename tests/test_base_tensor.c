@@ -23,8 +23,7 @@ static uint64_t next_random(uint64_t *seed)
     return *seed >> 20;
 }
 
-/* ---- making --------------------------------------------------------------------------------
- */
+/* ---- making ----------------------------------------------------------------------------- */
 
 static void make_is_row_major(void **state)
 {
@@ -114,8 +113,7 @@ static void slice_edges(void **state)
     assert_int_equal(attn_tensor_slice(t, 0, 2, 3).dtype, ATTN_DTYPE_NONE);
 }
 
-/* ---- checking ------------------------------------------------------------------------------
- */
+/* ---- checking --------------------------------------------------------------------------- */
 
 #define DIM_LIMIT (INT64_C(1) << 47)
 
@@ -162,8 +160,7 @@ static void check_says_what_is_wrong(void **state)
     }
 }
 
-/* ---- memory, counted out -------------------------------------------------------------------
- */
+/* ---- memory, counted out ---------------------------------------------------------------- */
 
 static int64_t offset_at(const attn_tensor *t, int64_t n)
 {

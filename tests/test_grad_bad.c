@@ -38,8 +38,7 @@ typedef struct bad_row {
 static bad_call good;
 static attn_tensor kept_out, kept_lse;
 
-/* ---- the good call
- * ---------------------------------------------------------------------------- */
+/* ---- the good call ----------------------------------------------------------------------- */
 
 static int bad_setup(void **state)
 {
@@ -73,8 +72,7 @@ static bool bad_all_untouched(void)
     return test_same_bits(good.args.out, kept_out) && test_same_bits(good.args.lse, kept_lse);
 }
 
-/* ---- rows
- * ------------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------------- */
 
 #include "grad_bad_rows.h"
 
@@ -93,8 +91,7 @@ static void bad_apply(bad_call *call, const bad_row *row)
     if (row->how == 'S') t->data = ((const attn_tensor *)(const void *)from)->data;
 }
 
-/* ---- what every refusal must look like
- * ---------------------------------------------------------- */
+/* ---- what every refusal must look like --------------------------------------------------- */
 
 static attn_error bad_blank(void)
 {
@@ -153,8 +150,7 @@ static void bad_table(const bad_row *rows, size_t n, bad_once once, bad_make mak
     }
 }
 
-/* ---- cases
- * -------------------------------------------------------------------------------------- */
+/* ---- cases ------------------------------------------------------------------------------- */
 
 static void bad_backward(void **state)
 {

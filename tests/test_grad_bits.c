@@ -57,8 +57,7 @@ static void bits_asked_alone(void **state)
     bits_for_cases(&profile, 2, bits_with_fewer);
 }
 
-/* ---- parts ----------------------------------------------------------------------------------
- */
+/* ---- parts ------------------------------------------------------------------------------ */
 
 static void bits_with_parts(test_case *c)
 {
@@ -93,8 +92,7 @@ static void bits_parts(void **state)
     bits_for_cases(&large, 8, bits_with_parts);
 }
 
-/* ---- groups of heads ------------------------------------------------------------------------
- */
+/* ---- groups of heads -------------------------------------------------------------------- */
 
 /* grad has G heads, each the sum of heads of all. */
 static void bits_sums(const test_case *c, const attn_tensor *grad, const attn_tensor *all,

@@ -137,8 +137,7 @@ static void edge_rounding_modes(void **state)
             }
 }
 
-/* ---- one plan, many threads
- * ------------------------------------------------------------------ */
+/* ---- one plan, many threads -------------------------------------------------------------- */
 
 enum { RUNNERS = 8, RUNS = 40 };
 
@@ -216,8 +215,7 @@ static void edge_no_sequences(void **state)
     }
 }
 
-/* ---- lanes beyond the last row of a sequence
- * -------------------------------------------------- */
+/* ---- lanes beyond the last row of a sequence --------------------------------------------- */
 
 static void edge_leave_alone(void *user, const attn_tile *tile)
 {

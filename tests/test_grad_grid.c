@@ -69,8 +69,7 @@ static void grid_random(void **state)
     grid_walk(grid_cases(), 3000000019, 50000, grid_one);
 }
 
-/* ---- the comparison has power ---------------------------------------------------------------
- */
+/* ---- the comparison has power ----------------------------------------------------------- */
 
 static const grid_flip flips[] = {
     {"NONE", "no mistake", 0},
@@ -100,8 +99,7 @@ static void grid_flips_are_noticed(void **state)
                         TEST_OPTION(OFFSET) | TEST_OPTION(SCALE), grid_notice);
 }
 
-/* ---- larger plain calls: as exact as promised, and not less than float loops
- * ----------------- */
+/* ---- larger plain calls: as exact as promised, and not less than float loops ------------- */
 
 typedef struct grid_plain {
     int64_t H, T, S, D, E;

@@ -17,8 +17,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* ---- files
- * ------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------- */
 
 typedef struct io_folder {
     char path[64];
@@ -98,8 +97,7 @@ static inline void io_spill(const char *path, const void *bytes, size_t n)
     assert_int_equal(fclose(f), 0);
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------ */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 /* Allocation number fail_at (from 0) fails, and with from also every later one. */
 typedef struct io_meter {
@@ -136,8 +134,7 @@ static inline attn_ctx *io_meter_ctx(io_meter *m)
     return ctx;
 }
 
-/* ---- tensors
- * ----------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------- */
 
 /* Byte i of a pattern that is legal in every element type, bool included. */
 static inline uint8_t io_pattern(attn_dtype dtype, size_t i)

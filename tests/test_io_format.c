@@ -18,8 +18,7 @@ static void expect_tensor(const char *file, int64_t i, attn_tensor want)
     attn_archive_destroy(a);
 }
 
-/* ---- npy
- * ----------------------------------------------------------------------------------------- */
+/* ---- npy --------------------------------------------------------------------------------- */
 
 static void test_npy_values(void **state)
 {
@@ -90,8 +89,7 @@ static void test_npy_header_room(void **state)
     assert_true(n > 0 && n + 64 <= sizeof room);
 }
 
-/* ---- safetensors
- * --------------------------------------------------------------------------------- */
+/* ---- safetensors ------------------------------------------------------------------------- */
 
 static void test_safetensors_values(void **state)
 {
@@ -140,8 +138,7 @@ static void test_safetensors_bytes(void **state)
     free(bytes);
 }
 
-/* ---- json
- * ---------------------------------------------------------------------------------------- */
+/* ---- json -------------------------------------------------------------------------------- */
 
 typedef struct json_case {
     const char *text;
@@ -240,8 +237,7 @@ static void test_json_decode(void **state)
     assert_memory_equal(out, "a\"\\/xx", 6);
 }
 
-/* ---- pb
- * ------------------------------------------------------------------------------------------ */
+/* ---- pb ---------------------------------------------------------------------------------- */
 
 static void test_pb_values(void **state)
 {
@@ -264,8 +260,7 @@ static void test_pb_values(void **state)
     expect_tensor("good_zero.pb", 0, ATTN_TENSOR(NULL, F32, 0, 4));
 }
 
-/* ---- errors
- * -------------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------ */
 
 static void test_errors_name_the_tensor(void **state)
 {

@@ -5,8 +5,7 @@
 #include "io/io.h"
 #include "test_io.h"
 
-/* ---- pieces
- * -------------------------------------------------------------------------------------- */
+/* ---- pieces ------------------------------------------------------------------------------ */
 
 static void test_crc(void **state)
 {
@@ -132,8 +131,7 @@ static void test_inflate_undoes_pack(void **state)
     }
 }
 
-/* ---- whole files
- * --------------------------------------------------------------------------------- */
+/* ---- whole files ------------------------------------------------------------------------- */
 
 static void test_compressor_is_used(void **state)
 {
@@ -241,8 +239,7 @@ static void test_bomb_sum(void **state)
     free(p);
 }
 
-/* ---- as others write
- * ----------------------------------------------------------------------------- */
+/* ---- as others write --------------------------------------------------------------------- */
 
 /* Files of tests/hostile that are odd and good: zip64 fields where none are needed, sizes
  * behind the data, all three kinds of deflate blocks. Each holds "a", 2 x 3 floats 0 to 5. */

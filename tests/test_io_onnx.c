@@ -63,8 +63,7 @@ static void test_nothing(void **state)
     assert_false(attn_onnx_has(NULL, "x"));
 }
 
-/* ---- the operator tests of the ONNX project
- * -------------------------------------------------------- */
+/* ---- the operator tests of the ONNX project ---------------------------------------------- */
 
 static void conformance_path(char path[1024], const char *name, const char *file)
 {

@@ -33,8 +33,7 @@ static void expect_loads(const char *path, attn_tensor want)
     attn_archive_destroy(a);
 }
 
-/* ---- places
- * -------------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------ */
 
 static void test_only_the_file_appears(void **state)
 {
@@ -110,8 +109,7 @@ static void test_bare_name_goes_to_the_working_folder(void **state)
     expect_loads(io_path(state, path, "a.npy"), small());
 }
 
-/* ---- special files
- * ------------------------------------------------------------------------------- */
+/* ---- special files ----------------------------------------------------------------------- */
 
 static void test_full_device(void **state)
 {
@@ -171,8 +169,7 @@ static void test_descriptor_is_appended_to(void **state)
     assert_int_equal(io_count_files(*state, false), 1);
 }
 
-/* ---- failures
- * ------------------------------------------------------------------------------------ */
+/* ---- failures ---------------------------------------------------------------------------- */
 
 static void test_full_disk_leaves_the_old_file(void **state)
 {

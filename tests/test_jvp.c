@@ -47,8 +47,7 @@ static void jvp_run(attn_ctx *ctx, const test_case *c, const attn_args *args)
     jvp_fail(c, text);
 }
 
-/* ---- against the oracle ---------------------------------------------------------------------
- */
+/* ---- against the oracle ----------------------------------------------------------------- */
 
 static void jvp_compare(test_case *c, oracle_grad_flip flip, test_report *report)
 {
@@ -110,8 +109,7 @@ static void jvp_flips_are_noticed(void **state)
     }
 }
 
-/* ---- out and lse ----------------------------------------------------------------------------
- */
+/* ---- out and lse ------------------------------------------------------------------------ */
 
 static void jvp_leaves_forward(void **state)
 {
@@ -131,8 +129,7 @@ static void jvp_leaves_forward(void **state)
     }
 }
 
-/* ---- the transpose --------------------------------------------------------------------------
- */
+/* ---- the transpose ---------------------------------------------------------------------- */
 
 static double jvp_dot(const attn_tensor *a, const attn_tensor *b, double *size)
 {
@@ -210,8 +207,7 @@ static void jvp_is_transposed_backward(void **state)
     }
 }
 
-/* ---- bits -----------------------------------------------------------------------------------
- */
+/* ---- bits ------------------------------------------------------------------------------- */
 
 static attn_args jvp_fresh(test_case *c)
 {

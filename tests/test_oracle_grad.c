@@ -42,8 +42,7 @@ static void numeric_near(const test_case *c, const char *what, const oracle_sum 
     if (!(fabs(got - want) <= bound)) numeric_fail(c, what, got, want);
 }
 
-/* ---- the case in doubles --------------------------------------------------------------------
- */
+/* ---- the case in doubles ---------------------------------------------------------------- */
 
 static bool numeric_is_float(const attn_tensor *t)
 {
@@ -59,8 +58,7 @@ static void numeric_widen(test_case *c)
 #undef TENSOR
 }
 
-/* ---- gradients ------------------------------------------------------------------------------
- */
+/* ---- gradients -------------------------------------------------------------------------- */
 
 /* sum d_out out + sum d_lse lse; rows without a key have neither. *mass: of the magnitudes. */
 static double numeric_loss(const test_case *c, double *mass)
@@ -171,8 +169,7 @@ static uint64_t numeric_gradients(uint64_t seed, const test_profile *profile)
     return on;
 }
 
-/* ---- tangents -------------------------------------------------------------------------------
- */
+/* ---- tangents --------------------------------------------------------------------------- */
 
 static void numeric_shift(const attn_tensor *x, const attn_tensor *tangent, double step)
 {
@@ -230,8 +227,7 @@ static uint64_t numeric_tangents(uint64_t seed, const test_profile *profile)
     return on;
 }
 
-/* ---- tests ----------------------------------------------------------------------------------
- */
+/* ---- tests ------------------------------------------------------------------------------ */
 
 typedef uint64_t (*numeric_test)(uint64_t seed, const test_profile *profile);
 
@@ -291,8 +287,7 @@ static void tangents_mixed(void **state)
     numeric_mixed(numeric_tangents);
 }
 
-/* ---- transposes -----------------------------------------------------------------------------
- */
+/* ---- transposes ------------------------------------------------------------------------- */
 
 static long double transpose_dot(const attn_tensor *t, const oracle_sums *s)
 {

@@ -21,8 +21,7 @@
 
 static const int thread_counts[] = {1, 2, 3, 8, 17};
 
-/* ---- plain use -----------------------------------------------------------------------------
- */
+/* ---- plain use -------------------------------------------------------------------------- */
 
 static void every_index_once(void **state)
 {
@@ -114,8 +113,7 @@ static void workers_block_signals(void **state)
     attn_ctx_destroy(ctx);
 }
 
-/* ---- inside and beside ---------------------------------------------------------------------
- */
+/* ---- inside and beside ------------------------------------------------------------------ */
 
 typedef struct nest {
     const attn_ctx *ctx;
@@ -209,8 +207,7 @@ static void several_callers_share_a_context(void **state)
     attn_ctx_destroy(ctx);
 }
 
-/* ---- the host's threads, and none ----------------------------------------------------------
- */
+/* ---- the host's threads, and none ------------------------------------------------------- */
 
 typedef struct host {
     int regions, bodies;

@@ -64,8 +64,7 @@ static void reg_037_rows_before_keys(void **state)
     }
 }
 
-/* ---- statistics of the whole ----------------------------------------------------------------
- */
+/* ---- statistics of the whole ------------------------------------------------------------ */
 
 enum { RANKS = 4, RANK_KEYS = 150 };
 
@@ -144,8 +143,7 @@ static void reg_034_local_statistics_are_wrong(void **state)
     }
 }
 
-/* ---- heads and widths -----------------------------------------------------------------------
- */
+/* ---- heads and widths ------------------------------------------------------------------- */
 
 /* levanter#449: d_k and d_v of one head of each group only. */
 static void reg_083_group_sums(void **state)
@@ -219,8 +217,7 @@ static void reg_089_wide_heads(void **state)
     }
 }
 
-/* ---- races ----------------------------------------------------------------------------------
- */
+/* ---- races ------------------------------------------------------------------------------ */
 
 static void reg_repeats(const attn_spec *spec, const attn_args *a, int64_t n)
 {

@@ -7,8 +7,7 @@
 
 static const attn_dtype f32 = ATTN_DTYPE_F32;
 
-/* ---- large sizes and strides ----------------------------------------------------------------
- */
+/* ---- large sizes and strides ------------------------------------------------------------ */
 
 /* pytorch#145040, #150054: illegal access in the backward from 65,536 keys, or a large batch.
  */
@@ -97,8 +96,7 @@ static void reg_050_far_incoming_gradient(void **state)
     REG_SPREAD(d_lse, 0);
 }
 
-/* ---- layouts and lengths --------------------------------------------------------------------
- */
+/* ---- layouts and lengths ---------------------------------------------------------------- */
 
 /* pytorch#169222, #191937: keys no multiple of 32, and k and v of stride 0. */
 static void reg_055_odd_key_counts(void **state)

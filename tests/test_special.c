@@ -12,8 +12,7 @@ static double special_limit(const special *s)
     return s->dtype == ATTN_DTYPE_F64 ? DBL_MAX : (double)FLT_MAX;
 }
 
-/* ---- NaN and infinity in q, k, v ------------------------------------------------------------
- */
+/* ---- NaN and infinity in q, k, v -------------------------------------------------------- */
 
 static void special_q_nan(special *s)
 {

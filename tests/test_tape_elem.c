@@ -17,8 +17,7 @@ static void elem_same(const char *what, int i, double got, double want)
     fail_msg("%s, element %d: got %.17g, want %.17g", what, i, got, want);
 }
 
-/* ---- special values: four numbers in, results and gradients out ----------------------------
- */
+/* ---- special values: four numbers in, results and gradients out ------------------------- */
 
 #define INF (double)INFINITY
 #define NIL (double)NAN
@@ -173,8 +172,7 @@ static void test_small_slopes(void **state)
     attn_tape_destroy(t);
 }
 
-/* ---- nothing -------------------------------------------------------------------------------
- */
+/* ---- nothing ---------------------------------------------------------------------------- */
 
 static void test_nothing_to_reduce(void **state)
 {
@@ -195,8 +193,7 @@ static void test_nothing_to_reduce(void **state)
     attn_tape_destroy(t);
 }
 
-/* ---- masks ----------------------------------------------------------------------------------
- */
+/* ---- masks ------------------------------------------------------------------------------ */
 
 /* What a mask forbids may be anything, in the operand and in the gradient that comes in. */
 static void test_masked_gradient(void **state)
@@ -252,8 +249,7 @@ static void test_integers_compare(void **state)
     attn_tape_destroy(t);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------
- */
+/* ---- refusals --------------------------------------------------------------------------- */
 
 struct operands {
     attn_var x, ids, wide; /* 2 3, two integers, 2 4 */

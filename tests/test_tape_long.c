@@ -28,8 +28,7 @@ static void long_is_fine(const attn_tape *t)
     if (attn_tape_status(t, &error) != ATTN_OK) fail_msg("%s: %s", error.where, error.what);
 }
 
-/* ---- long tensors: sums of small integers, which are exact in any order --------------------
- */
+/* ---- long tensors: sums of small integers, which are exact in any order ----------------- */
 
 typedef struct pattern {
     int rank;
@@ -150,8 +149,7 @@ static void test_sums_do_not_drift(void **state)
     attn_tape_destroy(t);
 }
 
-/* ---- order ---------------------------------------------------------------------------------
- */
+/* ---- order ------------------------------------------------------------------------------ */
 
 /* 5000 numbers with many ties: each stands where it belongs, ties by their index. */
 static void test_long_sort(void **state)
@@ -181,8 +179,7 @@ static void test_long_sort(void **state)
     }
 }
 
-/* ---- batches -------------------------------------------------------------------------------
- */
+/* ---- batches ---------------------------------------------------------------------------- */
 
 static const attn_var nothing;
 

@@ -14,8 +14,7 @@ static attn_tape *tape_open(void)
     return tape_new(NULL);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------
- */
+/* ---- refusals --------------------------------------------------------------------------- */
 
 static const attn_var nothing;
 
@@ -157,8 +156,7 @@ static void test_negative_index(void **state)
     attn_tape_destroy(t);
 }
 
-/* ---- views ---------------------------------------------------------------------------------
- */
+/* ---- views ------------------------------------------------------------------------------ */
 
 static void test_views_share_memory(void **state)
 {
@@ -184,8 +182,7 @@ static void test_views_share_memory(void **state)
     attn_tape_destroy(t);
 }
 
-/* ---- moves ---------------------------------------------------------------------------------
- */
+/* ---- moves ------------------------------------------------------------------------------ */
 
 static void test_other_types_move(void **state)
 {
@@ -245,8 +242,7 @@ static void test_long_list_is_freed(void **state)
     attn_tape_destroy(t);
 }
 
-/* ---- indices -------------------------------------------------------------------------------
- */
+/* ---- indices ---------------------------------------------------------------------------- */
 
 enum { HOT = 300000 };
 

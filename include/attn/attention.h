@@ -246,8 +246,7 @@ ATTN_API bool attn_isa_usable(const attn_ctx *ctx, int i);
  * that calls would use, and returns how many flops that was: the ceiling to measure against. */
 ATTN_API double attn_probe_fma(const attn_ctx *ctx, int64_t rounds);
 
-/* ---- 3 gradients --------------------------------------------------------------------------
- */
+/* ---- 3 gradients ------------------------------------------------------------------------ */
 
 /* Reverse mode: from q, k, v, out, lse and d_out, d_lse to the gradients given in args. lse
  * must be at least as wide as the arithmetic (f32; f64 for f64 calls). Rows without an allowed

@@ -58,12 +58,6 @@ static int mask_block_kind(const attn__tile *t, int l, int64_t j)
     return *(const uint8_t *)attn__at(blocks, t->seq->b, t->panel->h[l], y, x);
 }
 
-static const uint8_t *mask_row(const attn__tile *t, int l)
-{
-    return attn__at(&t->r->p->at.mask, t->seq->b, t->panel->h[l], t->seq->iq + t->panel->i[l],
-                    t->seq->jk + t->j0);
-}
-
 /* Lanes that read the same row of the mask (it broadcasts over queries or heads) are done at
  * once; not under a block mask, which may say FULL to some. */
 static void mask_dense(attn__tile *t)
@@ -72,8 +66,9 @@ static void mask_dense(attn__tile *t)
     const attn__panel *panel = t->panel;
     const bool blocks = attn__present(&t->r->p->at.block_mask);
     for (int first = 0, l; first < panel->n; first = l) {
-        const uint8_t *row = mask_row(t, first);
-        for (l = first + 1; l < panel->n && !blocks && mask_row(t, l) == row;) l++;
+        const uint8_t *row = attn__operand_row(t, mask, first);
+        for (l = first + 1; l < panel->n && !blocks && attn__operand_row(t, mask, l) == row;)
+            l++;
         const mask_word lanes = mask_lanes(l) & ~mask_lanes(first);
         for (int64_t j = 0; j < t->n; j++) {
             if (row[j * mask->stride[3]]) continue;

@@ -42,8 +42,7 @@ static void term_need_bits(attn__tile *t)
     t->masked = true;
 }
 
-/* ---- relative keys ------------------------------------------------------------------------
- */
+/* ---- relative keys ---------------------------------------------------------------------- */
 
 static bool term_rel_k_on(const attn__problem *p)
 {
@@ -67,8 +66,7 @@ static void term_rel_k(attn__tile *t)
     term_add(t, 1);
 }
 
-/* ---- scale: with nothing after it, the exponential multiplies in passing -------------------
- */
+/* ---- scale: with nothing after it, the exponential multiplies in passing ---------------- */
 
 static bool term_scale_on(const attn__problem *p)
 {
@@ -85,8 +83,7 @@ static void term_scale(attn__tile *t)
     t->coef = 1;
 }
 
-/* ---- dense operands -----------------------------------------------------------------------
- */
+/* ---- dense operands --------------------------------------------------------------------- */
 
 /* Clears the bits of lanes where row is -inf and makes it finite there. A double that only
  * rounds to an infinity becomes the float nearest to it. */
@@ -107,12 +104,6 @@ static void term_forbid(attn__tile *t, uint64_t lanes, attn_dtype dtype, const c
     }
 }
 
-static const char *term_row(const attn__tile *t, const attn_tensor *operand, int l)
-{
-    return attn__at(operand, t->seq->b, t->panel->h[l], t->seq->iq + t->panel->i[l],
-                    t->seq->jk + t->j0);
-}
-
 /* The rows of the lanes as finite reals in scratch, -inf forbidding its lanes. Lanes that read
  * the same row (the operand broadcasts over queries or heads) share one. */
 static void term_dense_stage(attn__tile *t, const attn_tensor *operand, const void **rows)
@@ -121,10 +112,10 @@ static void term_dense_stage(attn__tile *t, const attn_tensor *operand, const vo
     const attn__panel *panel = t->panel;
     const int64_t stride = operand->stride[3], size = t->n * (int64_t)attn__real_size(k);
     for (int first = 0, l; first < panel->n; first = l) {
-        const char *src = term_row(t, operand, first);
+        const char *src = attn__operand_row(t, operand, first);
         char *row = t->scratch + t->r->plan->at.rows + first * size;
         uint64_t lanes = 0;
-        for (l = first; l < panel->n && term_row(t, operand, l) == src; l++) {
+        for (l = first; l < panel->n && attn__operand_row(t, operand, l) == src; l++) {
             lanes |= (uint64_t)1 << l;
             rows[l] = row;
         }
@@ -140,7 +131,7 @@ static void term_dense(attn__tile *t, const attn_tensor *operand)
     const attn__panel *panel = t->panel;
     const void *rows[ATTN__PANEL];
     bool done = operand->dtype == k->dtype && (operand->stride[3] == 1 || t->n == 1);
-    for (int l = 0; l < panel->n && done; l++) rows[l] = term_row(t, operand, l);
+    for (int l = 0; l < panel->n && done; l++) rows[l] = attn__operand_row(t, operand, l);
     if (done) k->pack(panel->n, panel->w, t->n, rows, 1, term_memory(t));
     done = done && k->finite(t->n * panel->w, term_memory(t));
     if (!done) {
@@ -180,8 +171,7 @@ static void term_mask(attn__tile *t)
     term_dense(t, &t->r->p->at.mask);
 }
 
-/* ---- softcap ------------------------------------------------------------------------------
- */
+/* ---- softcap ---------------------------------------------------------------------------- */
 
 static bool term_softcap_on(const attn__problem *p)
 {
@@ -195,8 +185,7 @@ static void term_softcap(attn__tile *t)
     if (t->capped) memcpy(t->capped, t->s, (size_t)(t->n * t->panel->w) * attn__real_size(k));
 }
 
-/* ---- terms by distance --------------------------------------------------------------------
- */
+/* ---- terms by distance ------------------------------------------------------------------ */
 
 static bool term_alibi_on(const attn__problem *p)
 {
@@ -238,8 +227,7 @@ static void term_rel_table(attn__tile *t)
     term_add(t, ATTN__LOG2E);
 }
 
-/* ---- user code ----------------------------------------------------------------------------
- */
+/* ---- user code -------------------------------------------------------------------------- */
 
 static bool term_callback_on(const attn__problem *p)
 {
@@ -331,8 +319,7 @@ static void term_callback(attn__tile *t)
         }
 }
 
-/* ---- the order ----------------------------------------------------------------------------
- */
+/* ---- the order -------------------------------------------------------------------------- */
 
 typedef struct term_rule {
     bool (*on)(const attn__problem *p);

@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-/* ---- for the readers -----------------------------------------------------------------------
- */
+/* ---- for the readers -------------------------------------------------------------------- */
 
 /* Strides of a dense order; an empty dimension counts as 1 so that every stride exists. */
 static bool archive_strides(attn_tensor *t, bool fortran, int64_t *count)
@@ -132,8 +131,7 @@ attn_status attn__archive_finish(attn_archive *archive, attn_error *error)
     return ATTN_OK;
 }
 
-/* ---- public --------------------------------------------------------------------------------
- */
+/* ---- public ----------------------------------------------------------------------------- */
 
 static attn_archive *archive_create(const attn_ctx *ctx)
 {

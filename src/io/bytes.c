@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* ---- numbers -------------------------------------------------------------------------------
- */
+/* ---- numbers ---------------------------------------------------------------------------- */
 
 uint16_t attn__load16(const uint8_t *p)
 {
@@ -61,8 +60,7 @@ size_t attn__decimal(char *p, uint64_t value)
     return n;
 }
 
-/* ---- text ----------------------------------------------------------------------------------
- */
+/* ---- text ------------------------------------------------------------------------------- */
 
 size_t attn__utf8_next(const uint8_t *p, size_t n)
 {
@@ -118,8 +116,7 @@ attn_status attn__named(attn_error *error, attn_status status, const char *name)
     return status;
 }
 
-/* ---- order ---------------------------------------------------------------------------------
- */
+/* ---- order ------------------------------------------------------------------------------ */
 
 static void sort_sift(int64_t *index, int64_t top, int64_t n, attn__less_fn less,
                       const void *user)

@@ -29,8 +29,7 @@ static attn_status inflate_bad(const inflate_stream *s, const char *what)
     return attn__fail(s->error, ATTN_E_FORMAT, "deflate", what);
 }
 
-/* ---- bits
- * ------------------------------------------------------------------------------------ */
+/* ---- bits -------------------------------------------------------------------------------- */
 
 static void inflate_refill(inflate_stream *s)
 {
@@ -55,8 +54,7 @@ static attn_status inflate_take(inflate_stream *s, unsigned n, unsigned *value)
     return inflate_drop(s, n);
 }
 
-/* ---- codes
- * ----------------------------------------------------------------------------------- */
+/* ---- codes ------------------------------------------------------------------------------- */
 
 static unsigned inflate_reverse(unsigned code, unsigned length)
 {
@@ -132,8 +130,7 @@ static inline attn_status inflate_symbol(inflate_stream *s, const inflate_code *
     return inflate_drop(s, hit & 15);
 }
 
-/* ---- blocks
- * ---------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------ */
 
 static attn_status inflate_copy(inflate_stream *s, unsigned symbol,
                                 const inflate_code *distances)

@@ -126,8 +126,7 @@ typedef struct attn__format {
 attn_status attn__format_find(const attn__format **found, attn_format format, const char *path,
                               attn_error *error);
 
-/* ---- file_read.c, file_write.c: the system ------------------------------------------------
- */
+/* ---- file_read.c, file_write.c: the system ---------------------------------------------- */
 
 /* The sentence for an errno, static. */
 const char *attn__errno_text(int number);
@@ -158,8 +157,7 @@ void attn__crc_init(attn__crc *crc);
 /* The CRC-32 of zip over bytes, going on from value (0 at the start). */
 uint32_t attn__crc_run(const attn__crc *crc, uint32_t value, const uint8_t *p, size_t n);
 
-/* ---- sink.c: where writers put bytes ------------------------------------------------------
- */
+/* ---- sink.c: where writers put bytes ---------------------------------------------------- */
 
 struct attn__sink {
     int fd;               /* -1: into memory, or nowhere */
@@ -181,8 +179,7 @@ void attn__sink_number(attn__sink *sink, uint64_t value);
 void attn__sink_tensor(attn__sink *sink, const attn_tensor *t);
 bool attn__sink_flush(attn__sink *sink); /* false when anything failed */
 
-/* ---- npy.c, npy_write.c -------------------------------------------------------------------
- */
+/* ---- npy.c, npy_write.c ----------------------------------------------------------------- */
 
 /* One npy file of n bytes at p, memory of the archive, as an entry called name. */
 attn_status attn__npy_parse(attn_archive *archive, const char *name, uint8_t *p, size_t n,
@@ -192,21 +189,18 @@ attn_status attn__npy_parse(attn_archive *archive, const char *name, uint8_t *p,
 size_t attn__npy_header(uint8_t *p, const attn_tensor *t);
 attn_status attn__npy_fail_dtype(const char *name, attn_error *error);
 
-/* ---- npz.c, npz_write.c -------------------------------------------------------------------
- */
+/* ---- npz.c, npz_write.c ----------------------------------------------------------------- */
 
 /* Refuses a name that is an absolute path or has a ".." part. */
 attn_status attn__npz_check_name(const char *name, attn_error *error);
 
-/* ---- inflate.c ----------------------------------------------------------------------------
- */
+/* ---- inflate.c -------------------------------------------------------------------------- */
 
 /* Raw deflate: n bytes at in must give exactly out_size bytes and be used up. */
 attn_status attn__inflate(const uint8_t *in, size_t n, uint8_t *out, size_t out_size,
                           attn_error *error);
 
-/* ---- zip.c: the members of a zip file, in order
- * ----------------------------------------------- */
+/* ---- zip.c: the members of a zip file, in order ------------------------------------------ */
 
 enum {
     ATTN__ZIP_LOCAL = 0x04034b50,
@@ -247,8 +241,7 @@ attn_status attn__zip_next(attn__zip *zip, attn__zip_member *member, attn_error 
 /* After the last member: nothing is left over. */
 attn_status attn__zip_close(const attn__zip *zip, attn_error *error);
 
-/* ---- json.c: one token at a time -----------------------------------------------------------
- */
+/* ---- json.c: one token at a time -------------------------------------------------------- */
 
 typedef enum attn__json_kind {
     ATTN__JSON_BAD, /* see what */
@@ -285,8 +278,7 @@ attn__json_kind attn__json_next(attn__json *json);
  * which is never more than json->length. */
 size_t attn__json_decode(const attn__json *json, char *out, size_t room);
 
-/* ---- protobuf.c: the wire, one field at a time ----------------------------------------------
- */
+/* ---- protobuf.c: the wire, one field at a time ------------------------------------------ */
 
 typedef enum attn__wire {
     ATTN__WIRE_VARINT = 0,

@@ -41,8 +41,7 @@ static uint8_t json_peek(attn__json *j)
     return j->p < j->end ? *j->p : 0;
 }
 
-/* ---- strings
- * ----------------------------------------------------------------------------------- */
+/* ---- strings ----------------------------------------------------------------------------- */
 
 static int json_hex(uint8_t c)
 {
@@ -132,8 +131,7 @@ size_t attn__json_decode(const attn__json *json, char *out, size_t room)
     return n;
 }
 
-/* ---- numbers and words
- * --------------------------------------------------------------------------- */
+/* ---- numbers and words ------------------------------------------------------------------- */
 
 static size_t json_digits(attn__json *j)
 {
@@ -191,8 +189,7 @@ static attn__json_kind json_word(attn__json *j)
     return json_bad(j, j->p == j->end ? "the text ends too early" : "a value is missing");
 }
 
-/* ---- structure
- * ----------------------------------------------------------------------------------- */
+/* ---- structure --------------------------------------------------------------------------- */
 
 static attn__json_kind json_open(attn__json *j, bool array)
 {

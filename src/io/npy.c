@@ -22,8 +22,7 @@ typedef struct npy_header {
     int64_t shape[ATTN_MAX_RANK];
 } npy_header;
 
-/* ---- the grammar's small words
- * --------------------------------------------------------------- */
+/* ---- the grammar's small words ----------------------------------------------------------- */
 
 static attn_status npy_bad(const char *what, attn_error *error)
 {
@@ -72,8 +71,7 @@ static attn_status npy_string(npy_text *t, char *out, size_t room, attn_error *e
     return ATTN_OK;
 }
 
-/* ---- the three values
- * ------------------------------------------------------------------------ */
+/* ---- the three values -------------------------------------------------------------------- */
 
 attn_status attn__npy_fail_dtype(const char *name, attn_error *error)
 {
@@ -155,8 +153,7 @@ static attn_status npy_shape(npy_text *t, npy_header *h, attn_error *error)
     return ATTN_OK;
 }
 
-/* ---- the header
- * ------------------------------------------------------------------------------ */
+/* ---- the header -------------------------------------------------------------------------- */
 
 static attn_status npy_pair(npy_text *t, npy_header *h, unsigned *seen, attn_error *error)
 {

@@ -44,8 +44,7 @@ typedef struct npz_writer {
 #define NARROW 0xFFFFFFFFu
 enum { DOS_1980 = 1 << 5 | 1, NEED_PLAIN = 20, NEED_ZIP64 = 45 };
 
-/* ---- records
- * ----------------------------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------------------------- */
 
 static bool npz_is_wide(const npz_member *m)
 {
@@ -143,8 +142,7 @@ static void npz_end(attn__sink *sink, uint64_t count, uint64_t directory)
     attn__sink_put(sink, p, sizeof p);
 }
 
-/* ---- members
- * ----------------------------------------------------------------------------------- */
+/* ---- members ----------------------------------------------------------------------------- */
 
 static void npz_put(attn__sink *sink, const attn_tensor *t)
 {

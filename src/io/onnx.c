@@ -46,8 +46,7 @@ static attn_status onnx_fail(const onnx_reader *r, attn_status status, const cha
     return attn__fail(r->error, status, where, what);
 }
 
-/* ---- walking
- * ------------------------------------------------------------------------------------- */
+/* ---- walking ----------------------------------------------------------------------------- */
 
 typedef struct onnx_rule {
     uint32_t number;
@@ -86,8 +85,7 @@ static attn_status onnx_take_int(onnx_reader *r, const attn__field *field, void 
     return ATTN_OK;
 }
 
-/* ---- attributes
- * ---------------------------------------------------------------------------------- */
+/* ---- attributes -------------------------------------------------------------------------- */
 
 static attn_status onnx_attribute_name(onnx_reader *r, const attn__field *field, void *user)
 {
@@ -140,8 +138,7 @@ static attn_status onnx_take_attribute(onnx_reader *r, const attn__field *field,
     return ATTN_OK;
 }
 
-/* ---- the node
- * ------------------------------------------------------------------------------------ */
+/* ---- the node ---------------------------------------------------------------------------- */
 
 static attn_status onnx_add_name(onnx_reader *r, const attn__field *field, onnx_names *names)
 {
@@ -212,8 +209,7 @@ static attn_status onnx_read_node(onnx_reader *r)
     return r->node->op[0] ? ATTN_OK : onnx_fail(r, ATTN_E_FORMAT, "the node names no operator");
 }
 
-/* ---- graph and model
- * ----------------------------------------------------------------------------- */
+/* ---- graph and model --------------------------------------------------------------------- */
 
 static attn_status onnx_take_node(onnx_reader *r, const attn__field *field, void *user)
 {
@@ -299,8 +295,7 @@ static attn_status onnx_read(onnx_reader *r, attn__span model)
     return ATTN_OK;
 }
 
-/* ---- public
- * -------------------------------------------------------------------------------------- */
+/* ---- public ------------------------------------------------------------------------------ */
 
 attn_status attn_onnx_parse(attn_onnx_node **out, attn_ctx *ctx, const void *bytes, size_t n,
                             attn_error *error)

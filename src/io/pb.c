@@ -58,8 +58,7 @@ static attn_status pb_fail(const pb_reader *r, attn_status status, const char *w
     return attn__fail(r->error, status, where, what);
 }
 
-/* ---- the fields
- * ---------------------------------------------------------------------------------- */
+/* ---- the fields -------------------------------------------------------------------------- */
 
 static attn_status pb_add_dim(pb_reader *r, uint64_t dim)
 {
@@ -152,8 +151,7 @@ static attn_status pb_collect(pb_reader *r)
     }
 }
 
-/* ---- the elements
- * -------------------------------------------------------------------------------- */
+/* ---- the elements ------------------------------------------------------------------------ */
 
 typedef struct pb_store {
     attn_dtype dtype;
@@ -287,8 +285,7 @@ attn_status attn__pb_read(attn_archive *archive, attn_error *error)
     return attn__archive_add(archive, &entry, error);
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 static void pb_write_varint(attn__sink *sink, uint64_t value)
 {

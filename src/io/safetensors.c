@@ -24,8 +24,7 @@ typedef struct st_info {
     int64_t shape[ATTN_MAX_RANK], offsets[2];
 } st_info;
 
-/* ---- tokens
- * ------------------------------------------------------------------------------------ */
+/* ---- tokens ------------------------------------------------------------------------------ */
 
 static attn_status st_fail(const st_reader *r, attn_status status, const char *what)
 {
@@ -61,8 +60,7 @@ static attn_status st_name(st_reader *r, const char **name)
     return attn__named(r->error, attn__name_check(where, (uint8_t *)text, n, r->error), text);
 }
 
-/* ---- the three fields
- * --------------------------------------------------------------------------- */
+/* ---- the three fields -------------------------------------------------------------------- */
 
 static attn_status st_dtype(st_reader *r, st_info *info)
 {
@@ -148,8 +146,7 @@ static attn_status st_field(st_reader *r, st_info *info, unsigned *seen)
     return st_fail(r, ATTN_E_JSON, "a key is none of dtype, shape, data_offsets");
 }
 
-/* ---- entries
- * ------------------------------------------------------------------------------------- */
+/* ---- entries ----------------------------------------------------------------------------- */
 
 static attn_status st_info_read(st_reader *r, st_info *info)
 {
@@ -238,8 +235,7 @@ static attn_status st_entries(st_reader *r)
     return st_expect(r, ATTN__JSON_END, ATTN_E_JSON, "text follows the end");
 }
 
-/* ---- the whole
- * ----------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 static bool st_before(const void *user, int64_t a, int64_t b)
 {

@@ -74,8 +74,7 @@ void attn__sink_number(attn__sink *sink, uint64_t value)
     attn__sink_put(sink, digits, attn__decimal(digits, value));
 }
 
-/* ---- tensors
- * --------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------- */
 
 /* n elements step elements apart, packed, as bools of 0 and 1 and in file order. */
 static void sink_row(attn__sink *sink, attn_dtype dtype, const uint8_t *p, int64_t n,

@@ -18,8 +18,7 @@ static attn_status zip_bad(const char *where, const char *what, attn_error *erro
     return attn__fail(error, ATTN_E_FORMAT, where, what);
 }
 
-/* ---- the end of the file
- * ----------------------------------------------------------------------- */
+/* ---- the end of the file ----------------------------------------------------------------- */
 
 /* Says why there is no end record in the last bytes. */
 static attn_status zip_fail_end(const uint8_t *bytes, size_t n, attn_error *error)
@@ -100,8 +99,7 @@ attn_status attn__zip_open(attn__zip *zip, const uint8_t *bytes, size_t n, attn_
     return ATTN_OK;
 }
 
-/* ---- one member
- * ---------------------------------------------------------------------------------- */
+/* ---- one member -------------------------------------------------------------------------- */
 
 /* Gives saturated values (n pointers, in the order zip64 has them) their wide form. */
 static attn_status zip_widen(const uint8_t *extra, size_t n_extra, uint64_t *const *values,

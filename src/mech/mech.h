@@ -11,8 +11,7 @@
 #include "mech/mechs.def"
 #undef MECH
 
-/* ---- lift.c: what a caller may leave out, and what packing changes -------------------------
- */
+/* ---- lift.c: what a caller may leave out, and what packing changes ---------------------- */
 
 /* How many of the dimensions batch and heads a tensor of this rank leaves out: 0 none, 1 the
  * heads, 2 both; -1 when the rank does not serve. */

@@ -130,8 +130,7 @@ enum { ATTN__FOLD_STRIP = 32 };
 void attn__fold_strips_f32(void *plan, int64_t begin, int64_t end);
 void attn__fold_strips_f64(void *plan, int64_t begin, int64_t end);
 
-/* ---- backward.c, view.c, checkpoint.c ------------------------------------------------------
- */
+/* ---- backward.c, view.c, checkpoint.c --------------------------------------------------- */
 
 attn_status attn__view_backward(attn__call *c); /* d_out[0] back through the view to d_in[0] */
 /* Runs the segment of checkpoint nodes[i] again, recording: its nodes are the youngest now, and

@@ -40,8 +40,7 @@ attn_var attn_tape_argmax(attn_tape *t, attn_var a, int dim, bool keep)
     return attn__apply1(t, ATTN__OP_argmax, 1, &a, &attr);
 }
 
-/* ---- topk, sort: values and where they stood -----------------------------------------------
- */
+/* ---- topk, sort: values and where they stood -------------------------------------------- */
 
 static void order_out(attn__call *c, int dim, int64_t n)
 {

@@ -94,8 +94,7 @@ extern const attn__op_body attn__ops_f64[ATTN__N_OPS + 1]; /* ops_f64.c */
 #undef OP_0
 #undef OP_VIEW
 
-/* ---- apply.c: an operation is run and written down -----------------------------------------
- */
+/* ---- apply.c: an operation is run and written down -------------------------------------- */
 
 /* Runs op on n_in operands (empty variables: not given). Results go to out[0 .. n_out), where
  * out may be NULL beyond the first wanted ones (wanted bit i: result i is asked for). Returns
@@ -116,8 +115,7 @@ attn_tensor attn__var_value(attn_tape *t, attn_var x); /* absent when not live *
 attn_var attn__var_fail(attn_tape *t, attn_status s, const char *op, const char *what,
                         int64_t want, int64_t got); /* sticks; the empty variable */
 
-/* ---- call.c: what a shape rule or a body asks of the tape ----------------------------------
- */
+/* ---- call.c: what a shape rule or a body asks of the tape ------------------------------- */
 
 /* Shape rules. dim counted from the end when negative; -1 when there is no such dimension. */
 int attn__dim(int rank, int64_t dim);
@@ -164,8 +162,7 @@ typedef struct attn__axis {
 } attn__axis;
 attn__axis attn__axis_of(const attn_tensor *t, int dim);
 
-/* ---- matmul.c, matmul_run.c, matmul_blas.c: products of matrices ---------------------------
- */
+/* ---- matmul.c, matmul_run.c, matmul_blas.c: products of matrices ------------------------ */
 
 /* c = a b or c += a b as attn_matmul, unchecked; k is the table of the arithmetic, which is f64
  * when any of the three is. E_MEMORY alone can come back, and then c is as it was. */

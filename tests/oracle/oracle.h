@@ -52,8 +52,7 @@ bool oracle_attention(oracle_result *r, const attn_spec *spec, const attn_args *
                       oracle_flip flip);
 void oracle_free(oracle_result *r);
 
-/* ---- softmax_grad.c, softmax_jvp.c: gradients ----------------------------------------------
- */
+/* ---- softmax_grad.c, softmax_jvp.c: gradients ------------------------------------------- */
 
 typedef enum oracle_grad_flip {
     ORACLE_GRAD_FLIP_NONE,
@@ -103,8 +102,7 @@ bool oracle_jvp(oracle_tangents *t, const attn_spec *spec, const attn_args *args
                 oracle_grad_flip flip);
 void oracle_tangents_free(oracle_tangents *t);
 
-/* ---- oracle_naive.c, oracle_naive_grad.c: the error to beat --------------------------------
- */
+/* ---- oracle_naive.c, oracle_naive_grad.c: the error to beat ----------------------------- */
 
 /* The plain case (no options but scale and causal) in ordinary float loops with expf, as anyone
  * would write it first: the error to beat. One head: q T x D, k S x D, v S x E, out T x E. */
@@ -123,8 +121,7 @@ typedef struct oracle_naive {
 
 bool oracle_naive_backward(const oracle_naive *call);
 
-/* ---- oracle_number.c: elements of any dtype
- * ---------------------------------------------------- */
+/* ---- oracle_number.c: elements of any dtype ---------------------------------------------- */
 
 /* Element at offset i (in elements) of an array; integers that do not fit a double round. */
 double oracle_get(attn_dtype dtype, const void *data, int64_t i);
@@ -136,8 +133,7 @@ double oracle_round(attn_dtype dtype, double value);
 /* Half the distance between neighbours of that dtype around value. */
 double oracle_half_ulp(attn_dtype dtype, double value);
 
-/* ---- oracle_position.c, oracle_philox.c: parts, tested on their own
- * -------------------------------------- */
+/* ---- oracle_position.c, oracle_philox.c: parts, tested on their own ---------------------- */
 
 /* T5 bucket of rel = j - p in a table of n buckets. */
 int64_t oracle_bucket(int64_t rel, int64_t n, int64_t max_distance, bool causal);

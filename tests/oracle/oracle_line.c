@@ -12,8 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* ---- sums ----------------------------------------------------------------------------------
- */
+/* ---- sums ------------------------------------------------------------------------------- */
 
 void oracle_chain_add(oracle_chain *c, oracle_real value, oracle_real mass)
 {
@@ -58,8 +57,7 @@ oracle_sum *oracle_sums_at(const oracle_sums *s, int64_t a, int64_t b, int64_t c
     return &s->x[flat];
 }
 
-/* ---- the row -------------------------------------------------------------------------------
- */
+/* ---- the row ---------------------------------------------------------------------------- */
 
 bool oracle_line_make(oracle_line *w, const attn_spec *spec, const attn_args *args, bool saved)
 {

@@ -2,8 +2,7 @@
  * Elements by their numbers, by plain loops. Indices repeat often, so that sums meet. */
 #include "tape_oracle.h"
 
-/* ---- embedding: i[0] padding
- * ----------------------------------------------------------------- */
+/* ---- embedding: i[0] padding ------------------------------------------------------------- */
 
 static void embedding_draw(tape_draw *d)
 {
@@ -36,8 +35,7 @@ static void embedding_oracle(const tape_draw *d, const double *const *in,
 const tape_case tape_case_embedding = {
     "embedding", 1, embedding_draw, embedding_apply, embedding_oracle, .exact = true};
 
-/* ---- index_select
- * ---------------------------------------------------------------------------- */
+/* ---- index_select ------------------------------------------------------------------------ */
 
 static void index_select_draw(tape_draw *d)
 {
@@ -68,8 +66,7 @@ const tape_case tape_case_index_select = {"index_select",      1,
                                           index_select_draw,   index_select_apply,
                                           index_select_oracle, .exact = true};
 
-/* ---- gather and scatter_add
- * ------------------------------------------------------------------ */
+/* ---- gather and scatter_add -------------------------------------------------------------- */
 
 /* The tensor and indices in it whose other sizes are at most its own. */
 static void index_draw_narrow(tape_draw *d)
@@ -139,8 +136,7 @@ static void scatter_add_oracle(const tape_draw *d, const double *const *in,
 const tape_case tape_case_scatter_add = {
     "scatter_add", 1, scatter_add_draw, scatter_add_apply, scatter_add_oracle, .exact = false};
 
-/* ---- one_hot: i[0] classes
- * ------------------------------------------------------------------- */
+/* ---- one_hot: i[0] classes --------------------------------------------------------------- */
 
 static void one_hot_draw(tape_draw *d)
 {

@@ -5,8 +5,7 @@
 
 enum { MOVE_PARTS = 5 };
 
-/* ---- pad: i[1] before, i[2] after, f[0] -----------------------------------------------------
- */
+/* ---- pad: i[1] before, i[2] after, f[0] ------------------------------------------------- */
 
 static void pad_draw(tape_draw *d)
 {
@@ -66,8 +65,7 @@ static void roll_oracle(const tape_draw *d, const double *const *in, const attn_
 
 const tape_case tape_case_roll = {"roll", 1, roll_draw, roll_apply, roll_oracle, .exact = true};
 
-/* ---- concat: i[2] parts, which are the operands over and over; i[3]: stack
- * ------------------- */
+/* ---- concat: i[2] parts, which are the operands over and over; i[3]: stack --------------- */
 
 enum { CONCAT_MOST = 70 };
 

@@ -39,8 +39,7 @@ static void view_copy(const tape_draw *d, const double *in, const attn_tensor *s
     } while (test_index_next(shape, index));
 }
 
-/* ---- reshape: i[0] 0 reshape, 1 unsqueeze, 2 squeeze, at i[1] ------------------------------
- */
+/* ---- reshape: i[0] 0 reshape, 1 unsqueeze, 2 squeeze, at i[1] --------------------------- */
 
 /* The sizes are cut into primes and dealt out anew. */
 static attn_dims reshape_deal(tape_draw *d, int64_t count)
@@ -90,8 +89,7 @@ static void reshape_oracle(const tape_draw *d, const double *const *in,
 const tape_case tape_case_reshape = {
     "reshape", 1, reshape_draw, reshape_apply, reshape_oracle, .exact = true};
 
-/* ---- permute: i[0] 1 transpose of i[1] and i[2] --------------------------------------------
- */
+/* ---- permute: i[0] 1 transpose of i[1] and i[2] ----------------------------------------- */
 
 static void permute_draw(tape_draw *d)
 {
@@ -137,8 +135,7 @@ static void permute_oracle(const tape_draw *d, const double *const *in,
 const tape_case tape_case_permute = {
     "permute", 1, permute_draw, permute_apply, permute_oracle, .exact = true};
 
-/* ---- expand: sizes of 1 repeat, i[0] new dimensions lead -----------------------------------
- */
+/* ---- expand: sizes of 1 repeat, i[0] new dimensions lead -------------------------------- */
 
 static void expand_draw(tape_draw *d)
 {
@@ -175,8 +172,7 @@ static void expand_oracle(const tape_draw *d, const double *const *in, const att
 const tape_case tape_case_expand = {"expand",     1, expand_draw, expand_apply, expand_oracle,
                                     .exact = true};
 
-/* ---- slice: of dimension i[0] from i[1] to i[2]; i[3] above 0: split into so many -----------
- */
+/* ---- slice: of dimension i[0] from i[1] to i[2]; i[3] above 0: split into so many ------- */
 
 enum { SLICE_PARTS = 3 };
 
@@ -224,8 +220,7 @@ static void slice_oracle(const tape_draw *d, const double *const *in, const attn
 const tape_case tape_case_slice = {"slice",     SLICE_PARTS,  slice_draw,
                                    slice_apply, slice_oracle, .exact = true};
 
-/* ---- flip: of dimension i[0] ---------------------------------------------------------------
- */
+/* ---- flip: of dimension i[0] ------------------------------------------------------------ */
 
 static void flip_draw(tape_draw *d)
 {

@@ -40,8 +40,7 @@ const char *test_grad_name(oracle_grad g)
     return fields[g].name;
 }
 
-/* ---- drawing -------------------------------------------------------------------------------
- */
+/* ---- drawing ---------------------------------------------------------------------------- */
 
 typedef struct grad_draw {
     test_case *c;
@@ -152,8 +151,7 @@ void test_jvp_draw(test_case *c, uint64_t seed, const test_profile *profile)
     if (test_rng_chance(&d.rng, 30)) a->out = (attn_tensor){0};
 }
 
-/* ---- poison --------------------------------------------------------------------------------
- */
+/* ---- poison ----------------------------------------------------------------------------- */
 
 /* Rows that share memory with others cannot be poisoned alone. */
 static bool grad_shares(const attn_tensor *t)

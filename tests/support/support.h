@@ -11,8 +11,7 @@
 #include "attn/attention.h"
 #include "oracle/oracle.h"
 
-/* ---- random.c: numbers from a seed, the same everywhere -----------------------------------
- */
+/* ---- random.c: numbers from a seed, the same everywhere --------------------------------- */
 
 typedef struct test_rng {
     uint64_t state;
@@ -26,16 +25,14 @@ double test_rng_uniform(test_rng *rng); /* [0, 1) */
 double test_rng_normal(test_rng *rng);  /* variance 1, bell shaped, |x| < 6, no libm */
 int64_t test_rng_pick(test_rng *rng, const int64_t *values, size_t n);
 
-/* ---- env.c ----------------------------------------------------------------------------------
- */
+/* ---- env.c ------------------------------------------------------------------------------ */
 
 int64_t test_env_int(const char *name, int64_t fallback); /* decimal or 0x */
 bool test_env_long(void);                                 /* ATTN_LONG=1 */
 int64_t test_env_share(int64_t n); /* n / ATTN_SHARE, at least 1: slow machines */
 double test_now(void);             /* seconds */
 
-/* ---- memory.c: memory of one case
- * ------------------------------------------------------------ */
+/* ---- memory.c: memory of one case -------------------------------------------------------- */
 
 typedef struct test_arena {
     struct test_block *blocks;
@@ -45,8 +42,7 @@ void *test_alloc(test_arena *arena,
                  size_t bytes);           /* aligned to 64, zeroed; exits without memory */
 void test_arena_reset(test_arena *arena); /* frees all */
 
-/* ---- tensor.c
- * -------------------------------------------------------------------------------- */
+/* ---- tensor.c ---------------------------------------------------------------------------- */
 
 /* Dense and zeroed. */
 attn_tensor test_tensor(test_arena *arena, attn_dtype dtype, int rank, const int64_t *shape);
@@ -76,8 +72,7 @@ bool test_same_bits(attn_tensor a, attn_tensor b);
 /* A running hash of the bits of all elements in row-major order. Start from 0. */
 uint64_t test_hash_bits(attn_tensor t, uint64_t hash);
 
-/* ---- contexts.c: one context per (instruction set, threads), made when first asked for ------
- */
+/* ---- contexts.c: one context per (instruction set, threads), made when asked for ------- */
 
 enum { TEST_MAX_ISAS = 8, TEST_MAX_THREADS = 64 };
 
@@ -90,8 +85,7 @@ void test_contexts_init(test_contexts *contexts); /* finds the usable instructio
 attn_ctx *test_contexts_get(test_contexts *contexts, int isa, int threads);
 void test_contexts_free(test_contexts *contexts);
 
-/* ---- case.c: a random call
- * ------------------------------------------------------------------- */
+/* ---- case.c: a random call --------------------------------------------------------------- */
 
 typedef enum test_option_index {
 #define OPTION(name, percent) TEST_INDEX_##name,
@@ -144,8 +138,7 @@ void test_case_poison(test_case *c, const oracle_result *r);
 /* Runs it in the context it asks for. */
 attn_status test_case_run(test_case *c, test_contexts *contexts, attn_error *error);
 
-/* ---- views.c: parts of a case
- * ----------------------------------------------------------------- */
+/* ---- views.c: parts of a case ------------------------------------------------------------ */
 
 /* Queries [begin, end) of sequence n alone: views of the inputs, dense outputs of its own from
  * the arena, no lengths, no packing, ATTN_ALIGN_OFFSET. False when views cannot say it: a block
@@ -164,8 +157,7 @@ bool test_case_part_grad(const test_case *c, int64_t n, test_arena *arena, attn_
 bool test_case_part_grad_same(const test_case *c, int64_t n, const attn_args *part,
                               const char **what);
 
-/* ---- outputs.c: the same call otherwise -----------------------------------------------------
- */
+/* ---- outputs.c: the same call otherwise ------------------------------------------------- */
 
 /* args with outputs of their own, dense, everything else shared. */
 attn_args test_outputs_fresh(test_arena *arena, const attn_args *args);
@@ -177,8 +169,7 @@ bool test_same(const attn_args *a, const attn_args *b, char kind, const char **w
 /* Dense copies of all tensors; those that hold floats of half precision as f32 when widen. */
 attn_args test_args_dense(test_arena *arena, const attn_args *args, bool widen);
 
-/* ---- compare.c: against the oracle
- * ------------------------------------------------------------- */
+/* ---- compare.c: against the oracle ------------------------------------------------------- */
 
 typedef struct test_report {
     char text[400]; /* the first violation, one line; "" when none */
@@ -192,8 +183,7 @@ void test_compare(test_report *report, const attn_args *args, const oracle_resul
 /* Norm of the difference over the norm of the truth, over all elements of out. */
 double test_norm_error(const attn_tensor *out, const oracle_result *r);
 
-/* ---- grad_case.c: a random call with gradients ----------------------------------------------
- */
+/* ---- grad_case.c: a random call with gradients ------------------------------------------ */
 
 /* Draws a case with out and lse, then which of d_out and d_lse come and which gradients are
  * asked for, in types and layouts of their own. Those hold 0xFF bytes. */
@@ -211,8 +201,7 @@ attn_tensor *test_grad_of(attn_args *args, oracle_grad g);
 const attn_tensor *test_grad_in(const attn_args *args, oracle_grad g);
 const char *test_grad_name(oracle_grad g);
 
-/* ---- compare_grad.c: against the oracle's gradients
- * ------------------------------------------ */
+/* ---- compare_grad.c: against the oracle's gradients -------------------------------------- */
 
 /* Adds all gradients asked for, or the tangents, to the report. Bounds: see compare_grad.c. */
 void test_compare_grads(test_report *report, const attn_args *args, const oracle_grads *g);

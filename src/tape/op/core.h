@@ -2,8 +2,7 @@
  * What the tape itself needs: dense copies, and the sums of fold.c. */
 #include "tape/graph.h"
 
-/* ---- contiguous: out = in, floats and others ----------------------------------------------
- */
+/* ---- contiguous: out = in, floats and others -------------------------------------------- */
 
 static attn_status K(contiguous_forward)(attn__call *c)
 {
@@ -17,8 +16,7 @@ static attn_status K(contiguous_backward)(attn__call *c)
     return attn__call_reduce(c, c->d_out[0].data, &c->d_out[0], &c->d_in[0]);
 }
 
-/* ---- fold.c -------------------------------------------------------------------------------
- */
+/* ---- fold.c ----------------------------------------------------------------------------- */
 
 /* sum[l] += x[l * step] for l < w, over everything that is summed, in row-major order. */
 static void K(fold_sum)(const attn__fold_plan *plan, const real *x, int64_t step, int64_t w,

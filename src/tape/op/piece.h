@@ -47,8 +47,7 @@ static attn_status K(abs_backward)(attn__call *c)
     return K(scalar_backward)(c, K(abs_slope), &c->in[0]);
 }
 
-/* ---- relu leaky_relu clamp -----------------------------------------------------------------
- */
+/* ---- relu leaky_relu clamp -------------------------------------------------------------- */
 
 static void K(relu_row)(const attn__call *c, int64_t n, const void *const *x, void *y)
 {
@@ -127,8 +126,7 @@ static attn_status K(clamp_backward)(attn__call *c)
     return K(scalar_backward)(c, K(clamp_slope), &c->in[0]);
 }
 
-/* ---- stop straight_through cast not -------------------------------------------------------
- */
+/* ---- stop straight_through cast not ----------------------------------------------------- */
 
 static attn_status K(stop_forward)(attn__call *c)
 {

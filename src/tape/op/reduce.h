@@ -75,8 +75,7 @@ static attn_status K(mean_backward)(attn__call *c)
     return K(sums_add)(&e, 0);
 }
 
-/* ---- max: saved are the chosen places of the rows ------------------------------------------
- */
+/* ---- max: saved are the chosen places of the rows --------------------------------------- */
 
 static void K(max_piece)(void *arg, int64_t from, int64_t to)
 {

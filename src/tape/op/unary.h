@@ -62,8 +62,7 @@ UNARY_SLOPE(silu, silu_slope)
 UNARY_SLOPE(softplus, softplus_slope)
 #undef UNARY_SLOPE
 
-/* ---- slopes of the other maps; x[0] is g, x[1] the operand or the result -------------------
- */
+/* ---- slopes of the other maps; x[0] is g, x[1] the operand or the result ---------------- */
 
 static attn_status K(exp_backward)(attn__call *c)
 {
