@@ -5,7 +5,7 @@
 # machine may lack, the second deletes the tests for NaN and -inf that masking is made of.
 # -ffp-contract=off: a fused multiply-add is written as one, or it is none.
 
-set(ATTN_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion
+set(ATTN_WARNINGS -Wall -Wextra -Wno-missing-field-initializers -Wpedantic -Wshadow -Wconversion -Wsign-conversion
     -Wdouble-promotion -Wundef -Wvla -Wcast-align -Wformat=2 -Wstrict-prototypes
     -Wmissing-prototypes $<$<BOOL:${ATTN_WERROR}>:-Werror>)
 

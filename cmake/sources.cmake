@@ -134,10 +134,22 @@ set(TAPE_SOURCES
     src/tape/walk.c)
 
 set(MECH_SOURCES
+    src/mech/build.c
     src/mech/lift.c
     src/mech/param.c
-    src/mech/registry.c
-    src/mech/softmax.c)
+    src/mech/piece_heads.c
+    src/mech/piece_pool.c
+    src/mech/registry.c)
+# A mechanism is a line of mechs.def: its file and its oracle follow from it.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/mech/mechs.def)
+file(STRINGS src/mech/mechs.def ATTN_MECHS REGEX "^MECH\\(")
+set(MECH_ORACLE_SOURCES "")
+foreach(line IN LISTS ATTN_MECHS)
+    string(REGEX REPLACE "^MECH\\(([a-z0-9_]+), *([a-z0-9_]+)\\).*" "\\1/\\2" mech "${line}")
+    cmake_path(GET mech FILENAME name)
+    list(APPEND MECH_SOURCES src/mech/${mech}.c)
+    list(APPEND MECH_ORACLE_SOURCES tests/oracle/mech/${name}.c)
+endforeach()
 
 set(IO_SOURCES
     src/io/archive.c
@@ -277,6 +289,7 @@ set(TEST_PROGRAMS
     test_concurrent
     test_edges
     test_fenv
+    test_gallery
     test_gold
     test_grad_bad
     test_grad_bits

@@ -39,6 +39,14 @@ foreach(name test_tape_bits test_tape_ops)
     target_sources(${name} PRIVATE ${TAPE_ORACLE_SOURCES})
 endforeach()
 
+# The second account of every mechanism, and what walks them.
+add_library(attn_gallery STATIC ${MECH_ORACLE_SOURCES} tests/support/gallery.c)
+attn_test_target(attn_gallery)
+target_link_libraries(attn_gallery PUBLIC attn_testing)
+foreach(name test_gallery)
+    target_link_libraries(${name} PRIVATE attn_gallery)
+endforeach()
+
 # A finding of the fuzzer, again, without it.
 foreach(name IN LISTS FUZZ_TARGETS)
     add_executable(replay_${name} fuzz/${name}.c fuzz/replay.c)

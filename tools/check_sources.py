@@ -17,8 +17,17 @@ def listed():
             yield f"{folder}/{word}.c" if folder else word
 
 
+def mechanisms():
+    """The files that a line of mechs.def stands for."""
+    for family, name in re.findall(r"^MECH\((\w+), *(\w+)\)", tree.text("src/mech/mechs.def"),
+                                   re.M):
+        yield f"src/mech/{family}/{name}.c"
+        yield f"tests/oracle/mech/{name}.c"
+
+
 def main():
-    known = {name for name in listed() if name.endswith((".c", ".py", ".sh"))}
+    known = {name for name in [*listed(), *mechanisms()] 
+             if name.endswith((".c", ".py", ".sh")) and "$" not in name}
     rooms = ("src", "cli", "tests", "fuzz", "bench", "examples")
     there = {str(path) for path in tree.files(".c", under=rooms)
              if "consumer" not in path.parts and path.name != "replay.c"}

@@ -9,7 +9,7 @@ import tree
 
 # (table, macro, files each entry needs)
 FILES = [
-    ("src/mech/mechs.def", "MECH", ["src/mech/{0}.c", "tests/oracle/{0}.c"]),
+    ("src/mech/mechs.def", "MECH", ["src/mech/{0}/{1}.c", "tests/oracle/mech/{1}.c"]),
     ("include/attn/isa.def", "ISA", ["src/kernel/isa/{0}_f32.c", "src/kernel/isa/{0}_f64.c"]),
     ("cli/commands.def", "COMMAND", ["cli/cmd_{0}.c"]),
 ]
@@ -30,9 +30,9 @@ def entries(table, macro):
 def missing_files(table, macro, patterns):
     for entry in entries(table, macro):
         for pattern in patterns:
-            path = pattern.format(entry[0])
+            path = pattern.format(*entry)
             if not (tree.ROOT / path).is_file():
-                yield f"{table}: {macro}({entry[0]}) has no {path}"
+                yield f"{table}: {macro}({', '.join(entry)}) has no {path}"
 
 
 def bad_numbers(table, macro, place, ordered):

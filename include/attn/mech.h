@@ -16,16 +16,21 @@ enum attn_slot_kind {
     ATTN_PARAM = 2,
     ATTN_OUT = 4,
     ATTN_OPTIONAL = 8,
-    ATTN_GRAD = 16 /* has a gradient: of an input or parameter where it holds floats */
+    ATTN_GRAD = 16, /* has a gradient: of an input or parameter where it holds floats */
+    ATTN_IDS = 32,  /* integers; else floats, or what the mechanism says */
+    ATTN_FLAGS = 64 /* bool or u8: 0 or not */
 };
 
-/* shape: dimensions separated by blanks, "B H T D": equal letters are equal sizes. A leading
- * '*' means the tensor broadcasts against it. Tables of slots end with a zero entry. */
+/* shape: dimensions separated by blanks, "B H T D": equal letters are equal sizes; "4D" and
+ * "2R+1" are sizes made from a letter. A leading '*' means the tensor broadcasts against it.
+ * below: ids are 0 .. below - 1, a size written as in a shape ("V", "S+1"); NULL: any. Tables
+ * of slots end with a zero entry. */
 typedef struct attn_slot {
     const char *name;
     int kind; /* attn_slot_kind bits */
     const char *shape;
     const char *about;
+    const char *below;
 } attn_slot;
 
 /* kind: 'f' number, 'i' integer, 'b' true/false, 'e' one word of choices ("a|b|c", its value is
@@ -51,12 +56,16 @@ enum attn_trait {
     ATTN_LINEAR_IN_V = 8,
     ATTN_BATCH_FREE = 16,      /* each batch entry as if alone */
     ATTN_MASKED_ROW_ZERO = 32, /* nothing allowed: 0 */
-    ATTN_STREAMS = 64          /* never holds an n x n matrix */
+    ATTN_STREAMS = 64,         /* never holds an n x n matrix */
+    ATTN_CAUSAL = 128,         /* what comes later along T changes nothing before; with
+                                  causal=true where there is such a parameter */
+    ATTN_STEPS = 256           /* and the first rows have the bits they have alone */
 };
 
 enum { ATTN_MAX_SLOTS = 64, ATTN_MAX_PARAMS = 64 };
 
 typedef struct attn_mech attn_mech;
+struct attn__build;
 
 /* One run: slots[i] belongs to mech->slots[i] (absent when not given), params[i] likewise; and
  * so does d_slots[i], NULL when no gradients are asked for. */
@@ -71,20 +80,39 @@ struct attn_mech {
     const char *formula; /* plain text */
     const char *cost;    /* "time T S (D + E), memory T" */
     const char *source;  /* where it was defined: a paper's number */
-    const char *example; /* a command that runs as it stands after `attn` */
+    const char *sizes;   /* of a small call: "B=1,T=6,D=4" */
+    const char *grows;   /* the letters that are the length of the data: "TS" */
+    const char *example; /* a command that runs as it stands after `attn`; NULL:
+                            compute NAME --random SIZES */
     const attn_slot *slots;
     const attn_param *params;
     uint32_t traits;
-    /* Private: checks what the shape strings cannot say, then runs; with d_slots, backwards
-     * too. */
+    /* Private, one of the two. build: puts its operations on a tape, which also finds the
+     * gradients. run: checks what the shape strings cannot say, then runs; with d_slots,
+     * backwards too. */
+    void (*build)(const struct attn__build *b);
     attn_status (*run)(attn_ctx *ctx, const attn_mech_call *call, attn_error *error);
 };
 
+/* A branch of the tree that mechanisms are listed by. */
+typedef struct attn_family {
+    const char *name, *branch, *about;
+} attn_family;
+
+/* Another name of the same formula. */
+typedef struct attn_alias {
+    const char *name, *of, *why;
+} attn_alias;
+
 ATTN_API int attn_mech_count(void);
-ATTN_API const attn_mech *attn_mech_at(int i);                         /* NULL past the end */
-ATTN_API const attn_mech *attn_mech_find(const char *name);            /* NULL when unknown */
+ATTN_API const attn_mech *attn_mech_at(int i); /* NULL past the end */
+ATTN_API const attn_mech *
+attn_mech_find(const char *name); /* also by an alias; NULL: unknown */
 ATTN_API int attn_mech_slot(const attn_mech *mech, const char *name);  /* -1 when unknown */
 ATTN_API int attn_mech_param(const attn_mech *mech, const char *name); /* -1 when unknown */
+
+ATTN_API const attn_family *attn_family_at(int i); /* in the order of the tree; NULL past it */
+ATTN_API const attn_alias *attn_alias_at(int i);   /* NULL past the end */
 
 /* Fills params with the defaults; sets one from text ("causal", "true"). */
 ATTN_API void attn_mech_defaults(const attn_mech *mech, attn_value *params);

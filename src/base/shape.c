@@ -3,15 +3,16 @@
  * are equal sizes. Binding the tensors of a call one after another finds the first that
  * disagrees.
  *
- * A dimension is a capital letter, a number, or letter+number ("B+1"). A leading '*' allows the
- * tensor to be smaller: right-aligned, each dimension full, 1 or missing. */
+ * A dimension is a number, or factor letter+number with both numbers optional: "B", "B+1",
+ * "4D", "2R+1". A leading '*' allows the tensor to be smaller: right-aligned, each dimension
+ * full, 1 or missing. */
 #include "base/base.h"
 
 #include <stdio.h>
 
 typedef struct shape_dim {
-    int letter;  /* 0..25, or -1 for a plain number */
-    int64_t add; /* the number */
+    int letter; /* 0..25, or -1 for a plain number */
+    int64_t factor, add;
 } shape_dim;
 
 typedef struct shape_list {
@@ -40,13 +41,25 @@ static const char *shape_read_number(const char *p, int64_t *number)
 /* Reads one dimension at p; the place behind it, or NULL when it is malformed. */
 static const char *shape_read_dim(const char *p, shape_dim *dim)
 {
-    bool letter = *p >= 'A' && *p <= 'Z';
-    *dim = (shape_dim){.letter = letter ? *p - 'A' : -1};
-    if (letter && p[1] != '+')
-        p++;
-    else
-        p = shape_read_number(letter ? p + 2 : p, &dim->add);
-    return p && (*p == 0 || *p == ' ') ? p : NULL;
+    *dim = (shape_dim){.letter = -1, .factor = 1};
+    const char *behind = shape_read_number(p, &dim->add);
+    if (behind && *behind >= 'A' && *behind <= 'Z') {
+        dim->factor = dim->add, dim->add = 0;
+        p = behind;
+    }
+    if (*p >= 'A' && *p <= 'Z') {
+        dim->letter = *p++ - 'A';
+        if (*p == '+') p = shape_read_number(p + 1, &dim->add);
+    } else {
+        p = behind;
+    }
+    return p && dim->factor > 0 && (*p == 0 || *p == ' ') ? p : NULL;
+}
+
+/* The size of the dimension when its letter is bound to this. */
+static bool shape_dim_size(const shape_dim *dim, int64_t bound, int64_t *size)
+{
+    return attn__mul(bound, dim->factor, size) && attn__add(*size, dim->add, size);
 }
 
 static shape_list shape_parse(const char *shape)
@@ -118,7 +131,12 @@ static attn_status shape_bind_letter(const shape_place *place, const shape_dim *
         return attn__fail_count(error, ATTN_E_SHAPE, place->slot, "size is too small", dim->add,
                                 got);
     if (place->broadcast && got == 1) return ATTN_OK;
-    place->sizes->size[dim->letter] = got - dim->add;
+    if ((got - dim->add) % dim->factor != 0)
+        return attn__fail_count(error, ATTN_E_SHAPE, place->slot,
+                                dim->add ? "size must be one more than a multiple"
+                                         : "size must be a multiple",
+                                dim->factor, got);
+    place->sizes->size[dim->letter] = (got - dim->add) / dim->factor;
     place->sizes->from[dim->letter] = place->slot;
     return ATTN_OK;
 }
@@ -129,7 +147,7 @@ static attn_status shape_bind_dim(const shape_place *place, const shape_dim *dim
     int64_t bound = dim->letter < 0 ? 0 : place->sizes->size[dim->letter];
     if (bound < 0) return shape_bind_letter(place, dim, got, error);
     int64_t want;
-    if (!attn__add(bound, dim->add, &want))
+    if (!shape_dim_size(dim, bound, &want))
         return attn__fail(error, ATTN_E_OVERFLOW, place->slot, "a dimension does not fit");
     if (got == want || (place->broadcast && got == 1)) return ATTN_OK;
     return shape_clash(place, dim, want, got, error);
@@ -166,7 +184,7 @@ attn_status attn__shape_resolve(const attn__sizes *sizes, const char *slot, cons
         if (bound < 0)
             return attn__fail_name(error, ATTN_E_SHAPE, slot,
                                    "no slot gives this letter a size", letter);
-        if (!attn__add(bound, dim.add, &dims[i]))
+        if (!shape_dim_size(&dim, bound, &dims[i]))
             return attn__fail(error, ATTN_E_OVERFLOW, slot, "a dimension does not fit");
     }
     *rank = list.rank;

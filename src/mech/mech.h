@@ -6,10 +6,62 @@
 
 #include "attn/mech.h"
 #include "base/base.h"
+#include "tape/tape.h"
 
-#define MECH(name) extern const attn_mech attn__mech_##name;
+#define MECH(family, name) extern const attn_mech attn__mech_##name;
 #include "mech/mechs.def"
 #undef MECH
+
+/* For mechanisms without parameters. (param.c) */
+extern const attn_param attn__no_params[];
+
+/* ---- build.c: a mechanism on a tape ------------------------------------------------------ */
+
+/* What a build function gets. It reads in and params, puts operations on t and leaves what they
+ * give in out. It need not look at errors: the first one sticks to the tape, everything after
+ * it gives the empty variable, and no output of the caller is touched. */
+typedef struct attn__build {
+    attn_tape *t;
+    const attn_mech *mech;
+    const attn_var *in; /* by slot; empty: not given. Broadcast ones have their full rank */
+    attn_var *out;      /* by slot */
+    const attn_value *params;
+    const attn__sizes *sizes;
+    const bool *wanted; /* by slot: this output, or its gradient, is there */
+} attn__build;
+
+/* The size of a letter, in the shape of a slot that was given. */
+int64_t attn__build_size(const attn__build *b, char letter);
+bool attn__given(attn_var x);
+/* False, and the tape has failed, when ok is not true: "where: what, want, got". */
+bool attn__build_need(const attn__build *b, bool ok, attn_status status, const char *where,
+                      const char *what, int64_t want, int64_t got);
+/* A dense tensor of the shape of output slot i for an engine to write (weights): it becomes
+ * out[i], without a gradient. Absent when nobody wants it. */
+attn_tensor attn__build_output(const attn__build *b, int i);
+
+/* Runs mech->build between the caller's tensors, backwards too where call has d_slots. */
+attn_status attn__mech_build(attn_ctx *ctx, const attn_mech *mech, const attn_mech_call *call,
+                             const attn__sizes *sizes, attn_error *error);
+
+/* ---- piece_heads.c: features to heads and back, and the engine with a padding mask ------- */
+
+/* B T HD -> B H T D, a view; and back. */
+attn_var attn__heads_split(attn_tape *t, attn_var x, int64_t heads);
+attn_var attn__heads_join(attn_tape *t, attn_var x);
+/* attn_tape_attention on q k v; mask B S of bools hides keys (empty: none); weights as made by
+ * attn__build_output (absent: not wanted). vars of bias and the like: NULL or filled in. */
+attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
+                      attn_var mask, attn_tensor weights);
+
+/* ---- piece_pool.c: one row of weights over a sequence ------------------------------------ */
+
+/* softmax over S of scores B S where mask (B S, or empty) allows, then out B E = weights
+ * values, values B S E. */
+attn_var attn__pool_weights(attn_tape *t, attn_var scores, attn_var mask);
+attn_var attn__pool(attn_tape *t, attn_var weights, attn_var values);
+/* The mean of x B S E over S where mask allows; 0 where nothing is. */
+attn_var attn__pool_mean(attn_tape *t, attn_var x, attn_var mask);
 
 /* ---- lift.c: what a caller may leave out, and what packing changes ---------------------- */
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const attn_param attn__no_params[] = {{0}};
+
 /* The readers return NULL, or the rule that was broken. */
 typedef const char *(*param_reader)(const attn_param *param, const char *text,
                                     attn_value *value);

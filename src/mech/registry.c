@@ -6,13 +6,40 @@
 
 #include <string.h>
 
-#define MECH(name) &attn__mech_##name,
+#define MECH(family, name) &attn__mech_##name,
 static const attn_mech *const registry[] = {
 #include "mech/mechs.def"
 };
 #undef MECH
 
-enum { REGISTRY_COUNT = (int)(sizeof registry / sizeof registry[0]) };
+static const attn_family families[] = {
+#define FAMILY(name, branch, about) {#name, branch, about},
+#include "mech/families.def"
+#undef FAMILY
+};
+
+static const attn_alias aliases[] = {
+#define ALIAS(name, of, why) {#name, #of, why},
+#include "mech/aliases.def"
+#undef ALIAS
+};
+
+#define REGISTRY_LENGTH(table) ((int)(sizeof(table) / sizeof((table)[0])))
+enum {
+    REGISTRY_COUNT = REGISTRY_LENGTH(registry),
+    FAMILY_COUNT = REGISTRY_LENGTH(families),
+    ALIAS_COUNT = REGISTRY_LENGTH(aliases)
+};
+
+const attn_family *attn_family_at(int i)
+{
+    return i >= 0 && i < FAMILY_COUNT ? &families[i] : NULL;
+}
+
+const attn_alias *attn_alias_at(int i)
+{
+    return i >= 0 && i < ALIAS_COUNT ? &aliases[i] : NULL;
+}
 
 int attn_mech_count(void)
 {
@@ -26,6 +53,8 @@ const attn_mech *attn_mech_at(int i)
 
 const attn_mech *attn_mech_find(const char *name)
 {
+    for (int i = 0; name && i < ALIAS_COUNT; i++)
+        if (strcmp(aliases[i].name, name) == 0) name = aliases[i].of;
     for (int i = 0; name && i < REGISTRY_COUNT; i++)
         if (strcmp(registry[i]->name, name) == 0) return registry[i];
     return NULL;
@@ -87,6 +116,67 @@ static attn_status registry_bind(registry_call *call, attn_error *error)
     return ATTN_OK;
 }
 
+/* ---- contents -------------------------------------------------------------------------- */
+
+/* The kinds of elements a slot takes, and what it is called when another comes. */
+static attn_status registry_dtype(const attn_slot *slot, const attn_tensor *t,
+                                  attn_error *error)
+{
+    static const struct {
+        int bit;
+        bool floats, ints, flags;
+        const char *what;
+    } rules[] = {{ATTN_IDS, false, true, false, "must hold integers"},
+                 {ATTN_FLAGS, false, false, true, "must hold bool or u8"},
+                 {0, true, false, false, "must hold floats"}};
+    size_t i = 0;
+    while ((slot->kind & rules[i].bit) != rules[i].bit) i++;
+    const bool flag = t->dtype == ATTN_DTYPE_BOOL || t->dtype == ATTN_DTYPE_U8;
+    const bool real = attn__dtype_is_float(t->dtype);
+    const bool ok = real             ? rules[i].floats
+                    : rules[i].flags ? flag
+                                     : rules[i].ints && t->dtype != ATTN_DTYPE_BOOL;
+    return ok ? ATTN_OK
+              : attn__fail_name(error, ATTN_E_DTYPE, slot->name, rules[i].what,
+                                attn_dtype_name(t->dtype));
+}
+
+/* Ids must name something: each is looked at once. */
+static attn_status registry_ids(const attn__sizes *sizes, const attn_slot *slot,
+                                const attn_tensor *t, attn_error *error)
+{
+    int rank;
+    int64_t below, index[ATTN_MAX_RANK] = {0};
+    ATTN_TRY(attn__shape_resolve(sizes, slot->name, slot->below, &rank, &below, error));
+    for (int64_t n = attn_tensor_count(*t); n > 0; n--) {
+        int64_t at = 0;
+        for (int d = 0; d < t->rank; d++) at += index[d] * t->stride[d];
+        const int64_t id = attn__get_int(t->dtype, t->data, at);
+        if (id < 0 || id >= below)
+            return attn__fail_count(error, ATTN_E_PARAM, slot->name,
+                                    "an id is negative or not below", below, id);
+        for (int d = t->rank - 1; d >= 0 && ++index[d] == t->shape[d]; d--) index[d] = 0;
+    }
+    return ATTN_OK;
+}
+
+/* Mechanisms on the tape leave it to the table to say what their slots hold; those that run by
+ * themselves look themselves. */
+static attn_status registry_contents(const registry_call *call, attn_error *error)
+{
+    for (int i = 0; call->mech->build && call->mech->slots[i].name; i++) {
+        const attn_slot *slot = &call->mech->slots[i];
+        const attn_tensor *t = &call->slots[i];
+        if (!attn__present(t)) continue;
+        if (!t->data && attn_tensor_count(*t) > 0)
+            return attn__fail(error, ATTN_E_NULL, slot->name, "has no data");
+        ATTN_TRY(registry_dtype(slot, t, error));
+        if (slot->below && !(slot->kind & ATTN_OUT))
+            ATTN_TRY(registry_ids(&call->sizes, slot, t, error));
+    }
+    return ATTN_OK;
+}
+
 /* Outputs may all be left out as long as one is there: who wants only lse asks only for lse. */
 static attn_status registry_require(const attn_mech *mech, const attn_tensor *slots,
                                     bool outputs, attn_error *error)
@@ -132,6 +222,52 @@ static void registry_lift(const attn_mech *mech, const attn_tensor *slots, attn_
                                            : (attn_tensor){0};
 }
 
+/* Whether anything else that belongs to slot j lies where `to`, of slot i, is written. */
+static attn_status registry_apart_from(const attn_mech_call *call, const attn_mech *mech, int i,
+                                       const attn_tensor *to, int j, attn_error *error)
+{
+    const attn_tensor *others[] = {&call->slots[j], call->d_slots ? &call->d_slots[j] : NULL};
+    for (int d = 0; d < 2 && others[d]; d++) {
+        if (others[d] == to || !attn__present(others[d])) continue;
+        if (!attn__tensor_overlap(to, others[d])) continue;
+        return attn__fail_name(error, ATTN_E_ALIAS, mech->slots[i].name,
+                               d ? "what is written overlaps the gradient of another slot"
+                                 : "what is written overlaps another slot",
+                               mech->slots[j].name);
+    }
+    return ATTN_OK;
+}
+
+/* Outputs, and gradients of the rest, are written, some before others are read. */
+static attn_status registry_apart(const attn_mech_call *call, const attn_mech *mech,
+                                  attn_error *error)
+{
+    for (int i = 0; mech->slots[i].name; i++) {
+        const attn_slot *slot = &mech->slots[i];
+        const bool out = slot->kind & ATTN_OUT;
+        const attn_tensor *to = out || !call->d_slots ? &call->slots[i] : &call->d_slots[i];
+        if (!attn__present(to) || (!out && !call->d_slots)) continue;
+        if (attn__tensor_self_overlap(to))
+            return attn__fail(error, ATTN_E_ALIAS, slot->name,
+                              "what is written reaches an element twice");
+        for (int j = 0; mech->slots[j].name; j++)
+            ATTN_TRY(registry_apart_from(call, mech, i, to, j, error));
+    }
+    return ATTN_OK;
+}
+
+/* The mechanism's own way. Those that run an engine have its own look at overlaps when they go
+ * forward. */
+static attn_status registry_go(attn_ctx *ctx, const registry_call *call,
+                               const attn_mech_call *run, attn_error *error)
+{
+    const attn_mech *mech = call->mech;
+    ATTN_TRY(registry_contents(call, error));
+    if (run->d_slots || mech->build) ATTN_TRY(registry_apart(run, mech, error));
+    return mech->build ? attn__mech_build(ctx, mech, run, &call->sizes, error)
+                       : mech->run(ctx, run, error);
+}
+
 attn_status attn_mech_run(attn_ctx *ctx, const attn_mech *mech, const attn_tensor *slots,
                           const attn_value *params, attn_error *error)
 {
@@ -143,7 +279,7 @@ attn_status attn_mech_run(attn_ctx *ctx, const attn_mech *mech, const attn_tenso
     ATTN_TRY(registry_bind(&call, error));
     attn_tensor full[ATTN_MAX_SLOTS];
     registry_lift(mech, slots, full);
-    return mech->run(ctx, &(attn_mech_call){.slots = full, .params = params}, error);
+    return registry_go(ctx, &call, &(attn_mech_call){.slots = full, .params = params}, error);
 }
 
 /* A gradient belongs to a slot that has one; of an input it has that input's shape. */
@@ -188,39 +324,6 @@ static attn_status registry_gradients(const attn_mech *mech, const attn_tensor *
                : attn__fail(error, ATTN_E_NULL, mech->name, "no gradient is asked for");
 }
 
-/* Whether anything else that belongs to slot j lies where `to`, of slot i, is written. */
-static attn_status registry_apart_from(const attn_mech_call *call, const attn_mech *mech, int i,
-                                       const attn_tensor *to, int j, attn_error *error)
-{
-    const attn_tensor *others[] = {&call->slots[j], &call->d_slots[j]};
-    for (int d = 0; d < 2; d++) {
-        if (others[d] == to || !attn__present(others[d])) continue;
-        if (!attn__tensor_overlap(to, others[d])) continue;
-        return attn__fail_name(error, ATTN_E_ALIAS, mech->slots[i].name,
-                               d ? "what is written overlaps the gradient of another slot"
-                                 : "what is written overlaps another slot",
-                               mech->slots[j].name);
-    }
-    return ATTN_OK;
-}
-
-/* Outputs, and gradients of the rest, are written, some before others are read. */
-static attn_status registry_apart(const attn_mech_call *call, const attn_mech *mech,
-                                  attn_error *error)
-{
-    for (int i = 0; mech->slots[i].name; i++) {
-        const attn_slot *slot = &mech->slots[i];
-        const attn_tensor *to = slot->kind & ATTN_OUT ? &call->slots[i] : &call->d_slots[i];
-        if (!attn__present(to)) continue;
-        if (attn__tensor_self_overlap(to))
-            return attn__fail(error, ATTN_E_ALIAS, slot->name,
-                              "what is written reaches an element twice");
-        for (int j = 0; mech->slots[j].name; j++)
-            ATTN_TRY(registry_apart_from(call, mech, i, to, j, error));
-    }
-    return ATTN_OK;
-}
-
 attn_status attn_mech_run_grad(attn_ctx *ctx, const attn_mech *mech, const attn_tensor *slots,
                                const attn_tensor *d_slots, const attn_value *params,
                                attn_error *error)
@@ -236,6 +339,5 @@ attn_status attn_mech_run_grad(attn_ctx *ctx, const attn_mech *mech, const attn_
     registry_lift(mech, slots, full);
     registry_lift(mech, d_slots, d_full);
     const attn_mech_call run = {.slots = full, .d_slots = d_full, .params = params};
-    ATTN_TRY(registry_apart(&run, mech, error));
-    return mech->run(ctx, &run, error);
+    return registry_go(ctx, &call, &run, error);
 }

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * Heads as views of features, and the fused engine as most mechanisms call it: B H T D
+ * operands, keys hidden by a mask B S, weights into an output slot when it is wanted. */
+#include "mech/mech.h"
+
+attn_var attn__heads_split(attn_tape *t, attn_var x, int64_t heads)
+{
+    const attn_tensor v = attn_tape_value(t, x);
+    if (!attn__present(&v)) return (attn_var){0};
+    if (v.rank != 3 || heads < 1 || v.shape[2] % heads != 0)
+        return attn__var_fail(t, ATTN_E_HEADS, "heads", "features must divide among the heads",
+                              heads, v.shape[2]);
+    attn_var split =
+        attn_tape_reshape(t, x, ATTN_DIMS(v.shape[0], v.shape[1], heads, v.shape[2] / heads));
+    return attn_tape_transpose(t, split, 1, 2);
+}
+
+attn_var attn__heads_join(attn_tape *t, attn_var x)
+{
+    const attn_tensor v = attn_tape_value(t, x);
+    if (!attn__present(&v)) return (attn_var){0};
+    return attn_tape_reshape(t, attn_tape_transpose(t, x, 1, 2),
+                             ATTN_DIMS(v.shape[0], v.shape[2], v.shape[1] * v.shape[3]));
+}
+
+attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
+                      attn_var mask, attn_tensor weights)
+{
+    attn_args args = ATTN_ARGS(.weights = weights);
+    if (attn__given(mask)) {
+        const attn_tensor m = attn_tape_value(t, mask); /* B S as B 1 1 S */
+        args.mask = m;
+        args.mask.rank = 4;
+        args.mask.shape[1] = args.mask.shape[2] = 1;
+        args.mask.stride[1] = args.mask.stride[2] = 0;
+        args.mask.shape[3] = m.shape[1];
+        args.mask.stride[3] = m.stride[1];
+    }
+    return attn_tape_attention(t, spec, vars, &args, NULL);
+}
