@@ -272,6 +272,10 @@ set(TEST_SUPPORT_SOURCES
     tests/support/tensor.c
     tests/support/views.c)
 
+# What the programs that walk the gallery share.
+set(GALLERY_SUPPORT_SOURCES
+    tests/support/gallery.c)
+
 # tests/<name>.c, a program each.
 set(TEST_PROGRAMS
     test_alloc
@@ -290,6 +294,8 @@ set(TEST_PROGRAMS
     test_edges
     test_fenv
     test_gallery
+    test_gallery_bad
+    test_gallery_promise
     test_gold
     test_grad_bad
     test_grad_bits

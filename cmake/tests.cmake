@@ -40,10 +40,10 @@ foreach(name test_tape_bits test_tape_ops)
 endforeach()
 
 # The second account of every mechanism, and what walks them.
-add_library(attn_gallery STATIC ${MECH_ORACLE_SOURCES} tests/support/gallery.c)
+add_library(attn_gallery STATIC ${MECH_ORACLE_SOURCES} ${GALLERY_SUPPORT_SOURCES})
 attn_test_target(attn_gallery)
 target_link_libraries(attn_gallery PUBLIC attn_testing)
-foreach(name test_gallery)
+foreach(name test_gallery test_gallery_bad test_gallery_promise)
     target_link_libraries(${name} PRIVATE attn_gallery)
 endforeach()
 

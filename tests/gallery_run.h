@@ -25,10 +25,12 @@ typedef struct gallery_draw {
     bool absent[ATTN_MAX_SLOTS];
 } gallery_draw;
 
-/* False, and nothing to free, when sizes of the case cannot be. narrow: what broadcasts gets
- * random sizes of 1. */
+/* narrow: what broadcasts gets random sizes of 1. */
 void gallery_draw_case(gallery_draw *d, const gallery_row *row, const char *text, uint64_t seed,
                        bool narrow);
+/* The same without anything optional and without arrays for the oracle: for large calls. */
+void gallery_draw_bare(gallery_draw *d, const gallery_row *row, const char *text,
+                       uint64_t seed);
 void gallery_free(gallery_draw *d);
 void gallery_spread(gallery_draw *d); /* given -> call.at; outputs back to 0 */
 

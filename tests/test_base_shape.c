@@ -38,7 +38,13 @@ static const struct {
                {"B +1", -1},
                {"B-1", -1},
                {"+1", -1},
-               {"1B", -1},
+               {"1B", 1},
+               {"2R+1", 1},
+               {"4D 2H", 2},
+               {"0D", -1},
+               {"2 D", 2},
+               {"2R+", -1},
+               {"R2", -1},
                {"B,T", -1},
                {"B\tT", -1},
                {"B *T", -1},
@@ -115,6 +121,14 @@ static const bind_case bind_cases[] = {
      .name = "T D",
      .want = 2,
      .got = 3},
+    {.steps = {{"w", "2R+1 D", 2, {7, 4}}, {"x", "3D R", 2, {12, 3}}}},
+    {.steps = {{"w", "2R+1", 1, {6}}}, .last = ATTN_E_SHAPE, .where = "w", .want = 2, .got = 6},
+    {.steps = {{"x", "D", 1, {4}}, {"w", "3D", 1, {13}}},
+     .last = ATTN_E_SHAPE,
+     .where = "w",
+     .name = "D of w and x",
+     .want = 12,
+     .got = 13},
     {.steps = {{"q", "B 2", 2, {7, 2}}}},
     {.steps = {{"q", "B 2", 2, {7, 3}}},
      .last = ATTN_E_SHAPE,
@@ -202,7 +216,7 @@ static void letters_bind(void **state)
         assert_int_equal(run_steps(c, NULL), got);
         if (got == ATTN_OK) continue;
         assert_string_equal(error.where, c->where);
-        assert_string_equal(error.name, c->name);
+        if (c->name) assert_string_equal(error.name, c->name);
         assert_true(error.counted && error.want == c->want && error.got == c->got);
     }
 }

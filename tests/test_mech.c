@@ -25,8 +25,9 @@ static void test_every_table_is_sound(void **state)
     for (int i = 0; i < attn_mech_count(); i++) {
         const attn_mech *m = attn_mech_at(i);
         assert_ptr_equal(attn_mech_find(m->name), m);
-        assert_true(m->family && m->about && m->formula && m->cost && m->source && m->example);
-        assert_non_null(m->run);
+        assert_true(m->family && m->about && m->formula && m->cost && m->source);
+        assert_true(m->sizes && m->grows && m->params);
+        assert_true((m->run != NULL) != (m->build != NULL));
         int n = 0;
         for (; m->slots[n].name; n++) {
             assert_int_equal(attn_mech_slot(m, m->slots[n].name), n);
@@ -36,6 +37,27 @@ static void test_every_table_is_sound(void **state)
         }
         assert_true(n > 0 && n < ATTN_MAX_SLOTS);
     }
+}
+
+static void test_families_and_aliases(void **state)
+{
+    (void)state;
+    for (int i = 0; i < attn_mech_count(); i++) {
+        const attn_family *family;
+        int f = 0;
+        while ((family = attn_family_at(f++)) != NULL)
+            if (strcmp(family->name, attn_mech_at(i)->family) == 0) break;
+        assert_non_null(family);
+    }
+    for (int i = 0; attn_alias_at(i); i++) {
+        const attn_alias *alias = attn_alias_at(i);
+        const attn_mech *m = attn_mech_find(alias->name);
+        assert_non_null(m);
+        assert_string_equal(m->name, alias->of);
+        assert_true(strlen(alias->why) > 20);
+    }
+    assert_null(attn_family_at(-1));
+    assert_null(attn_alias_at(-1));
 }
 
 static void test_every_default_reads_back(void **state)
@@ -372,6 +394,7 @@ static void test_softmax_one_head_and_one_sequence(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_every_table_is_sound),
+    cmocka_unit_test(test_families_and_aliases),
     cmocka_unit_test(test_every_default_reads_back),
     cmocka_unit_test(test_unknown_names),
     cmocka_unit_test(test_parameters_from_text),

@@ -108,8 +108,8 @@ typedef struct attn__sizes {
 } attn__sizes;
 
 /* A shape string: dimensions separated by blanks, each a number or a capital letter with an
- * optional factor and addition ("B", "4D", "2R+1"). A leading '*' means the tensor broadcasts against it: right-aligned,
- * each dimension full, 1 or missing. */
+ * optional factor and addition ("B", "4D", "2R+1"). A leading '*' means the tensor broadcasts
+ * against it: right-aligned, each dimension full, 1 or missing. */
 void attn__sizes_init(attn__sizes *sizes);
 int attn__shape_rank(const char *shape);
 /* Binds the letters of shape to the dims of t. A mismatch says which letter of which slots. */

@@ -196,26 +196,44 @@ static void gallery_prepare(gallery_draw *d, test_rng *rng)
     gallery_spread(d);
 }
 
-void gallery_draw_case(gallery_draw *d, const gallery_row *row, const char *text, uint64_t seed,
-                       bool narrow)
+static void gallery_open(gallery_draw *d, const gallery_row *row, const char *text)
 {
-    test_rng rng = test_rng_make(seed);
     memset(d, 0, sizeof *d);
     d->row = row;
     d->call.mech = row->mech;
     d->call.arena = &d->arena;
     gallery_read(d, text);
     for (int i = 0; row->mech->slots[i].name; i++) {
-        const attn_slot *slot = &row->mech->slots[i];
         gallery_call *c = &d->call;
-        c->rank[i] = gallery_shape(c, slot->shape, c->shape[i]);
+        c->rank[i] = gallery_shape(c, row->mech->slots[i].shape, c->shape[i]);
         c->count[i] = gallery_count(c->rank[i], c->shape[i]);
-        if (d->absent[i] && !(slot->kind & ATTN_OUT)) continue;
-        c->at[i] = gallery_new(c, c->count[i]);
-        if (!(slot->kind & ATTN_OUT)) gallery_give(d, i, &rng, narrow && !row->oracle->prepare);
+    }
+}
+
+void gallery_draw_case(gallery_draw *d, const gallery_row *row, const char *text, uint64_t seed,
+                       bool narrow)
+{
+    test_rng rng = test_rng_make(seed);
+    gallery_open(d, row, text);
+    for (int i = 0; row->mech->slots[i].name; i++) {
+        const bool out = row->mech->slots[i].kind & ATTN_OUT;
+        if (d->absent[i] && !out) continue;
+        d->call.at[i] = gallery_new(&d->call, d->call.count[i]);
+        if (!out) gallery_give(d, i, &rng, narrow && !row->oracle->prepare);
     }
     gallery_spread(d);
     gallery_prepare(d, &rng);
+}
+
+void gallery_draw_bare(gallery_draw *d, const gallery_row *row, const char *text, uint64_t seed)
+{
+    test_rng rng = test_rng_make(seed);
+    gallery_open(d, row, text);
+    for (int i = 0; row->mech->slots[i].name; i++) {
+        const int kind = row->mech->slots[i].kind;
+        d->absent[i] = kind & ATTN_OPTIONAL;
+        if (!(kind & (ATTN_OPTIONAL | ATTN_OUT))) gallery_give(d, i, &rng, false);
+    }
 }
 
 void gallery_free(gallery_draw *d)
