@@ -153,7 +153,8 @@ typedef struct cli_sizes {
     int64_t of[26]; /* by letter */
 } cli_sizes;
 
-void cli_sizes_init(cli_sizes *sizes); /* every letter 4, B 1, H and G 2 */
+/* Those of the mechanism's table; every other letter 4. */
+void cli_sizes_init(cli_sizes *sizes, const attn_mech *mech);
 /* "B=1,T=8": 0, or an exit code after a message. */
 int cli_sizes_parse(cli_sizes *sizes, const char *text);
 int cli_sizes_shape(const cli_sizes *sizes, const char *shape, int64_t *dims); /* the rank */

@@ -61,7 +61,7 @@ static int compute_inputs(compute_set *set, const cli_args *args)
     if (!random) return 0;
     cli_sizes sizes;
     set->random = true;
-    cli_sizes_init(&sizes);
+    cli_sizes_init(&sizes, set->mech);
     int code = cli_sizes_parse(&sizes, random);
     if (code) return code;
     for (int i = 0; set->mech->slots[i].name; i++) set->owned[i] = !set->from[i];

@@ -5,8 +5,6 @@
 
 #include "cli.h"
 
-enum { VERIFY_B = 2, VERIFY_T = 19, VERIFY_S = 37, VERIFY_GOLD = 64 };
-
 /* One problem: inputs filled, required outputs allocated. */
 typedef struct verify_problem {
     const attn_mech *mech;
@@ -30,7 +28,8 @@ int verify_output(const attn_mech *mech);               /* its first output slot
 attn_tensor verify_new_output(const verify_problem *p); /* absent without memory */
 /* Sets "name=value name=value"; false when the mechanism has no such parameter. */
 bool verify_set(verify_problem *p, const char *params);
-double verify_difference(attn_tensor a, attn_tensor b); /* largest |a - b|, inf for a NaN */
+/* The largest |a - b| over the largest of |b| and 1; inf for a NaN. */
+double verify_difference(attn_tensor a, attn_tensor b);
 bool verify_same_bits(attn_tensor a, attn_tensor b);
 
 /* ---- verify_gold.c ------------------------------------------------------------------- */
@@ -38,6 +37,11 @@ bool verify_same_bits(attn_tensor a, attn_tensor b);
 /* Recorded values; row i, false past the end. */
 bool verify_gold(int i, const attn_mech *mech, attn_ctx *ctx, const char **name,
                  verify_finding *finding);
+
+/* ---- verify_recorded.c --------------------------------------------------------------- */
+
+/* What the oracle found for the mechanism's small call: false when there is no such record. */
+bool verify_recorded(const attn_mech *mech, attn_ctx *ctx, verify_finding *finding);
 
 /* ---- verify_promise.c ---------------------------------------------------------------- */
 

@@ -212,7 +212,8 @@ set(CLI_SOURCES
     cli/shape.c
     cli/verify_gold.c
     cli/verify_grad.c
-    cli/verify_promise.c)
+    cli/verify_promise.c
+    cli/verify_recorded.c)
 
 set(ORACLE_SOURCES
     tests/oracle/oracle_call.c
@@ -296,6 +297,7 @@ set(TEST_PROGRAMS
     test_gallery
     test_gallery_bad
     test_gallery_promise
+    test_gallery_values
     test_gold
     test_grad_bad
     test_grad_bits

@@ -39,6 +39,7 @@ void gallery_tensors(gallery_draw *d, attn_dtype real, test_rng *rng, attn_tenso
 /* Gradients: those of outputs normal, those of inputs that have one filled with 0xFF. */
 void gallery_gradients(gallery_draw *d, attn_dtype real, test_rng *rng,
                        const attn_tensor *slots, attn_tensor *d_slots);
+int64_t gallery_below(const gallery_draw *d, int slot);        /* ids of it are below this */
 bool gallery_differentiable(const gallery_row *row, int slot); /* an input with a gradient */
 
 /* Norm of t - at over that of at, or that of as many 1e-3 where at is smaller than this. */

@@ -134,16 +134,23 @@ static int64_t gallery_count(int rank, const int64_t *shape)
 
 /* ---- values ------------------------------------------------------------------------------ */
 
+int64_t gallery_below(const gallery_draw *d, int i)
+{
+    int64_t below[ATTN_MAX_RANK] = {4};
+    if (d->call.mech->slots[i].below)
+        gallery_shape(&d->call, d->call.mech->slots[i].below, below);
+    return below[0];
+}
+
 static void gallery_fill(gallery_draw *d, int i, test_rng *rng)
 {
     const attn_slot *slot = &d->call.mech->slots[i];
     double *at = d->given[i].data;
     const int64_t n = gallery_count(d->given[i].rank, d->given[i].shape);
-    int64_t below[ATTN_MAX_RANK] = {4};
-    if (slot->below) gallery_shape(&d->call, slot->below, below);
+    const int64_t below = gallery_below(d, i);
     for (int64_t x = 0; x < n; x++) {
         if (slot->kind & ATTN_IDS)
-            at[x] = (double)test_rng_range(rng, 0, below[0] > 0 ? below[0] - 1 : 0);
+            at[x] = (double)test_rng_range(rng, 0, below > 0 ? below - 1 : 0);
         else if (slot->kind & ATTN_FLAGS)
             at[x] = test_rng_chance(rng, 75);
         else

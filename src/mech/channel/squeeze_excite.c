@@ -35,7 +35,7 @@ const attn_mech attn__mech_squeeze_excite = {
     .family = "channel",
     .about = "gates each channel by the mean of all",
     .formula = "out = x sigmoid(w2 relu(w1 mean(x) + b1) + b2)",
-    .cost = "time C Y X, memory C",
+    .cost = "n: time C Y X, memory C",
     .source = "1709.01507",
     .sizes = "B=1,C=4,R=2,Y=3,X=5",
     .grows = "YX",

@@ -274,7 +274,7 @@ const attn_mech attn__mech_softmax = {
     .family = "engine",
     .about = "softmax attention, fused: every mask, bias, position, layout and precision",
     .formula = "out_i = sum_j w_ij v_j,  w_i = softmax_j(softcap(scale q_i.k_j) + bias_ij)",
-    .cost = "time B H T S (D + E), memory of the outputs and a few rows per thread",
+    .cost = "n^2: time B H T S (D + E), memory of the outputs and a few rows per thread",
     .source = "1706.03762 (fused: 2205.14135)",
     .sizes = "B=1,H=2,G=2,T=6,S=6,D=4,E=4",
     .grows = "TS",

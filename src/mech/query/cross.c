@@ -48,7 +48,7 @@ const attn_mech attn__mech_cross = {
     .family = "query",
     .about = "one sequence attends to another, in heads",
     .formula = "out = concat_h(softmax(q_h k_h^T / sqrt(A/H)) v_h) w_o^T",
-    .cost = "time T S (A + P), memory T (A + P)",
+    .cost = "n^2: time T S (A + P), memory T (A + P)",
     .source = "1706.03762",
     .sizes = "B=1,H=2,T=5,S=6,M=4,N=6,A=4,P=8,O=4",
     .grows = "TS",
