@@ -98,4 +98,9 @@ int bench_measure(bench_job *job, double seconds, bench_result *result);
 int bench_attention(bench_job *job, const bench_row *row, attn_dtype dtype);
 int bench_product(bench_job *job, const bench_row *row, attn_dtype dtype); /* halves: a and b */
 
+/* ---- bench_gallery.c: what mechanisms cost as their data grows -------------------------- */
+
+/* Those that operands name, or all for "gallery"; 0, or an exit code after a message. */
+int bench_gallery(const cli_args *args, int threads, bool json);
+
 #endif

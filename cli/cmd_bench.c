@@ -130,22 +130,32 @@ static int bench_run_suite(const bench *b, const bench_suite *suite)
     return code;
 }
 
-/* Mechanisms are named too; all of today's are what the suites measure. */
 static bool bench_selected(const bench *b, const bench_suite *suite)
 {
-    bool any = false;
-    for (int i = 0; i < b->args->n_operands; i++) {
+    for (int i = 0; i < b->args->n_operands; i++)
         if (strcmp(b->args->operands[i], suite->name) == 0) return true;
-        any |= attn_mech_find(b->args->operands[i]) == NULL;
-    }
-    return !any && !suite->takes_minutes;
+    return b->args->n_operands == 0 && !suite->takes_minutes;
+}
+
+/* "gallery" stands for every mechanism. */
+static bool bench_is_mechanism(const char *word)
+{
+    return strcmp(word, "gallery") == 0 || attn_mech_find(word) != NULL;
+}
+
+/* Their rows have no ceiling. */
+static bool bench_only_mechanisms(const cli_args *args)
+{
+    for (int i = 0; i < args->n_operands; i++)
+        if (!bench_is_mechanism(args->operands[i])) return false;
+    return args->n_operands > 0;
 }
 
 static int bench_check_operands(const cli_args *args)
 {
     for (int i = 0; i < args->n_operands; i++) {
         const char *word = args->operands[i], *name;
-        bool known = attn_mech_find(word) != NULL;
+        bool known = bench_is_mechanism(word);
         for (int s = 0; (name = bench_suite_name(NULL, s)) != NULL; s++)
             known |= strcmp(name, word) == 0;
         if (!known) return cli_unknown("suite", word, bench_suite_name, NULL);
@@ -177,8 +187,9 @@ static int bench_run(const cli_args *args)
     if (!code && shape) code = bench_row_parse(shape, &row);
     if (!code) code = cli_context(args, &b.ctx);
     if (code) return code;
-    bench_header(b.ctx, b.json);
+    if (!bench_only_mechanisms(args)) bench_header(b.ctx, b.json);
     code = shape ? bench_run_suite(&b, &own) : bench_run_suites(&b);
+    if (!code) code = bench_gallery(args, attn_ctx_threads(b.ctx), b.json);
     attn_ctx_destroy(b.ctx);
     return code;
 }
@@ -196,18 +207,20 @@ static const char *const bench_examples[] = {
 
 const cli_command cli_command_bench = {
     .name = "bench",
-    .operands = "[SUITE...]",
+    .operands = "[SUITE|MECHANISM...]",
     .about = "speed, as a fraction of this machine's measured ceiling",
     .details =
         "Suites: prefill causal short dtype threads small backward jvp matmul, and long\n"
-        "(minutes; only when named). The ceiling is measured right before and after every\n"
+        "(minutes; only when named). The name of a mechanism, or gallery for all of them,\n"
+        "gives its time and memory at lengths of 256 to 16384. The ceiling is measured right "
+        "before and after every\n"
         "row with the same threads; spread is that of the middle half of the calls; gain,\n"
         "where a row runs on one thread first, is against that. Behind the sizes stand\n"
         "causal, backward or jvp, bias (of H T S), d_bias (its gradient too); products of\n"
         "matrices are B,M,N,K with ta and tb for turned operands. Work is counted over\n"
         "unmasked pairs alone: 2 B H D pairs, times 2, backward 5, jvp 6; for products\n"
         "2 B M N K. The ceiling is that of f32, also for rows of f64, which has half.\n",
-    .complete = "prefill causal short dtype threads small backward jvp matmul long",
+    .complete = "prefill causal short dtype threads small backward jvp matmul long gallery",
     .examples = bench_examples,
     .options = bench_options,
     .most = -1,

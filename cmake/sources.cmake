@@ -177,6 +177,7 @@ set(IO_SOURCES
 set(CLI_SOURCES
     cli/array.c
     cli/bench_attention.c
+    cli/bench_gallery.c
     cli/bench_job.c
     cli/bench_product.c
     cli/bench_rows.c
