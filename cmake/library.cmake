@@ -3,6 +3,7 @@
 
 add_library(attn_objects OBJECT
     ${BASE_SOURCES} ${KERNEL_SOURCES} ${ENGINE_SOURCES} ${TAPE_SOURCES} ${MECH_SOURCES}
+    ${EXPLAIN_SOURCES}
     ${IO_SOURCES})
 attn_target(attn_objects)
 target_compile_definitions(attn_objects PRIVATE ATTN_BUILDING)

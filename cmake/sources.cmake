@@ -151,6 +151,10 @@ foreach(line IN LISTS ATTN_MECHS)
     list(APPEND MECH_ORACLE_SOURCES tests/oracle/mech/${name}.c)
 endforeach()
 
+set(EXPLAIN_SOURCES
+    src/explain/links.c
+    src/explain/measure.c)
+
 set(IO_SOURCES
     src/io/archive.c
     src/io/arena.c
@@ -190,6 +194,7 @@ set(CLI_SOURCES
     cli/cmd_help.c
     cli/cmd_info.c
     cli/cmd_list.c
+    cli/cmd_measure.c
     cli/cmd_verify.c
     cli/cmd_version.c
     cli/context.c
@@ -326,6 +331,7 @@ set(TEST_PROGRAMS
     test_kernel_table
     test_manifest
     test_math
+    test_measure
     test_matmul
     test_matmul_safety
     test_mech
@@ -380,6 +386,7 @@ set(TEST_SCRIPTS
     tests/cli_test.py
     tests/docs_test.py
     tests/io_roundtrip.py
+    tests/measure_test.py
     tests/test_instructions.py
     tests/test_oracle.py)
 

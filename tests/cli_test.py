@@ -16,7 +16,7 @@ from pathlib import Path
 import cli_support as cli
 from cli_support import attn
 
-COMMANDS = ["demo", "list", "describe", "compute", "verify", "bench", "info", "conformance",
+COMMANDS = ["demo", "list", "describe", "compute", "measure", "verify", "bench", "info", "conformance",
             "completion", "help", "version"]
 
 
