@@ -7,6 +7,7 @@
 #   make install    PREFIX=/usr/local DESTDIR=   make fuzz       SECONDS=60 per target
 #   make format     clang-format 14              make qemu       ARM64, and x86 without AVX
 #   make tidy       clang-tidy 14                make clean
+#   make pages      the gallery's pages and recorded values; COSTS=--measure measures anew
 
 BUILD   ?= build
 PREFIX  ?= /usr/local
@@ -21,7 +22,7 @@ build = env -u MAKEFLAGS CMAKE="$(CMAKE)" JOBS="$(JOBS)" tools/build.sh $(BUILD)
 tests = $(PYTHON) tools/run_tests.py
 attn  = $(BUILD)/release/attn
 
-.PHONY: all run test long bench install sanitize fuzz qemu format tidy clean release
+.PHONY: all run test long bench install sanitize fuzz qemu format tidy clean release pages
 
 all: release
 	@echo "$(attn) is ready; try: make run, or $(attn) help"
@@ -72,6 +73,14 @@ qemu:
 	    -DATTN_ARM64_ROOT=$(abspath $(BUILD)/arm64-root) -DATTN_WERROR=ON -DATTN_TESTS=ON)
 	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
 	@tools/run_qemu.sh $(BUILD)
+
+# Recorded values come from the oracles, and the command that draws the pages holds them.
+pages:
+	@$(setup) test
+	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
+	@ATTN_RECORD=cli/verify_recorded.def $(BUILD)/test/tests/test_gallery_values >/dev/null
+	@$(call build,release,-DCMAKE_INSTALL_PREFIX=$(PREFIX))
+	@$(PYTHON) tools/make_pages.py $(attn) $(COSTS)
 
 format:
 	@$(setup) format

@@ -89,7 +89,7 @@ static int gallery_measure(const attn_mech *mech, int threads, int64_t n, galler
     if (attn_ctx_create(&ctx, &config, &error) != ATTN_OK) return cli_fail_error(NULL, &error);
     gallery_sizes(mech, n, &sizes);
     bool ready = cli_slots_fill(mech, &sizes, 1, slots) &&
-                 attn_mech_shape(mech, slots, out, &rank, shape, &error) == ATTN_OK;
+                 attn_mech_shape(mech, slots, NULL, out, &rank, shape, &error) == ATTN_OK;
     if (ready) slots[out] = cli_array_new(ATTN_DTYPE_F32, rank, shape);
     if (ready && slots[out].data &&
         gallery_time(ctx, mech, slots, &cost->seconds, &error) == ATTN_OK)

@@ -105,8 +105,8 @@ static int compute_allocate(compute_set *set, int i, attn_dtype dtype)
     if (slot->dtype != ATTN_DTYPE_NONE) {
         rank = slot->rank;
         memcpy(shape, slot->shape, sizeof shape);
-    } else if (attn_mech_shape(set->mech, set->slots, i % ATTN_MAX_SLOTS, &rank, shape,
-                               &error) != ATTN_OK) {
+    } else if (attn_mech_shape(set->mech, set->slots, set->params, i % ATTN_MAX_SLOTS, &rank,
+                               shape, &error) != ATTN_OK) {
         return compute_refuse(set, &error);
     }
     set->slots[i] = cli_array_new(dtype, rank, shape);

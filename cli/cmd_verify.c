@@ -20,7 +20,7 @@ attn_tensor verify_new_output(const verify_problem *p)
     int rank;
     int64_t shape[ATTN_MAX_RANK];
     int out = verify_output(p->mech);
-    if (attn_mech_shape(p->mech, p->slots, out, &rank, shape, NULL) != ATTN_OK)
+    if (attn_mech_shape(p->mech, p->slots, p->params, out, &rank, shape, NULL) != ATTN_OK)
         return (attn_tensor){0};
     return cli_array_new(ATTN_DTYPE_F32, rank, shape);
 }

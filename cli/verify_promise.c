@@ -167,7 +167,8 @@ static double promise_masked_row_zero(const verify_problem *p, attn_ctx *ctx)
 {
     int mask = attn_mech_slot(p->mech, "mask"), rank;
     int64_t shape[ATTN_MAX_RANK];
-    if (mask < 0 || attn_mech_shape(p->mech, p->slots, mask, &rank, shape, NULL) != ATTN_OK)
+    if (mask < 0 ||
+        attn_mech_shape(p->mech, p->slots, p->params, mask, &rank, shape, NULL) != ATTN_OK)
         return HUGE_VAL;
     verify_problem masked = *p;
     masked.slots[mask] = cli_array_new(ATTN_DTYPE_BOOL, rank, shape);

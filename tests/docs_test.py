@@ -173,6 +173,12 @@ class Checker(unittest.TestCase):
         self.assertEqual(len(numbers), 18)
         self.assertEqual([n for n in numbers if n not in page], [])
 
+    def test_gallery_pages(self):
+        """docs/mechanisms is what the tables and stories say."""
+        done = subprocess.run([sys.executable, SOURCE / "tools/make_pages.py", cli.ATTN, "--check"],
+                              capture_output=True, text=True, timeout=300)
+        self.assertEqual((done.returncode, done.stdout), (0, ""), "make pages writes them anew")
+
     def test_blocks_are_found(self):
         kinds = [" ".join(words) for path in DOCUMENTS for _, words, _ in blocks(path)]
         for kind in ("sh run", "console run", "c body", "c file=examples/forward.c",

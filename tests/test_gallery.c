@@ -34,6 +34,29 @@ static void values_compare(gallery_draw *d, const attn_tensor *slots, double all
     }
 }
 
+/* Whoever runs it must be able to ask how large each output will be. */
+static void values_shapes(gallery_draw *d, const attn_tensor *slots, const char *text)
+{
+    const attn_slot *slot = d->call.mech->slots;
+    attn_tensor in[ATTN_MAX_SLOTS];
+    int64_t shape[ATTN_MAX_RANK];
+    attn_error error;
+    int rank;
+    memcpy(in, slots, sizeof in);
+    for (int i = 0; slot[i].name; i++)
+        if (slot[i].kind & ATTN_OUT) in[i] = (attn_tensor){0};
+    for (int i = 0; slot[i].name; i++) {
+        if (!(slot[i].kind & ATTN_OUT)) continue;
+        if (attn_mech_shape(d->call.mech, in, d->call.params, i, &rank, shape, &error) !=
+            ATTN_OK)
+            fail_msg("%s '%s': the size of %s does not follow from the inputs: %s",
+                     d->row->name, text, slot[i].name, error.what);
+        if (rank != d->call.rank[i] ||
+            memcmp(shape, d->call.shape[i], (size_t)rank * sizeof *shape) != 0)
+            fail_msg("%s '%s': %s would have another shape", d->row->name, text, slot[i].name);
+    }
+}
+
 /* may_refuse: sizes of 0 and 1 need not make sense; then it must say so and touch nothing. */
 static void values_run(gallery_draw *d, attn_dtype real, const char *text, bool may_refuse)
 {
@@ -41,6 +64,7 @@ static void values_run(gallery_draw *d, attn_dtype real, const char *text, bool 
     test_rng rng = test_rng_make(7);
     attn_error error = {0};
     gallery_tensors(d, real, &rng, slots);
+    if (!may_refuse) values_shapes(d, slots, text);
     const attn_status status = attn_mech_run(NULL, d->call.mech, slots, d->call.params, &error);
     const gallery_oracle *o = d->row->oracle;
     if (status == ATTN_OK) {
@@ -73,6 +97,8 @@ static void values_case(const gallery_row *row, const char *text, uint64_t seed,
 
 static void values_of(const gallery_row *row)
 {
+    assert_string_equal(row->name, row->mech->name);
+    assert_string_equal(row->family, row->mech->family);
     for (int i = 0; row->oracle->cases[i]; i++)
         for (uint64_t seed = 0; seed < 3; seed++)
             values_case(row, row->oracle->cases[i], 100 * seed + (uint64_t)i, seed > 0, false);

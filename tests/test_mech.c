@@ -219,9 +219,9 @@ static void test_output_shapes_follow_q(void **state)
         for (int i = 0; i < 3; i++) {
             int rank, less = i == 1;
             int64_t shape[ATTN_MAX_RANK];
-            assert_int_equal(
-                attn_mech_shape(m, slots, attn_mech_slot(m, names[i]), &rank, shape, NULL),
-                ATTN_OK);
+            assert_int_equal(attn_mech_shape(m, slots, NULL, attn_mech_slot(m, names[i]), &rank,
+                                             shape, NULL),
+                             ATTN_OK);
             assert_int_equal(rank, cases[c].out_rank - less);
             assert_memory_equal(shape, want[i], (size_t)rank * sizeof(int64_t));
         }
@@ -240,20 +240,20 @@ static void test_packed_sequences_have_their_own_letters(void **state)
     int cu_q = attn_mech_slot(m, "cu_q"), mask = attn_mech_slot(m, "mask"), rank;
     int64_t shape[ATTN_MAX_RANK];
     attn_error error;
-    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_E_SHAPE);
+    assert_int_equal(attn_mech_shape(m, slots, NULL, 3, &rank, shape, &error), ATTN_E_SHAPE);
     slots[cu_q] = ATTN_TENSOR(cu, I32, 4);
     static const int64_t out[] = {1, 2, 7, 5}, free_weights[] = {3, 2, 7, 9};
-    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_OK);
+    assert_int_equal(attn_mech_shape(m, slots, NULL, 3, &rank, shape, &error), ATTN_OK);
     assert_memory_equal(shape, out, sizeof out);
     int weights = attn_mech_slot(m, "weights");
-    assert_int_equal(attn_mech_shape(m, slots, weights, &rank, shape, &error), ATTN_OK);
+    assert_int_equal(attn_mech_shape(m, slots, NULL, weights, &rank, shape, &error), ATTN_OK);
     assert_memory_equal(shape, free_weights, sizeof free_weights);
     slots[mask] = ATTN_TENSOR(NULL, BOOL, 3, 1, 4, 9);
-    assert_int_equal(attn_mech_shape(m, slots, weights, &rank, shape, &error), ATTN_OK);
+    assert_int_equal(attn_mech_shape(m, slots, NULL, weights, &rank, shape, &error), ATTN_OK);
     static const int64_t by_mask[] = {3, 2, 4, 9};
     assert_memory_equal(shape, by_mask, sizeof by_mask);
     slots[attn_mech_slot(m, "k_len")] = ATTN_TENSOR(NULL, I64, 2);
-    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_E_SHAPE);
+    assert_int_equal(attn_mech_shape(m, slots, NULL, 3, &rank, shape, &error), ATTN_E_SHAPE);
 }
 
 static void test_a_clash_names_letter_and_slots(void **state)
@@ -266,7 +266,7 @@ static void test_a_clash_names_letter_and_slots(void **state)
     int64_t shape[ATTN_MAX_RANK];
     attn_error error;
     char text[256];
-    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_E_SHAPE);
+    assert_int_equal(attn_mech_shape(m, slots, NULL, 3, &rank, shape, &error), ATTN_E_SHAPE);
     attn_error_text(&error, text, sizeof text);
     assert_non_null(strstr(text, "D"));
     assert_non_null(strstr(text, "q"));
@@ -274,9 +274,9 @@ static void test_a_clash_names_letter_and_slots(void **state)
     assert_int_equal(error.want, 8);
     assert_int_equal(error.got, 7);
     slots[1] = (attn_tensor){0};
-    assert_int_equal(attn_mech_shape(m, slots, 3, &rank, shape, &error), ATTN_E_SHAPE);
-    assert_int_equal(attn_mech_shape(m, slots, 63, &rank, shape, &error), ATTN_E_NAME);
-    assert_int_equal(attn_mech_shape(m, slots, -1, &rank, shape, &error), ATTN_E_NAME);
+    assert_int_equal(attn_mech_shape(m, slots, NULL, 3, &rank, shape, &error), ATTN_E_SHAPE);
+    assert_int_equal(attn_mech_shape(m, slots, NULL, 63, &rank, shape, &error), ATTN_E_NAME);
+    assert_int_equal(attn_mech_shape(m, slots, NULL, -1, &rank, shape, &error), ATTN_E_NAME);
 }
 
 /* ---- running ------------------------------------------------------------------------- */

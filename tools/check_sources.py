@@ -26,7 +26,7 @@ def mechanisms():
 
 
 def main():
-    known = {name for name in [*listed(), *mechanisms()] 
+    known = {name for name in [*listed(), *mechanisms()]
              if name.endswith((".c", ".py", ".sh")) and "$" not in name}
     rooms = ("src", "cli", "tests", "fuzz", "bench", "examples")
     there = {str(path) for path in tree.files(".c", under=rooms)

@@ -34,13 +34,15 @@ typedef struct attn_slot {
 } attn_slot;
 
 /* kind: 'f' number, 'i' integer, 'b' true/false, 'e' one word of choices ("a|b|c", its value is
- * the index). fallback is the default, as text. Tables end with a zero entry. */
+ * the index). fallback is the default, as text. letter: the integer is the size of that letter
+ * in the shapes of the slots ('H' for heads); 0: of none. Tables end with a zero entry. */
 typedef struct attn_param {
     const char *name;
     char kind;
     const char *fallback;
     const char *choices;
     const char *about;
+    char letter;
 } attn_param;
 
 typedef struct attn_value {
@@ -118,10 +120,11 @@ ATTN_API const attn_alias *attn_alias_at(int i);   /* NULL past the end */
 ATTN_API void attn_mech_defaults(const attn_mech *mech, attn_value *params);
 ATTN_API attn_status attn_mech_set(const attn_mech *mech, attn_value *params, const char *name,
                                    const char *text, attn_error *error);
-/* Binds the letters of every present slot and gives the shape of slot i, which need not be
- * present: what an output must have. */
-ATTN_API attn_status attn_mech_shape(const attn_mech *mech, const attn_tensor *slots, int i,
-                                     int *rank, int64_t *shape, attn_error *error);
+/* Binds the letters of params (NULL: the defaults) and of every present slot and gives the
+ * shape of slot i, which need not be present: what an output must have. */
+ATTN_API attn_status attn_mech_shape(const attn_mech *mech, const attn_tensor *slots,
+                                     const attn_value *params, int i, int *rank, int64_t *shape,
+                                     attn_error *error);
 /* Checks slots against the shape strings, then runs. Optional outputs are computed when
  * present. On failure no output has been touched. */
 ATTN_API attn_status attn_mech_run(attn_ctx *ctx, const attn_mech *mech,

@@ -73,6 +73,7 @@ int attn_mech_slot(const attn_mech *mech, const char *name)
 typedef struct registry_call {
     const attn_mech *mech;
     const attn_tensor *slots;
+    const attn_value *params;
     bool packed;
     attn__sizes sizes;
 } registry_call;
@@ -102,10 +103,27 @@ static void registry_default(attn__sizes *sizes, char letter, char other)
     if (sizes->size[letter - 'A'] < 0) sizes->size[letter - 'A'] = sizes->size[other - 'A'];
 }
 
+/* Letters whose size is a parameter. */
+static attn_status registry_bind_params(registry_call *call, attn_error *error)
+{
+    const attn_param *params = call->mech->params;
+    for (int i = 0; params[i].name; i++) {
+        const int64_t size = call->params[i].i;
+        if (!params[i].letter) continue;
+        if (size < 1)
+            return attn__fail_count(error, ATTN_E_PARAM, params[i].name, "must be positive", 1,
+                                    size);
+        call->sizes.size[params[i].letter - 'A'] = size;
+        call->sizes.from[params[i].letter - 'A'] = params[i].name;
+    }
+    return ATTN_OK;
+}
+
 static attn_status registry_bind(registry_call *call, attn_error *error)
 {
     const attn_slot *slots = call->mech->slots;
     attn__sizes_init(&call->sizes);
+    ATTN_TRY(registry_bind_params(call, error));
     for (int i = 0; slots[i].name; i++)
         call->packed |= attn__present(&call->slots[i]) && strcmp(slots[i].shape, "N+1") == 0;
     for (int i = 0; slots[i].name; i++)
@@ -193,16 +211,19 @@ static attn_status registry_require(const attn_mech *mech, const attn_tensor *sl
                       : attn__fail(error, ATTN_E_NULL, mech->name, "no output was given");
 }
 
-attn_status attn_mech_shape(const attn_mech *mech, const attn_tensor *slots, int i, int *rank,
-                            int64_t *shape, attn_error *error)
+attn_status attn_mech_shape(const attn_mech *mech, const attn_tensor *slots,
+                            const attn_value *params, int i, int *rank, int64_t *shape,
+                            attn_error *error)
 {
+    attn_value defaults[ATTN_MAX_PARAMS];
     if (!mech || !slots || !rank || !shape)
         return attn__fail(error, ATTN_E_NULL, "mech", "an argument is missing");
     int n_slots = 0;
     while (mech->slots[n_slots].name) n_slots++;
     if (i < 0 || i >= n_slots)
         return attn__fail(error, ATTN_E_NAME, mech->name, "no slot has this number");
-    registry_call call = {.mech = mech, .slots = slots};
+    attn_mech_defaults(mech, defaults);
+    registry_call call = {.mech = mech, .slots = slots, .params = params ? params : defaults};
     ATTN_TRY(registry_bind(&call, error));
     const attn_slot *slot = &mech->slots[i];
     attn__mech_shape text = registry_shape(&call, slot);
@@ -275,7 +296,7 @@ attn_status attn_mech_run(attn_ctx *ctx, const attn_mech *mech, const attn_tenso
         return attn__fail(error, ATTN_E_NULL, "mech", "an argument is missing");
     ATTN_TRY(attn__ctx_check(ctx, error));
     ATTN_TRY(registry_require(mech, slots, true, error));
-    registry_call call = {.mech = mech, .slots = slots};
+    registry_call call = {.mech = mech, .slots = slots, .params = params};
     ATTN_TRY(registry_bind(&call, error));
     attn_tensor full[ATTN_MAX_SLOTS];
     registry_lift(mech, slots, full);
@@ -333,7 +354,7 @@ attn_status attn_mech_run_grad(attn_ctx *ctx, const attn_mech *mech, const attn_
     ATTN_TRY(attn__ctx_check(ctx, error));
     ATTN_TRY(registry_require(mech, slots, false, error));
     ATTN_TRY(registry_gradients(mech, slots, d_slots, error));
-    registry_call call = {.mech = mech, .slots = slots};
+    registry_call call = {.mech = mech, .slots = slots, .params = params};
     ATTN_TRY(registry_bind(&call, error));
     attn_tensor full[ATTN_MAX_SLOTS], d_full[ATTN_MAX_SLOTS];
     registry_lift(mech, slots, full);

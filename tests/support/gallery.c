@@ -101,6 +101,14 @@ static void gallery_read(gallery_draw *d, const char *text)
     if (params[n]) gallery_leave_out(d, params + n + 1);
 }
 
+/* Letters whose size is a parameter. */
+static void gallery_letters(gallery_call *c)
+{
+    for (int i = 0; c->mech->params[i].name; i++)
+        if (c->mech->params[i].letter)
+            c->size[c->mech->params[i].letter - 'A'] = c->params[i].i;
+}
+
 /* ---- shapes ------------------------------------------------------------------------------ */
 
 /* The dims of a shape string, which is known to be sound. */
@@ -210,6 +218,7 @@ static void gallery_open(gallery_draw *d, const gallery_row *row, const char *te
     d->call.mech = row->mech;
     d->call.arena = &d->arena;
     gallery_read(d, text);
+    gallery_letters(&d->call);
     for (int i = 0; row->mech->slots[i].name; i++) {
         gallery_call *c = &d->call;
         c->rank[i] = gallery_shape(c, row->mech->slots[i].shape, c->shape[i]);

@@ -24,7 +24,8 @@ static const attn_slot slots[] = {
 
 enum { HEADS };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of w_q, w_k and w_v evenly"},
+    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of w_q, w_k and w_v evenly",
+               'H'},
     {0}};
 
 static void cross_build(const attn__build *b)
