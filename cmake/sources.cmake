@@ -302,6 +302,7 @@ set(TEST_PROGRAMS
     test_fenv
     test_gallery
     test_gallery_bad
+    test_gallery_chaos
     test_gallery_promise
     test_gallery_values
     test_gold

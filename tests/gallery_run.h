@@ -31,6 +31,7 @@ void gallery_draw_case(gallery_draw *d, const gallery_row *row, const char *text
 /* The same without anything optional and without arrays for the oracle: for large calls. */
 void gallery_draw_bare(gallery_draw *d, const gallery_row *row, const char *text,
                        uint64_t seed);
+void gallery_draw_optional(gallery_draw *d, int slot, test_rng *rng); /* now it is given */
 void gallery_free(gallery_draw *d);
 void gallery_spread(gallery_draw *d); /* given -> call.at; outputs back to 0 */
 

@@ -252,6 +252,12 @@ void gallery_draw_bare(gallery_draw *d, const gallery_row *row, const char *text
     }
 }
 
+void gallery_draw_optional(gallery_draw *d, int slot, test_rng *rng)
+{
+    d->absent[slot] = false;
+    if (!(d->call.mech->slots[slot].kind & ATTN_OUT)) gallery_give(d, slot, rng, true);
+}
+
 void gallery_free(gallery_draw *d)
 {
     test_arena_reset(&d->arena);
