@@ -381,6 +381,7 @@ set(TEST_HELPERS
 
 # Python 3 without packages; a missing one that is needed makes a test skip itself.
 set(TEST_SCRIPTS
+    tests/cli_gallery_test.py
     tests/cli_grad_test.py
     tests/cli_machine_test.py
     tests/cli_onnx_test.py
