@@ -47,6 +47,28 @@ typedef struct attn__part {
     int n, ld;
 } attn__part;
 
+/* Keys as rows against queries in lanes, for scores that are no products: q, weight and t_q are
+ * [depth][ld], lanes w. */
+typedef struct attn__pairs {
+    int64_t n, depth;
+    int w, ld;
+    const void *k;
+    int64_t k_stride;
+    const void *q, *weight;
+    const void *t_k, *t_q; /* tangents */
+    int64_t t_k_stride;
+} attn__pairs;
+
+/* What the gradient of a tanh score is made from and goes to. */
+typedef struct attn__tanh_sums {
+    const void *ds;       /* [n][ld] */
+    bool fresh;           /* d_q counts as 0 and is only written */
+    int lanes;            /* those that are queries */
+    void *d_q, *d_weight; /* [depth][ld] */
+    double *d_k;          /* [n][depth], or NULL */
+    void *t, *turned;     /* memory: [n][ld], [lanes][n rounded up to a vector] */
+} attn__tanh_sums;
+
 typedef struct attn__kernels {
     const char *name; /* of isa.def */
     uint32_t isa;     /* its ATTN_ISA bit */
@@ -140,6 +162,31 @@ typedef struct attn__kernels {
     void (*settle)(int64_t n, const double *sum, double factor, void *x);
     bool (*finite)(int64_t n, const void *x); /* all of them */
     void (*tidy)(int64_t n, void *x); /* a NaN becomes the one quiet NaN, a -0 becomes 0 */
+
+    /* ---- scores that are no products: body/score.h -----------------------------------------
+     */
+
+    /* s[j * ld + l] = sign * sum over d ascending of x x, x = q[d * ld + l] - k[j * k_stride +
+     * d], one fma chain from 0; sign is 1 or -1. */
+    void (*l2_scores)(const attn__pairs *p, double sign, void *s);
+    /* ts[j * ld + l] = the same chain of (k - q) (t_q - t_k). */
+    void (*l2_tangents)(const attn__pairs *p, void *ts);
+    /* acc[d * ld + l] += sum over j ascending of ds[j * ld + l] * (k - q), one fma chain from
+     * 0.
+     */
+    void (*l2_weigh)(const attn__pairs *p, const void *ds, bool fresh, void *acc);
+    /* spread of rows[l][e] - k[j * k_stride + e]. */
+    void (*l2_spread)(int64_t n, int64_t width, int parts, const attn__part *part,
+                      const void *k, int64_t k_stride, double *acc);
+
+    /* s[j * ld + l] = sum over d ascending of weight[d * ld + l] * tanh(q + k), one fma chain
+     * from 0; the tangent: of weight * ((1 - tanh^2) (t_q + t_k)). */
+    void (*tanh_scores)(const attn__pairs *p, void *s);
+    void (*tanh_tangents)(const attn__pairs *p, void *ts);
+    /* With h = tanh(q + k), t = (ds weight) (1 - h h): d_q[d][l] += the chain of t over j,
+     * d_weight[d][l] = the fma chain of ds h over j, d_k[j][d] += (double) of the chain of t
+     * over l; n at most ATTN__BLOCK. */
+    void (*tanh_grad)(const attn__pairs *p, const attn__tanh_sums *sums);
 
     /* ---- functions of the tape: map.def, indexed by attn__map -----------------------------
      */

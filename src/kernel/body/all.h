@@ -11,6 +11,7 @@
 #include "body/state.h"
 
 #include "body/backward.h"
+#include "body/score.h"
 
 #define STRING2(x)  #x
 #define STRING(x)   STRING2(x)
@@ -46,6 +47,13 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .settle = K(settle),
     .finite = K(finite),
     .tidy = K(tidy),
+    .l2_scores = K(l2_scores),
+    .l2_tangents = K(l2_tangents),
+    .l2_weigh = K(l2_weigh),
+    .l2_spread = K(l2_spread),
+    .tanh_scores = K(tanh_scores),
+    .tanh_tangents = K(tanh_tangents),
+    .tanh_grad = K(tanh_grad),
     .gemm_rows = V_TILE_R,
     .gemm_cols = V_TILE_V * V_LANES,
     .gemm = K(gemm),
