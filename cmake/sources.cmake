@@ -63,6 +63,7 @@ set(ENGINE_SOURCES
     src/engine/back_look.c
     src/engine/back_plan.c
     src/engine/back_run.c
+    src/engine/back_score.c
     src/engine/back_step.c
     src/engine/back_sums.c
     src/engine/back_tile.c
@@ -81,6 +82,7 @@ set(ENGINE_SOURCES
     src/engine/rope.c
     src/engine/rotate.c
     src/engine/run.c
+    src/engine/score.c
     src/engine/seq.c
     src/engine/some.c
     src/engine/stage.c
@@ -270,6 +272,7 @@ set(TEST_SUPPORT_SOURCES
     tests/support/contexts.c
     tests/support/draw_operand.c
     tests/support/draw_position.c
+    tests/support/draw_score.c
     tests/support/draw_shape.c
     tests/support/env.c
     tests/support/grad_case.c

@@ -23,16 +23,25 @@
 #    define ATTN_SOURCE_DIR "."
 #endif
 
-enum { MANIFEST_CASES = 400 };
+enum { MANIFEST_FIRST = 400, MANIFEST_CASES = 480 };
 
 static test_contexts contexts;
+
+/* What the cases behind the first ones are about, in turn; they were appended later. */
+static const uint64_t manifest_later[] = {TEST_OPTION(L2), TEST_OPTION(ADDITIVE),
+                                          TEST_OPTION(CENTER),
+                                          TEST_OPTION(ADDITIVE) | TEST_OPTION(SCORE_W)};
 
 /* Every fourth case larger, every other plain in its element types; the rest as it comes. */
 static test_profile manifest_profile(int i)
 {
+    const size_t n = sizeof manifest_later / sizeof manifest_later[0];
+    const uint64_t later =
+        i < MANIFEST_FIRST ? 0 : manifest_later[(size_t)(i - MANIFEST_FIRST) / 2 % n];
     test_profile profile = {.pairs = i % 4 ? 500 : 12000};
     profile.allow = TEST_ALL_OPTIONS & ~(TEST_OPTION(POISON) | TEST_OPTION(THREADS));
-    profile.force = TEST_OPTION(LSE);
+    profile.allow &= ~TEST_LATER_OPTIONS;
+    profile.force = TEST_OPTION(LSE) | later;
     if (i % 2) profile.allow &= ~(TEST_OPTION(DTYPES) | TEST_OPTION(F64));
     return profile;
 }

@@ -10,8 +10,9 @@
  * width. Query i of sequence b stands at position p = i + offset, key j at position j.
  *
  * Order of the modifications, always:
- *     score q.k (+ q.rel_k) -> scale -> + bias_pre -> softcap -> + bias - alibi |p - j|
- *     + rel_table -> tile callback -> masks (they intersect) -> softmax (with the sink)
+ *     score q.k (+ q.rel_k), or another of attn_score_kind -> scale -> + bias_pre -> softcap
+ *     -> + bias - alibi |p - j| + rel_table - (j - center)^2 / (2 sigma^2) -> tile callback ->
+ *     masks (they intersect) -> softmax (with the sink)
  *     -> dropout -> weighted sum of v (+ rel_v)
  * Every combination is legal. A row without an allowed key gives 0 and lse -inf. */
 #ifndef ATTN_ATTENTION_H
@@ -56,9 +57,16 @@ typedef enum attn_rel_kind {
     ATTN_REL_OFFSET  /* clip(j - p, -R, R) + R; rel_table is H x (2 R + 1) */
 } attn_rel_kind;
 
+/* How a query and a key meet, after any rotation. */
+typedef enum attn_score_kind {
+    ATTN_SCORE_DOT,     /* q.k */
+    ATTN_SCORE_L2,      /* -|q - k|^2, from the differences */
+    ATTN_SCORE_ADDITIVE /* sum over d of w_d tanh(q_d + k_d), w = args.score_w */
+} attn_score_kind;
+
 /* At which point args.scores is taken. */
 typedef enum attn_scores_stage {
-    ATTN_SCORES_SCALED, /* scale * (q.k + q.rel_k) */
+    ATTN_SCORES_SCALED, /* scale * (q.k + q.rel_k), or scale * another score */
     ATTN_SCORES_CAPPED, /* after bias_pre and softcap */
     ATTN_SCORES_MASKED  /* what the softmax sees, -inf where masked */
 } attn_scores_stage;
@@ -115,7 +123,7 @@ ATTN_API void attn_tile_adds(void *user, const attn_tile *tile);
 
 typedef struct attn_spec {
     size_t size;    /* sizeof(attn_spec); ATTN_SPEC() fills it */
-    double scale;   /* 0: 1 / sqrt(D) */
+    double scale;   /* 0: 1 / sqrt(D); 1 for ATTN_SCORE_ADDITIVE */
     double softcap; /* c: score = c tanh(score / c); 0: none */
     bool causal;    /* j <= p */
     bool softmax1;  /* one more weight exp(0) in the sum, going nowhere */
@@ -136,6 +144,10 @@ typedef struct attn_spec {
     void *user;
     attn_tile_fn tile_slope; /* gradients: finds the scores that tile found, leaves the
                                 derivative of its result by each in their place */
+    attn_score_kind score;
+    double center_width; /* of args.center c: keys ceil(c - width) <= j <= floor(c + width) are
+                            seen; 0: all. A limit, no gradient passes through it */
+    double center_sigma; /* - (j - c)^2 / (2 sigma^2) is added to the score; 0: nothing */
 } attn_spec;
 
 /* ---- args: what it is computed on ------------------------------------------------------ */
@@ -171,13 +183,16 @@ typedef struct attn_args {
     attn_tensor rel_k, rel_v;       /* H 2R+1 D, H 2R+1 E: Shaw, by clip(j - p, -R, R) */
     attn_tensor q_pos, k_pos;       /* B T, B S: positions for the rotation only */
     attn_tensor rope_cos, rope_sin; /* P R/2: in place of the base */
+    attn_tensor score_w;            /* H D: weights of ATTN_SCORE_ADDITIVE; absent: ones */
+    attn_tensor center;             /* B H T: where a query looks, in positions of keys; an
+                                       operand as B H T S without its S */
 
     /* attn_backward: out and lse above are what the forward call left. Gradients come in for
      * out and lse (absent: 0), and go out for what is given here, each of the shape of its
      * tensor: what broadcasts is summed. Other calls ignore these. */
     attn_tensor d_out, d_lse;
     attn_tensor d_q, d_k, d_v, d_bias_pre, d_bias, d_mask, d_alibi, d_sink, d_rel_table,
-        d_rel_k, d_rel_v;
+        d_rel_k, d_rel_v, d_score_w, d_center;
 
     /* attn_jvp: tangents come in (absent: 0) and go out. Other calls ignore these. */
     attn_tensor t_q, t_k, t_v, t_bias_pre, t_bias;

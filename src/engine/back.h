@@ -76,8 +76,21 @@ void attn__back_step_run(attn__back_unit *u, int64_t step);
 bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n);
 /* A block of keys against the panels of a step: dk and dv. */
 void attn__back_block(attn__back_step *s, const bool *some, int64_t j0, int64_t n);
+/* The keys' share of a block in acc, ds^T q. */
+void attn__back_send_keys(const attn__back_step *s, const bool *some, int64_t j0, int64_t n,
+                          double *acc);
 /* The relative tables' share, when the step has met all keys of the unit. */
 void attn__back_tables(attn__back_step *s, int x);
+
+/* ---- back_score.c: by attn_score_kind ---------------------------------------------------- */
+
+/* What the gradients of queries and keys are multiplied by at the end. */
+double attn__back_factor(const attn_plan *plan);
+/* From t->ds to the queries, and to everything else that the kind takes a tile at a time. */
+void attn__back_score_tile(attn__tile *t, attn__back_panel *panel, const attn__back_unit *u);
+/* A block of keys against the panels of a step: acc of the block. */
+void attn__back_score_keys(const attn__back_step *s, const bool *some, int64_t j0, int64_t n,
+                           double *acc);
 
 /* ---- terms_grad.c: terms.def backwards --------------------------------------------------- */
 

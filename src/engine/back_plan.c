@@ -31,10 +31,14 @@ static bool back_scratch(attn_plan *plan)
         {&b->bucket_p, W * w, 8},      {&b->seen_s, W, 8},         {&b->seen_p, W, 8}};
     if (!PLAN_PARTS(&panel_at, panel)) return false;
     b->panel_bytes = panel_at;
-    const attn__plan_part scratch[] = {
-        {&b->dk, ATTN__BACK_CHUNK * D, 8}, {&b->dv, ATTN__BACK_CHUNK * E, 8},
-        {&b->capped, block, real},         {&b->slope, block, real},
-        {&b->look, 2 * E * w, real},       {&b->panel, ATTN__BACK_STEP, b->panel_bytes}};
+    const int64_t additive = plan->score == ATTN_SCORE_ADDITIVE;
+    const attn__plan_part scratch[] = {{&b->dk, ATTN__BACK_CHUNK * D, 8},
+                                       {&b->dv, ATTN__BACK_CHUNK * E, 8},
+                                       {&b->capped, block, real},
+                                       {&b->slope, block, real},
+                                       {&b->look, 2 * E * w, real},
+                                       {&b->weight, additive * D * w, real},
+                                       {&b->panel, ATTN__BACK_STEP, b->panel_bytes}};
     return PLAN_PARTS(&plan->at.bytes, scratch);
 }
 
@@ -129,7 +133,7 @@ bool attn__back_plan_make(attn_plan *plan)
     const bool shared_k = !p->packed_k && p->N > 1 && p->at.k.shape[0] == 1;
     const bool shared_v = !p->packed_k && p->N > 1 && p->at.v.shape[0] == 1;
     b->gain = 1 / (1 - p->spec.dropout);
-    b->factor = plan->q_factor == 0 ? 0 : p->spec.scale;
+    b->factor = attn__back_factor(plan);
     b->chunks_max = attn__ceil_div(p->S, ATTN__BACK_CHUNK);
     b->collect_k = attn__present(&p->at.d_k) && (ranges > 1 || shared_k);
     b->collect_v = attn__present(&p->at.d_v) && (ranges > 1 || shared_v);

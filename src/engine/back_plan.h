@@ -69,6 +69,7 @@ typedef struct attn__back_plan {
     int64_t p, ds, allowed, held;               /* * [64][w], [64][w], [64] words, [64] words */
     int64_t bucket_s, bucket_p, seen_s, seen_p; /* * [2R+1][w] f64, [2R+1] words */
     int64_t capped, slope, look;                /* [64][w] */
+    int64_t weight;                             /* [D][w], ADDITIVE */
 } attn__back_plan;
 
 #endif

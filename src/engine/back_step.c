@@ -59,12 +59,14 @@ static void back_open_panel(const attn__back_unit *u, int64_t index, char *memor
     attn__panel_lanes(r, &u->seq, u->g, index, lanes);
     lanes->qt = memory + r->plan->at.qt;
     lanes->rq = memory + r->plan->at.rq;
+    lanes->wt = memory + r->plan->at.wt;
     back_rows(u, lanes, &r->p->at.q, r->p->R > 0, panel->kept + b->q_rows, panel->q_rows);
     back_rows(u, lanes, &r->p->at.d_out, !attn__present(&r->p->at.d_out),
               panel->kept + b->g_rows, panel->g_rows);
     k->pack(lanes->n, lanes->w, r->p->D, panel->q_rows, r->plan->q_factor, lanes->qt);
     k->pack(lanes->n, lanes->w, r->p->E, panel->g_rows, b->gain, memory + b->gt);
     attn__panel_relative(r, u->scratch, lanes);
+    attn__score_weights(r, u->scratch + r->plan->at.rows, lanes);
     back_open_tables(u, panel);
 }
 

@@ -72,7 +72,7 @@ static void sum_describe(const attn__problem *p, int i, attn__sum *sum)
     sum->batch = sizes['N'], sum->heads = sizes['H'];
     sum->rows = sizes['t'], sum->keys = sizes['s'];
     sum->width = sizes['U'] * sizes['W'] * sizes['D'] * sizes['E'];
-    sum->mode = sum_mode(p, sum, strchr(dims, 't') != NULL);
+    sum->mode = sum_mode(p, sum, strchr(dims, 's') != NULL);
     sum->in_time = sum->mode == ATTN__SUM_STEP && sum_in_time(p);
 }
 
@@ -274,8 +274,15 @@ void attn__back_sums_zero(attn__run *r, bool units)
 /* What the units left out of every addend. */
 static double sum_factor(const attn__run *r, int i)
 {
-    if (i == ATTN__SUM_rel_k) return r->plan->back.factor;
-    return i == ATTN__SUM_rel_v ? r->plan->back.gain : 1;
+    const attn_spec *s = &r->p->spec;
+    const double sigma = s->center_sigma;
+    double factors[ATTN__N_SUMS];
+    for (int x = 0; x < ATTN__N_SUMS; x++) factors[x] = 1;
+    factors[ATTN__SUM_rel_k] = r->plan->back.factor;
+    factors[ATTN__SUM_rel_v] = r->plan->back.gain;
+    factors[ATTN__SUM_score_w] = r->plan->score == ATTN_SCORE_ADDITIVE ? s->scale : 0;
+    factors[ATTN__SUM_center] = sigma > 0 ? 1 / (sigma * sigma) : 0;
+    return factors[i];
 }
 
 static void sum_settle_units(const attn__run *r, const attn__sum *sum, const attn_tensor *t,

@@ -2,7 +2,7 @@
  * A panel against a block of 64 keys, and the block against the panels of a step.
  *
  *   p_ij = 2^(s_ij - lse_i),  dp_ij = g_i . v_j (+ g_i . rel_v),  ds_ij = p_ij (dp_ij -
- * delta_i) dq_i += ds_ij k_j         dk_j += ds_ij q_i                   dv_j += p_ij g_i
+ * delta_i) dv_j += p_ij g_i, and back_score.c takes ds to the queries and the keys.
  *
  * Scores are made by the very functions of the forward pass. A pair that is forbidden has p =
  * -0 and ds = 0, so with finite rows the products may run over it; where a row holds a NaN or
@@ -28,28 +28,6 @@ static void back_products(const attn__tile *t, const attn__back_panel *panel,
     const char *values = (const char *)staged->v + (t->j0 - chunk0) * staged->v_stride * real;
     attn__tile_product(t, values, staged->v_stride, t->r->p->E, panel->memory + b->gt, t->ds);
     if (attn__present(&t->r->p->at.rel_v)) attn__shaw_add(t, panel->memory + b->gr, t->ds);
-}
-
-/* dq, as far as this block goes: one chain for every lane that sees any of it. */
-static void back_queries(const attn__tile *t, attn__back_panel *panel, const attn__back_unit *u)
-{
-    const attn__back_plan *b = u->b;
-    const attn__kernels *k = t->r->plan->kernels;
-    const int64_t real = (int64_t)attn__real_size(k), D = t->r->p->D;
-    const int w = t->panel->w;
-    const char *keys = (const char *)u->staged.k + (t->j0 - u->j0) * u->staged.k_stride * real;
-    char *acc = panel->memory + b->acc;
-    if (t->masked && !u->k_finite[(t->j0 - u->j0) / ATTN__BLOCK]) {
-        attn__weigh_some(k, t->n, w, D, t->ds, keys, u->staged.k_stride, t->allowed,
-                         panel->fresh, acc);
-    } else {
-        int64_t until;
-        const int lane = attn__tile_first_lane(t, t->j0, &until);
-        if (panel->fresh && lane > 0) memset(acc, 0, (size_t)(D * w * real));
-        k->weigh(t->n, w - lane, D, (char *)t->ds + lane * real, w, keys, u->staged.k_stride,
-                 false, panel->fresh && lane == 0, acc + lane * real);
-    }
-    panel->fresh = false;
 }
 
 /* Keys of the block that the tile was narrowed away from count as forbidden. */
@@ -152,7 +130,7 @@ bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
     k->grade(t->n, t->panel->w, t->coef, t->s, t->masked ? t->allowed : NULL,
              panel->kept + b->top, panel->kept + b->delta, t->ds);
     attn__terms_grad(t);
-    if (attn__present(&u->r->p->at.d_q)) back_queries(t, panel, u);
+    attn__back_score_tile(t, panel, u);
     if (dropped) k->drop(t->n, t->panel->w, keep, t->s);
     back_words(t, dropped ? keep : NULL, (uint64_t *)(void *)(m + b->allowed),
                (uint64_t *)(void *)(m + b->held), j0, n);
@@ -192,6 +170,13 @@ static void back_send(const attn__back_step *s, const bool *some, int64_t n, int
         attn__spread_some(k, n, width, parts, part, words, acc);
 }
 
+void attn__back_send_keys(const attn__back_step *s, const bool *some, int64_t j0, int64_t n,
+                          double *acc)
+{
+    (void)j0;
+    back_send(s, some, n, s->u->r->p->D, true, acc);
+}
+
 void attn__back_block(attn__back_step *s, const bool *some, int64_t j0, int64_t n)
 {
     const attn__problem *p = s->u->r->p;
@@ -201,7 +186,7 @@ void attn__back_block(attn__back_step *s, const bool *some, int64_t j0, int64_t 
     bool any = false;
     for (int x = 0; x < s->n; x++) any = any || some[x];
     if (!any) return;
-    if (attn__present(&p->at.d_k)) back_send(s, some, n, p->D, true, dk);
+    if (attn__present(&p->at.d_k)) attn__back_score_keys(s, some, j0, n, dk);
     if (attn__present(&p->at.d_v)) back_send(s, some, n, p->E, false, dv);
 }
 

@@ -35,6 +35,8 @@ static attn_status check_enums(const attn_spec *s, attn_error *error)
          "not an attn_rel_kind"},
         {(unsigned)s->scores_stage <= ATTN_SCORES_MASKED, ATTN_E_ENUM, "scores_stage",
          "not an attn_scores_stage"},
+        {(unsigned)s->score <= ATTN_SCORE_ADDITIVE, ATTN_E_ENUM, "score",
+         "not an attn_score_kind"},
     };
     return CHECK_ALL(rules, error);
 }
@@ -67,6 +69,10 @@ static attn_status check_numbers(const attn_spec *s, attn_error *error)
          "must be even and not negative"},
         {!s->classify || s->tile, ATTN_E_PARAM, "classify", "needs a tile callback"},
         {!s->tile_slope || s->tile, ATTN_E_PARAM, "tile_slope", "needs a tile callback"},
+        {s->center_width >= 0 && s->center_width <= (double)far, ATTN_E_PARAM, "center_width",
+         "must be 0 (all keys) or a distance up to 2^47"},
+        {s->center_sigma == 0 || (s->center_sigma >= 0x1p-500 && s->center_sigma <= 0x1p500),
+         ATTN_E_PARAM, "center_sigma", "must be 0 (none) or between 2^-500 and 2^500"},
     };
     return CHECK_ALL(rules, error);
 }
@@ -106,6 +112,23 @@ static attn_status check_belongings(const attn__problem *p, attn_error *error)
          ATTN_E_PARAM, "cu_q", "packed queries take no q_start or q_len"},
         {!(attn__present(&a->cu_k) && (attn__present(&a->k_start) || attn__present(&a->k_len))),
          ATTN_E_PARAM, "cu_k", "packed keys take no k_start or k_len"},
+    };
+    return CHECK_ALL(rules, error);
+}
+
+/* What belongs to one kind of score, and the centre of a query to its two fields. */
+static attn_status check_score(const attn__problem *p, attn_error *error)
+{
+    const attn_args *a = &p->at;
+    const attn_spec *s = &p->spec;
+    const bool centred = s->center_width > 0 || s->center_sigma > 0;
+    const check_rule rules[] = {
+        {s->score == ATTN_SCORE_DOT || !attn__present(&a->rel_k), ATTN_E_PARAM, "rel_k",
+         "is a product with q and goes with ATTN_SCORE_DOT alone"},
+        {s->score == ATTN_SCORE_ADDITIVE || !attn__present(&a->score_w), ATTN_E_PARAM,
+         "score_w", "holds the weights of ATTN_SCORE_ADDITIVE and goes with it alone"},
+        {centred == attn__present(&a->center), ATTN_E_PARAM, "center",
+         "center and center_width or center_sigma come together"},
     };
     return CHECK_ALL(rules, error);
 }
@@ -243,6 +266,7 @@ attn_status attn__problem_check(attn__problem *p, attn__call_kind call, const at
     ATTN_TRY(check_spec(p, spec, error));
     ATTN_TRY(attn__shapes_check(p, args, error));
     ATTN_TRY(check_belongings(p, error));
+    ATTN_TRY(check_score(p, error));
     ATTN_TRY(check_call(p, error));
     ATTN_TRY(check_rope(p, error));
     ATTN_TRY(check_rel(p, error));
@@ -251,7 +275,9 @@ attn_status attn__problem_check(attn__problem *p, attn__call_kind call, const at
     p->positional = s->causal || s->window.on || s->chunk || s->rel.kind != ATTN_REL_NONE ||
                     p->shaw_n || attn__present(&p->at.alibi) ||
                     (p->R && !(attn__present(&p->at.q_pos)));
-    if (p->spec.scale == 0) p->spec.scale = p->D > 0 ? 1 / sqrt((double)p->D) : 1;
+    if (p->spec.scale == 0)
+        p->spec.scale =
+            s->score == ATTN_SCORE_ADDITIVE || p->D == 0 ? 1 : 1 / sqrt((double)p->D);
     ATTN_TRY(check_range(p, error));
     if (!with_data) return ATTN_OK;
     ATTN_TRY(attn__alias_check(p, error));

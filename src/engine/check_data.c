@@ -107,6 +107,7 @@ static attn_status data_operands(const attn__problem *p, int64_t longest_t, int6
     } all[] = {{&a->bias_pre, "bias_pre", 1, 1, false},
                {&a->bias, "bias", 1, 1, false},
                {&a->mask, "mask", 1, 1, false},
+               {&a->center, "center", 1, 1, false},
                {&a->block_mask, "block_mask", p->spec.block_q, p->spec.block_k, false},
                {&a->weights, "weights", 1, 1, true},
                {&a->scores, "scores", 1, 1, true}};

@@ -13,10 +13,13 @@ void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
                            (double)attn_dtype_size(p->at.v.dtype)};
     const double q = (double)(p->packed_q ? 1 : p->N) * (double)p->H * (double)p->T;
     const double k = (double)(p->packed_k ? 1 : p->N) * (double)p->G * (double)p->S;
-    /* Products of width D and of width E: forward; back; forward with tangents. */
-    static const double products[][2] = {{1, 1}, {3, 2}, {3, 3}};
-    const double depth =
-        products[p->call][0] * (double)p->D + products[p->call][1] * (double)p->E;
+    /* Products of width D by score, and of width E: forward; back; forward with tangents. A
+     * difference is half a product, a tanh twelve. */
+    static const struct {
+        double scores[ATTN_SCORE_ADDITIVE + 1], values;
+    } products[] = {{{1, 1.5, 13}, 1}, {{3, 4.5, 29}, 2}, {{3, 3.5, 28}, 3}};
+    const double depth = products[p->call].scores[p->spec.score] * (double)p->D +
+                         products[p->call].values * (double)p->E;
     *info = (attn_plan_info){
         .isa = plan->kernels->name,
         .arithmetic = plan->kernels->dtype,

@@ -96,6 +96,7 @@ typedef struct attn__layout {
     int64_t bucket;             /* [2R+1][w] */
     int64_t panels;             /* ATTN__PANELS times panel_bytes */
     int64_t qt, rq, sm, sl, so; /* inside a panel: [D][w], [2R+1][w], f64 [w], [w], [E][w] */
+    int64_t wt;                 /* [D][w]: weights of the features, ADDITIVE */
     /* attn_jvp: tangents of the tile [chunk][w], what the softcap and the callback left, staged
      * rows, sums of the tangents beside acc and l; in a panel: lanes of t_q, its products with
      * rel_k, the state of the tangents */
@@ -116,8 +117,11 @@ int64_t attn__plan_tasks(const attn__problem *p, int64_t each);
 struct attn_plan {
     uint32_t magic;
     attn__problem problem;
+    attn_score_kind score; /* DOT when the scale is zero */
     double q_factor, coef; /* queries are packed times the first (its sign), scores taken times
                               the second, which gives units of log 2 */
+    double sign;           /* of the distance, or of the weights of the features */
+    double slope;          /* of the scaled score, as tangents see it */
     attn_args args;        /* as given, to compare with those of a run */
     attn_ctx *ctx;
     const attn__kernels *kernels;
@@ -165,7 +169,7 @@ typedef struct attn__panel {
     int64_t i[ATTN__PANEL];                   /* query of the sequence */
     int64_t p[ATTN__PANEL];                   /* its position */
     int64_t lo[ATTN__PANEL], hi[ATTN__PANEL]; /* keys by causal, window, prefix and chunk */
-    void *qt, *rq;
+    void *qt, *rq, *wt;
     double *sm, *sl, *so; /* the state: maximum, sum, outputs */
     char *memory;         /* the parts of attn__layout inside a panel */
 } attn__panel;
@@ -200,6 +204,9 @@ void attn__write_row(const attn__kernels *k, const attn_tensor *out, int64_t n, 
                      void *dst);
 void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
                        attn__panel *panel);
+
+/* Where query i of head h looks: args.center. */
+double attn__center_at(const attn__problem *p, const attn__seq *seq, int64_t h, int64_t i);
 
 /* Query head number member of the group that key/value head g serves. */
 int64_t attn__panel_head(const attn__problem *p, int64_t g, int64_t member);
@@ -260,6 +267,14 @@ bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stage
 /* dst[j][l] = row j of the tile's keys . lane l, where lanes can see the key. */
 void attn__tile_product(const attn__tile *t, const void *rows, int64_t stride, int64_t depth,
                         const void *lanes, void *dst);
+/* The tile cut into slices that skip lanes which see no key any more; memory asked for on the
+ * way. for (attn__slice s = attn__tile_slices(t); attn__tile_next(t, &s);) */
+typedef struct attn__slice {
+    int64_t j, n; /* keys of the sequence */
+    int lane;     /* the first in use */
+} attn__slice;
+attn__slice attn__tile_slices(const attn__tile *t);
+bool attn__tile_next(const attn__tile *t, attn__slice *slice);
 /* Row of the lane in an operand B H T S, at the tile's first key. */
 const void *attn__operand_row(const attn__tile *t, const attn_tensor *operand, int l);
 int attn__tile_first_lane(const attn__tile *t, int64_t j, int64_t *until);
@@ -269,6 +284,17 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
 void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
 /* acc, with m and l behind it as in scratch, joins the state of the panel. */
 void attn__tile_fold(const attn__run *r, const char *acc, attn__panel *panel);
+
+/* ---- score.c: how queries and keys meet -------------------------------------------------- */
+
+void attn__score_plan(attn_plan *plan);
+/* wt of the panel; memory: a row for each lane. */
+void attn__score_weights(const attn__run *r, char *memory, attn__panel *panel);
+/* t->s from the keys of the tile, stride apart. */
+void attn__score_tile(attn__tile *t, const char *keys, int64_t stride);
+/* t->ds, without slope, from the tangents of both sides (NULL: none); memory: [max(D, n)][w].
+ */
+void attn__score_tangents(attn__tile *t, const attn__pairs *pairs, void *memory);
 
 /* ---- terms.c, rel.c: what is added to scores, in the order of terms.def ----------------- */
 
@@ -345,7 +371,7 @@ void attn__jvp_close(const attn__run *r, char *scratch, const attn__seq *seq,
 /* Before the scores of a tile are made; then; at each block of n weights from key first on,
  * made but not dropped; behind the last. */
 void attn__jvp_begin(attn__tile *t);
-void attn__jvp_scores(attn__tile *t);
+void attn__jvp_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0);
 void attn__jvp_block(attn__tile *t, const attn__staged *staged, int64_t chunk0, int64_t first,
                      int64_t n);
 void attn__jvp_tables(attn__tile *t);

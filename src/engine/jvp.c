@@ -94,25 +94,26 @@ static const void *jvp_rows(const attn__tile *t, const attn_tensor *of, int64_t 
                             t->scratch + jvp_layout(t)->t_rows, stride);
 }
 
-static void jvp_products(attn__tile *t)
+static void jvp_products(attn__tile *t, const attn__staged *staged, int64_t chunk0)
 {
     const attn__run *r = t->r;
     const attn__problem *p = r->p;
-    char *term = t->scratch + jvp_layout(t)->term;
-    int64_t stride = p->D;
-    memset(t->ds, 0, (size_t)(t->n * t->panel->w) * attn__real_size(r->plan->kernels));
-    if (attn__present(&p->at.t_q)) {
-        const void *keys =
-            p->R ? attn__rotated_key(r, t->seq, t->g, t->j0) : jvp_rows(t, &p->at.k, &stride);
-        attn__tile_product(t, keys, stride, p->D, t->panel->memory + jvp_layout(t)->t_qt,
-                           t->ds);
-    }
-    if (attn__present(&p->at.t_k)) {
-        const void *keys = p->R ? attn__rotated_tangent(r, t->seq, t->g, t->j0)
-                                : jvp_rows(t, &p->at.t_k, &stride);
-        attn__tile_product(t, keys, p->R ? p->D : stride, p->D, t->panel->qt, term);
-        jvp_add(t, term);
-    }
+    const attn__panel *panel = t->panel;
+    const int64_t real = (int64_t)attn__real_size(r->plan->kernels), j = t->j0 - chunk0;
+    attn__pairs pairs = {.n = t->n,
+                         .depth = p->D,
+                         .w = panel->w,
+                         .ld = panel->w,
+                         .k = (const char *)staged->k + j * staged->k_stride * real,
+                         .k_stride = staged->k_stride,
+                         .q = panel->qt,
+                         .weight = panel->wt,
+                         .t_k_stride = p->D};
+    if (attn__present(&p->at.t_q)) pairs.t_q = panel->memory + jvp_layout(t)->t_qt;
+    if (attn__present(&p->at.t_k))
+        pairs.t_k = p->R ? attn__rotated_tangent(r, t->seq, t->g, t->j0)
+                         : jvp_rows(t, &p->at.t_k, &pairs.t_k_stride);
+    attn__score_tangents(t, &pairs, t->scratch + jvp_layout(t)->term);
 }
 
 /* A dense operand as a tile of its own, then added. */
@@ -142,15 +143,15 @@ static void jvp_forbid(attn__tile *t)
             if (!(t->allowed[j] >> l & 1)) attn__real_put(k, t->ds, j * t->panel->w + l, 0);
 }
 
-void attn__jvp_scores(attn__tile *t)
+void attn__jvp_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0)
 {
     const attn__problem *p = t->r->p;
     const attn__kernels *k = t->r->plan->kernels;
     t->ds = t->scratch + jvp_layout(t)->ts;
-    jvp_products(t);
+    jvp_products(t, staged, chunk0);
     if (attn__present(&p->at.rel_k) && attn__present(&p->at.t_q))
         attn__shaw_add(t, t->panel->memory + jvp_layout(t)->t_rq, t->ds);
-    k->scale(t->n, t->panel->w, t->r->plan->q_factor == 0 ? 0 : fabs(p->spec.scale), t->ds);
+    k->scale(t->n, t->panel->w, t->r->plan->slope, t->ds);
     jvp_dense(t, &p->at.t_bias_pre);
     if (attn__term_on(ATTN__TERM_softcap, p))
         k->bend(t->n, t->panel->w, p->spec.softcap * ATTN__LOG2E, t->capped, t->ds);

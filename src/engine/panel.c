@@ -28,11 +28,34 @@ int64_t attn__panel_head(const attn__problem *p, int64_t g, int64_t member)
                                                 : g * (p->H / p->G) + member;
 }
 
-/* The keys a query at p may see by causal, prefix, window and chunk: one interval. */
-static void panel_range(const attn__problem *p, const attn__seq *seq, int64_t pos, int64_t *lo,
-                        int64_t *hi)
+double attn__center_at(const attn__problem *p, const attn__seq *seq, int64_t h, int64_t i)
+{
+    const attn_tensor *t = &p->at.center;
+    return attn__get(t->dtype, attn__at(t, seq->b, h, seq->iq + i, 0), 0);
+}
+
+/* The keys around its centre; around a NaN there are none. */
+static void panel_center(const attn__problem *p, const attn__seq *seq, int64_t h, int64_t i,
+                         int64_t *lo, int64_t *hi)
+{
+    const double width = p->spec.center_width;
+    if (width == 0) return;
+    const double center = attn__center_at(p, seq, h, i);
+    const double first = ceil(center - width), last = floor(center + width);
+    if (!(last >= 0 && first < (double)seq->S)) {
+        *hi = 0;
+        return;
+    }
+    if (first > (double)*lo) *lo = (int64_t)first;
+    if (last < (double)*hi) *hi = attn__min(*hi, (int64_t)last + 1);
+}
+
+/* The keys query i may see by causal, prefix, window, chunk and centre: one interval. */
+static void panel_range(const attn__problem *p, const attn__seq *seq, int64_t h, int64_t i,
+                        int64_t *lo, int64_t *hi)
 {
     const attn_spec *s = &p->spec;
+    const int64_t pos = i + seq->offset;
     *lo = 0;
     *hi = seq->S;
     if (s->causal) *hi = attn__min(*hi, attn__max(pos + 1, seq->prefix));
@@ -44,6 +67,7 @@ static void panel_range(const attn__problem *p, const attn__seq *seq, int64_t po
         *lo = attn__max(*lo, first);
         *hi = attn__min(*hi, first + s->chunk);
     }
+    panel_center(p, seq, h, i, lo, hi);
     if (*hi <= *lo) *lo = *hi = 0;
 }
 
@@ -81,7 +105,7 @@ void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int6
             panel->h[l] = attn__panel_head(p, g, first + member);
             panel->i[l] = i0 + i;
             panel->p[l] = i0 + i + seq->offset;
-            panel_range(p, seq, panel->p[l], &panel->lo[l], &panel->hi[l]);
+            panel_range(p, seq, panel->h[l], i0 + i, &panel->lo[l], &panel->hi[l]);
             panel->all_lo = attn__max(panel->all_lo, panel->lo[l]);
             panel->all_hi = attn__min(panel->all_hi, panel->hi[l]);
             if (panel->lo[l] == panel->hi[l]) continue;
@@ -143,6 +167,7 @@ void attn__panel_queries(const attn__run *r, char *scratch, const attn__seq *seq
     attn__panel_stage(r, seq, panel, &r->p->at.q, r->p->R > 0, memory, rows);
     plan->kernels->pack(panel->n, panel->w, r->p->D, rows, plan->q_factor, panel->qt);
     attn__panel_relative(r, scratch, panel);
+    attn__score_weights(r, memory, panel);
 }
 
 void attn__panel_reset(const attn__run *r, attn__panel *panel)
@@ -164,6 +189,7 @@ void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, i
     panel->memory = memory;
     panel->qt = memory + plan->at.qt;
     panel->rq = memory + plan->at.rq;
+    panel->wt = memory + plan->at.wt;
     panel->sm = (double *)(void *)(memory + plan->at.sm);
     panel->sl = (double *)(void *)(memory + plan->at.sl);
     panel->so = (double *)(void *)(memory + plan->at.so);

@@ -36,13 +36,15 @@ static bool plan_scratch(attn_plan *plan)
     const int64_t widest = attn__max(attn__max(p->D, p->E), C), W = p->shaw_n;
     const bool own_k = !p->R && !attn__stage_direct(k, &p->at.k);
     const bool own_v = !attn__stage_direct(k, &p->at.v);
-    const int64_t jvp = p->call == ATTN__JVP;
+    const int64_t jvp = p->call == ATTN__JVP, additive = plan->score == ATTN_SCORE_ADDITIVE;
+    const int64_t tall = attn__max(jvp * p->D, C);
     attn__layout *at = &plan->at;
     const attn__plan_part panel[] = {{&at->qt, p->D * w, real},
                                      {&at->rq, W * w, real},
                                      {&at->sm, w, 8},
                                      {&at->sl, w, 8},
                                      {&at->so, p->E * w, 8},
+                                     {&at->wt, additive * p->D * w, real},
                                      {&at->t_qt, jvp * p->D * w, real},
                                      {&at->t_rq, jvp * W * w, real},
                                      {&at->t_sm, jvp * w, 8},
@@ -52,7 +54,7 @@ static bool plan_scratch(attn_plan *plan)
                                        {&at->v, own_v ? C * p->E : 0, real},
                                        {&at->rows, w * widest, real},
                                        {&at->s, C * w, real},
-                                       {&at->term, C * w, real},
+                                       {&at->term, tall * w, real},
                                        {&at->acc, p->E * w, real},
                                        {&at->m, w, real},
                                        {&at->l, w, real},
@@ -129,18 +131,6 @@ static void plan_tiles(attn_plan *plan)
     if (!plan->split) plan->threads = (int)attn__max(1, attn__min(threads, plan->max_tasks));
 }
 
-/* A negative scale turns the queries, so that the largest product is the largest score; a zero
- * one makes them 0, so that no -inf meets a factor 0. */
-static void plan_scale(attn_plan *plan)
-{
-    const double scale = plan->problem.spec.scale,
-                 coef = (scale < 0 ? -scale : scale) * ATTN__LOG2E;
-    const bool zero =
-        scale == ATTN_ZERO || (plan->problem.real == ATTN_DTYPE_F32 && (float)coef == 0);
-    plan->q_factor = zero ? 0 : scale < 0 ? -1 : 1;
-    plan->coef = zero ? 1 : coef;
-}
-
 /* Scratch first; the memory of all ends with the scratch of the threads. */
 static bool plan_layout(attn_plan *plan)
 {
@@ -160,7 +150,7 @@ static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
     if (!plan->kernels)
         return attn__fail(error, ATTN_E_ISA, "isa_mask",
                           "allows no table that this machine runs");
-    plan_scale(plan);
+    attn__score_plan(plan);
     if (plan->problem.call == ATTN__BACKWARD)
         attn__back_plan_units(plan);
     else

@@ -73,7 +73,7 @@ static bool term_scale_on(const attn__problem *p)
     const attn_args *a = &p->at;
     return p->spec.softcap > 0 || p->spec.tile || attn__present(&a->bias_pre) ||
            attn__present(&a->bias) || attn__present(&a->alibi) ||
-           attn__present(&a->rel_table) ||
+           attn__present(&a->rel_table) || p->spec.center_sigma > 0 ||
            (attn__present(&a->mask) && attn__dtype_is_float(a->mask.dtype));
 }
 
@@ -223,6 +223,28 @@ static void term_rel_table(attn__tile *t)
                 x = attn__float_at(&r->p->at.rel_table, panel->h[l],
                                    attn__rel_index(r->plan, r->p, panel->p[l], t->j0 + j));
             attn__real_put(term_kernels(t), term_memory(t), j * panel->w + l, x);
+        }
+    term_add(t, ATTN__LOG2E);
+}
+
+static bool term_center_on(const attn__problem *p)
+{
+    return p->spec.center_sigma > 0;
+}
+
+static void term_center(attn__tile *t)
+{
+    const attn__kernels *k = term_kernels(t);
+    const attn__panel *panel = t->panel;
+    const double sigma = t->r->p->spec.center_sigma;
+    double center[ATTN__PANEL] = {0};
+    for (int l = 0; l < panel->n; l++)
+        center[l] = attn__center_at(t->r->p, t->seq, panel->h[l], panel->i[l]);
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->w; l++) {
+            const double far = (double)(t->j0 + j) - center[l];
+            attn__real_put(k, term_memory(t), j * panel->w + l,
+                           term_real(k, -(far * far) / (2 * sigma * sigma), 1));
         }
     term_add(t, ATTN__LOG2E);
 }

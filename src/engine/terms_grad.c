@@ -72,6 +72,21 @@ static void term_rel_table_grad(attn__tile *t)
     }
 }
 
+static void term_center_grad(attn__tile *t)
+{
+    const attn__panel *panel = t->panel;
+    if (!attn__present(&t->r->p->at.d_center)) return;
+    for (int l = 0; l < panel->n; l++) {
+        double *sum = attn__back_sum_at(t->back->s, ATTN__SUM_center, t->back->x, l, 0);
+        const double center = attn__center_at(t->r->p, t->seq, panel->h[l], panel->i[l]);
+        for (int64_t j = 0; j < t->n; j++) {
+            if (!grad_allowed(t, j, l)) continue;
+            const double far = (double)(t->j0 + j) - center;
+            *sum += far * attn__real_get(t->r->plan->kernels, t->ds, j * panel->w + l);
+        }
+    }
+}
+
 static void term_callback_grad(attn__tile *t)
 {
     t->r->plan->kernels->times(t->n, t->panel->w, t->slope, t->ds);

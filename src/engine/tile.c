@@ -36,30 +36,42 @@ int attn__tile_first_lane(const attn__tile *t, int64_t j, int64_t *until)
     return first;
 }
 
+attn__slice attn__tile_slices(const attn__tile *t)
+{
+    return (attn__slice){.j = t->j0};
+}
+
+bool attn__tile_next(const attn__tile *t, attn__slice *slice)
+{
+    int64_t until;
+    slice->j += slice->n;
+    if (slice->j >= t->j0 + t->n) return false;
+    slice->lane = attn__tile_first_lane(t, slice->j, &until);
+    if (t->warm && t->warm->n > 0) {
+        until = attn__min(until, slice->j + TILE_WARM_KEYS);
+        attn__warm_some(t->warm, TILE_WARM_KEYS);
+    }
+    slice->n = until - slice->j;
+    return true;
+}
+
 void attn__tile_product(const attn__tile *t, const void *rows, int64_t stride, int64_t depth,
                         const void *lanes, void *dst)
 {
     const attn__kernels *k = t->r->plan->kernels;
-    const attn__panel *panel = t->panel;
-    const int64_t real = (int64_t)attn__real_size(k), end = t->j0 + t->n;
-    for (int64_t j = t->j0, until; j < end; j = until) {
-        const int lane = attn__tile_first_lane(t, j, &until);
-        if (t->warm && t->warm->n > 0) {
-            until = attn__min(until, j + TILE_WARM_KEYS);
-            attn__warm_some(t->warm, TILE_WARM_KEYS);
-        }
-        k->scores(until - j, panel->w - lane, depth,
-                  (const char *)rows + (j - t->j0) * stride * real, stride,
-                  (const char *)lanes + lane * real, panel->w,
-                  (char *)dst + ((j - t->j0) * panel->w + lane) * real);
-    }
+    const int64_t real = (int64_t)attn__real_size(k);
+    const int w = t->panel->w;
+    for (attn__slice s = attn__tile_slices(t); attn__tile_next(t, &s);)
+        k->scores(s.n, w - s.lane, depth, (const char *)rows + (s.j - t->j0) * stride * real,
+                  stride, (const char *)lanes + s.lane * real, w,
+                  (char *)dst + ((s.j - t->j0) * w + s.lane) * real);
 }
 
 static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0)
 {
     const int64_t real = (int64_t)attn__real_size(t->r->plan->kernels);
     const char *keys = (const char *)staged->k + (t->j0 - chunk0) * staged->k_stride * real;
-    attn__tile_product(t, keys, staged->k_stride, t->r->p->D, t->panel->qt, t->s);
+    attn__score_tile(t, keys, staged->k_stride);
 }
 
 const void *attn__operand_row(const attn__tile *t, const attn_tensor *operand, int l)
@@ -180,7 +192,7 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     if (!tile_prepare(t, chunk, staged)) return false;
     void *m = tile_part(t, plan->at.m), *l = tile_part(t, plan->at.l);
     memset(l, 0, (size_t)(w * real));
-    if (jvp) attn__jvp_scores(t);
+    if (jvp) attn__jvp_scores(t, staged, chunk);
     tile_max(t, m);
     for (int64_t j = 0, n; j < t->n; j += n) {
         n = attn__min(ATTN__BLOCK - (t->j0 + j) % ATTN__BLOCK, t->n - j);

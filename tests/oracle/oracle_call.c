@@ -127,6 +127,8 @@ static void problem_operands(oracle_problem *p)
     p->rel_table = operand_right(&a->rel_table, 2);
     p->rel_k = operand_right(&a->rel_k, 3);
     p->rel_v = operand_right(&a->rel_v, 3);
+    p->score_w = operand_right(&a->score_w, 2);
+    p->center = operand_right(&a->center, 3);
     p->q_seg = operand_right(&a->q_seg, 2);
     p->k_seg = operand_right(&a->k_seg, 2);
     p->q_pos = operand_right(&a->q_pos, 2);
@@ -143,6 +145,7 @@ static void problem_scale(oracle_problem *p)
     p->unit = wide ? 0x1p-53L : 0x1p-24L;
     p->scale = (oracle_real)p->spec.scale;
     if (p->spec.scale == 0) p->scale = p->D ? 1 / sqrtl((oracle_real)p->D) : 1;
+    if (p->spec.scale == 0 && p->spec.score == ATTN_SCORE_ADDITIVE) p->scale = 1;
     if (p->spec.scale == ATTN_ZERO) p->scale = 0;
     if (p->flip == ORACLE_FLIP_SCALE) p->scale = p->scale == 1 ? 2 : 1;
 }

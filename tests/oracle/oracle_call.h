@@ -32,6 +32,7 @@ typedef struct oracle_problem {
     oracle_sequence *sequence;
     oracle_operand q, k, v, bias_pre, bias, mask, block_mask, alibi, sink, rel_table, rel_k,
         rel_v;
+    oracle_operand score_w, center;
     oracle_operand q_seg, k_seg, q_pos, k_pos, rope_cos, rope_sin;
 } oracle_problem;
 
@@ -140,6 +141,19 @@ bool oracle_allowed(const oracle_problem *p, const oracle_pair *pair);
 /* oracle_score.c */
 oracle_score oracle_pair_score(const oracle_problem *p, const oracle_pair *pair,
                                const oracle_row *q, const oracle_row *k);
+/* Element d of the score of a pair, without the scale: its value, its slope by q and by k. */
+typedef struct oracle_feature {
+    oracle_real value, by_q, by_k;
+    oracle_real mass; /* magnitude of value, with what roundings of q and k may add */
+    oracle_real by_q_mass, by_k_mass; /* of the slopes */
+    oracle_real rough;     /* error of the slopes in roundings, as a part of their mass */
+    oracle_real by_weight; /* slope by score_w, of magnitude by_weight_mass */
+    oracle_real by_weight_mass;
+} oracle_feature;
+oracle_feature oracle_pair_feature(const oracle_problem *p, const oracle_pair *pair,
+                                   const oracle_row *q, const oracle_row *k, int64_t d);
+/* The centre of the query, and how far the key is from it. */
+oracle_real oracle_pair_center(const oracle_problem *p, const oracle_pair *pair);
 /* The slope of the callback at a score. */
 oracle_real oracle_pair_bend(const oracle_problem *p, const oracle_pair *pair,
                              oracle_real score);

@@ -2,6 +2,8 @@
  * Whether query i may see key j: every rule looked at for the one pair, all must agree. */
 #include "oracle/oracle_call.h"
 
+#include <math.h>
+
 static int64_t mask_floor_div(int64_t a, int64_t b)
 {
     return a / b - (a % b < 0);
@@ -28,6 +30,15 @@ static bool mask_chunk(const oracle_problem *p, const oracle_pair *pair)
 {
     int64_t c = p->spec.chunk, shift = p->flip == ORACLE_FLIP_CHUNK;
     return c == 0 || mask_floor_div(pair->p, c) == mask_floor_div(pair->j + shift, c);
+}
+
+static bool mask_center(const oracle_problem *p, const oracle_pair *pair)
+{
+    double width = p->spec.center_width, j = (double)pair->j;
+    if (width == 0) return true;
+    double center = (double)oracle_pair_center(p, pair);
+    if (p->flip == ORACLE_FLIP_CENTER_WIDTH) return fabs(j - center) < width;
+    return j >= ceil(center - width) && j <= floor(center + width);
 }
 
 static bool mask_segments(const oracle_problem *p, const oracle_pair *pair)
@@ -57,5 +68,6 @@ bool oracle_allowed(const oracle_problem *p, const oracle_pair *pair)
 {
     attn_tile_kind kind = mask_block(p, pair);
     return mask_causal(p, pair) && mask_window(p, pair) && mask_chunk(p, pair) &&
-           mask_segments(p, pair) && kind != ATTN_TILE_EMPTY && mask_dense(p, pair, kind);
+           mask_center(p, pair) && mask_segments(p, pair) && kind != ATTN_TILE_EMPTY &&
+           mask_dense(p, pair, kind);
 }

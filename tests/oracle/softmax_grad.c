@@ -149,10 +149,35 @@ static void grad_tables(const grad_walk *w, const oracle_pair *pair, oracle_sum 
     if (w->flip != ORACLE_GRAD_FLIP_ALIBI) far = fabsl(far);
     grad_add(w, ORACLE_GRAD_alibi, GRAD_AT(pair->n, pair->h, 0, 0),
              oracle_sum_times(ds, -far, fabsl(far)));
+    if (p->spec.center_sigma > 0) {
+        oracle_real sigma = (oracle_real)p->spec.center_sigma;
+        oracle_real off = ((oracle_real)pair->j - oracle_pair_center(p, pair)) / sigma / sigma;
+        if (w->flip == ORACLE_GRAD_FLIP_CENTER) off = -off;
+        grad_add(w, ORACLE_GRAD_center, GRAD_AT(pair->n, pair->h, pair->row, 0),
+                 oracle_sum_times(ds, off, fabsl(off)));
+    }
     if (p->spec.rel.kind == ATTN_REL_NONE || !p->rel_table.data) return;
     int64_t index = oracle_rel_index(p, pair);
     if (w->flip == ORACLE_GRAD_FLIP_TABLE) index = p->rel_table.shape[1] - 1 - index;
     grad_add(w, ORACLE_GRAD_rel_table, GRAD_AT(pair->h, index, 0, 0), ds);
+}
+
+static oracle_feature grad_feature(const grad_walk *w, const oracle_pair *pair,
+                                   const oracle_row *q, const oracle_row *k, int64_t d)
+{
+    oracle_feature f = oracle_pair_feature(&w->line.p, pair, q, k, d);
+    if (w->flip == ORACLE_GRAD_FLIP_L2_KEY) f.by_k = -f.by_k;
+    if (w->flip == ORACLE_GRAD_FLIP_L2_QUERY) f.by_q = 2 * k->x[d];
+    if (w->flip == ORACLE_GRAD_FLIP_TANH_SLOPE) f.by_q = f.by_k = 1;
+    return f;
+}
+
+static oracle_sum grad_slope(oracle_sum dx, oracle_real slope, oracle_real mass,
+                             oracle_real rough)
+{
+    oracle_sum term = oracle_sum_times(dx, slope, mass);
+    term.rough += dx.mass * mass * rough;
+    return term;
 }
 
 /* dq', dk' and d_rel_k from the gradient of a product. */
@@ -165,9 +190,14 @@ static void grad_products(const grad_walk *w, const oracle_link *link, int64_t j
     oracle_real scale = p->scale == 0 ? 0 : 1 / p->scale;
     for (int64_t d = 0; d < p->D; d++) {
         oracle_real shaw = grad_rel(&p->rel_k, &link->pair, d);
-        oracle_sum by_q = oracle_sum_times(dx, q.x[d], q.mag[d]);
+        oracle_feature f = grad_feature(w, &link->pair, &q, &k, d);
+        oracle_sum by_q = grad_slope(dx, f.by_k, f.by_k_mass, f.rough);
         oracle_sum plain = oracle_sum_times(by_q, scale, fabsl(scale));
-        oracle_sum_add(&w->dq[d], oracle_sum_times(dx, k.x[d], k.mag[d]));
+        oracle_sum by_weight = oracle_sum_times(dx, f.by_weight, f.by_weight_mass);
+        if (w->flip == ORACLE_GRAD_FLIP_SCORE_W)
+            by_weight = oracle_sum_times(by_weight, scale, fabsl(scale));
+        grad_add(w, ORACLE_GRAD_score_w, GRAD_AT(w->line.at.h, d, 0, 0), by_weight);
+        oracle_sum_add(&w->dq[d], grad_slope(dx, f.by_q, f.by_q_mass, f.rough));
         if (w->flip != ORACLE_GRAD_FLIP_REL_K)
             oracle_sum_add(&w->dq[d], oracle_sum_times(dx, shaw, fabsl(shaw)));
         oracle_sum_add(&w->dk[j * p->D + d],

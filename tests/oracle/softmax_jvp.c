@@ -57,10 +57,12 @@ static oracle_sum jvp_product(const jvp_walk *w, const oracle_link *link, int64_
     oracle_chain dot = {0};
     for (int64_t d = 0; d < p->D; d++) {
         oracle_real shaw = jvp_shaw(&p->rel_k, &link->pair, d);
-        oracle_chain_add(&dot, tq.x[d] * k.x[d], tq.mag[d] * k.mag[d]);
+        oracle_feature f = oracle_pair_feature(p, &link->pair, &q, &k, d);
+        oracle_real both = tq.x[d] * f.by_q, mass = tq.mag[d] * f.by_q_mass * (1 + f.rough);
+        oracle_chain_add(&dot, both, mass);
         if (shaw != 0) oracle_chain_add(&dot, tq.x[d] * shaw, tq.mag[d] * fabsl(shaw));
         if (w->flip != ORACLE_GRAD_FLIP_TANGENT_K)
-            oracle_chain_add(&dot, q.x[d] * tk.x[d], q.mag[d] * tk.mag[d]);
+            oracle_chain_add(&dot, tk.x[d] * f.by_k, tk.mag[d] * f.by_k_mass * (1 + f.rough));
     }
     return oracle_sum_times(oracle_chain_sum(&dot), p->scale, fabsl(p->scale));
 }

@@ -9,6 +9,10 @@ typedef struct case_option {
     int percent;
 } case_option;
 
+/* Options that came later are drawn from streams of their own, so that the cases before them
+ * stay what they are. */
+#define CASE_LATER UINT64_C(0x1A7E0123)
+
 static const case_option options[] = {
 #define OPTION(name, percent) {#name, percent},
 #include "support/options.def"
@@ -52,8 +56,10 @@ attn_tensor draw_input(draw *d, attn_dtype dtype, int rank, const int64_t *shape
 static void case_wants(draw *d, const test_profile *profile)
 {
     uint64_t allow = profile->allow ? profile->allow : TEST_ALL_OPTIONS;
+    test_rng later = test_rng_make(d->c->seed ^ CASE_LATER);
     for (int i = 0; i < TEST_N_OPTIONS; i++)
-        if (test_rng_chance(&d->rng, options[i].percent)) d->want |= (uint64_t)1 << i;
+        if (test_rng_chance(i < TEST_INDEX_L2 ? &d->rng : &later, options[i].percent))
+            d->want |= (uint64_t)1 << i;
     /* One case in eight is plain: bare combinations must not go short. */
     if (test_rng_chance(&d->rng, 12)) d->want &= TEST_OPTION(LAYOUT) | TEST_OPTION(GQA);
     d->want = (d->want & allow) | profile->force;
@@ -121,6 +127,8 @@ void test_case_draw(test_case *c, uint64_t seed, const test_profile *profile)
     draw_callbacks(&d);
     case_numbers(&d);
     case_spans(&d);
+    d.rng = test_rng_make(seed ^ ~CASE_LATER);
+    draw_scores(&d);
 }
 
 void test_case_free(test_case *c)
@@ -198,6 +206,8 @@ static void case_print_spec(FILE *file, const attn_spec *s)
             (int)s->rope.kind, (long long)s->rope.dims, s->rope.base, (int)s->rel.kind,
             s->rel.causal_buckets, (long long)s->rel.max_distance, (long long)s->rel.height,
             (long long)s->rel.width);
+    fprintf(file, "  score %d center width %g sigma %g\n", (int)s->score, s->center_width,
+            s->center_sigma);
     fprintf(file, "  dropout %g seed %llu stage %d tile %d classify %d\n", s->dropout,
             (unsigned long long)s->seed, (int)s->scores_stage, s->tile != NULL,
             s->classify != NULL);

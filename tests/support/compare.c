@@ -74,9 +74,10 @@ bool compare_repeats(const attn_tensor *t, int from_last)
  * (two roundings) and multiplies; a callback returns a rounded value. */
 static double compare_operations(const attn_spec *spec, const attn_args *a)
 {
-    const attn_tensor *terms[] = {&a->rel_k, &a->bias_pre, &a->bias,
-                                  &a->mask,  &a->alibi,    &a->rel_table};
-    double n = 3 + (spec->softcap > 0 ? 4 : 0) + (spec->tile ? 2 : 0);
+    const attn_tensor *terms[] = {&a->rel_k, &a->bias_pre,  &a->bias,  &a->mask,
+                                  &a->alibi, &a->rel_table, &a->center};
+    double n = (spec->score == ATTN_SCORE_ADDITIVE ? 7 : 3) + (spec->softcap > 0 ? 4 : 0) +
+               (spec->tile ? 2 : 0);
     for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++)
         n += terms[i]->dtype != ATTN_DTYPE_NONE ? 2 : 0;
     return n + (spec->rope.kind != ATTN_ROPE_NONE ? 4 : 0);

@@ -43,6 +43,8 @@ void draw_positions(draw *d);
 void draw_tensors(draw *d);
 void draw_masks(draw *d);
 void draw_biases(draw *d);
+/* draw_score.c: last, from a stream of its own */
+void draw_scores(draw *d);
 /* callback.c */
 void draw_callbacks(draw *d);
 

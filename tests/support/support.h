@@ -96,6 +96,8 @@ typedef enum test_option_index {
 
 #define TEST_OPTION(name) ((uint64_t)1 << TEST_INDEX_##name)
 #define TEST_ALL_OPTIONS  (((uint64_t)1 << TEST_N_OPTIONS) - 1)
+/* Those of options.def from L2 on, drawn from streams of their own. */
+#define TEST_LATER_OPTIONS (TEST_ALL_OPTIONS & ~(TEST_OPTION(L2) - 1))
 
 typedef struct test_profile {
     uint64_t allow; /* options that may be drawn; 0: all */

@@ -73,6 +73,13 @@ static attn_tensor view_pairs(const view_cut *cut, attn_tensor t)
     return view_some(view_some(t, 2, cut->row, cut->count), 3, cut->key, cut->s->S);
 }
 
+/* Pairs without their keys. */
+static attn_tensor view_centers(const view_cut *cut, attn_tensor t)
+{
+    t = view_some(view_lift(t, 3, false), 0, cut->n, 1);
+    return view_some(t, 2, cut->row, cut->count);
+}
+
 /* Outputs do not broadcast: a dimension of 1 is cut as any other. */
 static attn_tensor view_written(const view_cut *cut, attn_tensor t)
 {
@@ -133,6 +140,7 @@ static bool view_inputs(const view_cut *cut, attn_args *part)
     part->bias_pre = view_pairs(cut, part->bias_pre);
     part->bias = view_pairs(cut, part->bias);
     part->mask = view_pairs(cut, part->mask);
+    part->center = view_centers(cut, part->center);
     part->alibi = view_per_head(cut, part->alibi);
     part->sink = view_per_head(cut, part->sink);
     part->q_seg = view_row_ids(cut, part->q_seg, false);
@@ -200,8 +208,14 @@ static const view_grad view_grads[] = {
     {ORACLE_GRAD_v, view_keys},         {ORACLE_GRAD_bias, view_pairs},
     {ORACLE_GRAD_bias_pre, view_pairs}, {ORACLE_GRAD_mask, view_pairs},
     {ORACLE_GRAD_alibi, view_per_head}, {ORACLE_GRAD_sink, view_per_head},
+    {ORACLE_GRAD_center, view_centers},
 };
 enum { VIEW_GRADS = sizeof view_grads / sizeof view_grads[0] };
+
+static int view_dims(const view_grad *v)
+{
+    return v->cut == view_per_head ? 2 : v->cut == view_centers ? 3 : 4;
+}
 
 /* Whether other sequences add to the gradient as well. */
 static bool view_shared(const test_case *c, const view_grad *v)
@@ -209,7 +223,7 @@ static bool view_shared(const test_case *c, const view_grad *v)
     const attn_tensor *t = test_grad_operand(&c->args, v->g);
     bool keys = v->cut == view_keys, main = keys || v->cut == view_queries;
     if (c->n_seq == 1 || (main && (keys ? c->k_packed : c->q_packed))) return false;
-    return view_lift(*t, v->cut == view_per_head ? 2 : 4, main).shape[0] == 1;
+    return view_lift(*t, view_dims(v), main).shape[0] == 1;
 }
 
 bool test_case_part_grad(const test_case *c, int64_t n, test_arena *arena, attn_spec *spec,
@@ -242,7 +256,7 @@ bool test_case_part_grad_same(const test_case *c, int64_t n, const attn_args *pa
         const attn_tensor *mine = test_grad_in(part, g);
         attn_tensor all = *test_grad_in(&c->args, g);
         if (!mine->dtype) continue;
-        all = view_lift(all, view_grads[i].cut == view_per_head ? 2 : 4, g <= ORACLE_GRAD_v);
+        all = view_lift(all, view_dims(&view_grads[i]), g <= ORACLE_GRAD_v);
         all = view_grads[i].cut(&cut, all);
         if (!view_same(&all, mine, test_grad_name(g), what)) return false;
     }
