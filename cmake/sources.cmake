@@ -309,6 +309,7 @@ set(TEST_PROGRAMS
     test_gallery_promise
     test_gallery_values
     test_gold
+    test_gold_score
     test_grad_bad
     test_grad_bits
     test_grad_edges
@@ -330,6 +331,7 @@ set(TEST_PROGRAMS
     test_kernel_gemm
     test_kernel_map
     test_kernel_product
+    test_kernel_score
     test_kernel_softmax
     test_kernel_state
     test_kernel_table
@@ -353,6 +355,7 @@ set(TEST_PROGRAMS
     test_regression_position
     test_special
     test_special_hide
+    test_special_score
     test_tape
     test_tape_bits
     test_tape_checkpoint

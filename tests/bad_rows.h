@@ -29,6 +29,8 @@ static const bad_row rows_structs[] = {
     {"head map out of list", {I32(spec.head_map, 2)}, ATTN_E_ENUM, "head_map", STATIC},
     {"rope kind out of list", {I32(spec.rope.kind, 3)}, ATTN_E_ENUM, "rope.kind", STATIC},
     {"rel kind out of list", {I32(spec.rel.kind, 4)}, ATTN_E_ENUM, "rel.kind", STATIC},
+    {"score out of list", {I32(spec.score, 3)}, ATTN_E_ENUM, "score", STATIC},
+    {"score negative", {I32(spec.score, -1)}, ATTN_E_ENUM, "score", STATIC},
     {"scores stage out of list", {I32(spec.scores_stage, 3)}, ATTN_E_ENUM, "scores_stage", STATIC},
 };
 
@@ -141,6 +143,15 @@ static const bad_row rows_params[] = {
     {"block size negative", {TENSOR(args.block_mask, U8, 2, 3, 4), I64(spec.block_q, -2), I64(spec.block_k, 2)}, ATTN_E_PARAM, NULL, STATIC},
     {"q_seg alone", {TENSOR(args.q_seg, I64, 2, B, T)}, ATTN_E_PARAM, NULL, STATIC},
     {"k_seg alone", {TENSOR(args.k_seg, I64, 2, B, S)}, ATTN_E_PARAM, NULL, STATIC},
+    {"rel_k under distances", {I32(spec.score, ATTN_SCORE_L2), I32(spec.align, 1), TENSOR(args.rel_k, F32, 3, H, 3, D)}, ATTN_E_PARAM, "rel_k", STATIC},
+    {"score_w under products", {TENSOR(args.score_w, F32, 2, H, D)}, ATTN_E_PARAM, "score_w", STATIC},
+    {"center without its fields", {TENSOR(args.center, F32, 3, B, H, T)}, ATTN_E_PARAM, "center", STATIC},
+    {"center_width without a center", {F64(spec.center_width, 2)}, ATTN_E_PARAM, "center", STATIC},
+    {"center_width negative", {F64(spec.center_width, -1), TENSOR(args.center, F32, 1, T)}, ATTN_E_PARAM, "center_width", STATIC},
+    {"center_width NaN", {F64(spec.center_width, (double)NAN), TENSOR(args.center, F32, 1, T)}, ATTN_E_PARAM, "center_width", STATIC},
+    {"center_sigma negative", {F64(spec.center_sigma, -1), TENSOR(args.center, F32, 1, T)}, ATTN_E_PARAM, "center_sigma", STATIC},
+    {"center_sigma infinite", {F64(spec.center_sigma, (double)INFINITY), TENSOR(args.center, F32, 1, T)}, ATTN_E_PARAM, "center_sigma", STATIC},
+    {"center_sigma without a square", {F64(spec.center_sigma, 1e-200), TENSOR(args.center, F32, 1, T)}, ATTN_E_PARAM, "center_sigma", STATIC},
     {"causal without alignment", {YES(spec.causal)}, ATTN_E_CAUSAL, "align", LATE},
     {"window without alignment", {YES(spec.window.on), I64(spec.window.left, 2)}, ATTN_E_CAUSAL, "align", LATE},
     {"chunk without alignment", {I64(spec.chunk, 2)}, ATTN_E_CAUSAL, "align", LATE},
@@ -157,6 +168,12 @@ static const bad_row rows_operands[] = {
     {"mask S", {TENSOR(args.mask, BOOL, 1, S + 1)}, ATTN_E_MASK, "mask", STATIC},
     {"alibi H", {I32(spec.align, 1), TENSOR(args.alibi, F32, 1, H - 1)}, ATTN_E_MASK, "alibi", STATIC},
     {"sink H", {TENSOR(args.sink, F32, 2, B, G)}, ATTN_E_MASK, "sink", STATIC},
+    {"score_w D", {I32(spec.score, ATTN_SCORE_ADDITIVE), TENSOR(args.score_w, F32, 2, H, D + 1)}, ATTN_E_SHAPE, "score_w", STATIC},
+    {"score_w H", {I32(spec.score, ATTN_SCORE_ADDITIVE), TENSOR(args.score_w, F32, 2, G, D)}, ATTN_E_SHAPE, "score_w", STATIC},
+    {"score_w of integers", {I32(spec.score, ATTN_SCORE_ADDITIVE), TENSOR(args.score_w, I32, 1, D)}, ATTN_E_DTYPE, "score_w", STATIC},
+    {"center T", {F64(spec.center_sigma, 1), TENSOR(args.center, F32, 1, T + 1)}, ATTN_E_MASK, "center", STATIC},
+    {"center of integers", {F64(spec.center_sigma, 1), TENSOR(args.center, I64, 1, T)}, ATTN_E_DTYPE, "center", STATIC},
+    {"center rank 4", {F64(spec.center_sigma, 1), TENSOR(args.center, F32, 4, B, H, T, 1)}, ATTN_E_RANK, "center", STATIC},
     {"block mask blocks", {I64(spec.block_q, 2), I64(spec.block_k, 2), TENSOR(args.block_mask, U8, 2, 2, 4)}, ATTN_E_MASK, "block_mask", STATIC},
 };
 

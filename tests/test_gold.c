@@ -2,20 +2,7 @@
  * Numbers known beforehand: softmax attention over small integers worked out to six digits, the
  * bucket tables of T5, the slopes of ALiBi, and closed forms of sink, softcap and rotation. For
  * every usable instruction set, in f64 and f32. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <math.h>
-#include <string.h>
-
-#include "support/support.h"
-
-static test_contexts contexts;
-
-enum { GOLD_KEYS = 4, GOLD_WIDTH = 2, GOLD_QUERIES = 3 };
+#include "gold.h"
 
 /* ---- one query, four keys ---- */
 
@@ -26,11 +13,6 @@ typedef struct gold_row {
     double q[GOLD_WIDTH], k[GOLD_KEYS * GOLD_WIDTH], bias[GOLD_KEYS];
     double scores[GOLD_KEYS], weights[GOLD_KEYS], out[GOLD_WIDTH];
 } gold_row;
-
-#define GOLD_K                                                                                 \
-    {                                                                                          \
-        1, 0, 0, 1, 1, 1, -1, 0.5                                                              \
-    }
 
 /* q = (1, 1/2); what is not q.k is q and k transformed first, or a bias:
  * general q W, biased W q + b, L2 2 q.k - |q|^2 - |k|^2, trilinear w_k.k + (w_m * q).k. */
@@ -99,29 +81,6 @@ static const gold_row rows[] = {
      {.355365, .176469, .392740, .075426},
      {1.065419, 1.037374}},
 };
-
-static const double gold_values[GOLD_KEYS * GOLD_WIDTH] = {1, 0, 0, 1, 2, 2, -1, 1};
-
-static attn_tensor gold_tensor(test_arena *arena, attn_dtype dtype, int64_t n, int64_t width,
-                               const double *values)
-{
-    attn_tensor t = test_tensor(arena, dtype, 2, (int64_t[]){n, width});
-    for (int64_t i = 0; i < n * width && values; i++) oracle_put(dtype, t.data, i, values[i]);
-    return t;
-}
-
-/* The published digits are rounded to 1e-6; f32 adds its own. */
-static void gold_expect(const char *name, const attn_tensor *t, const double *want)
-{
-    double tolerance = t->dtype == ATTN_DTYPE_F64 ? 5.1e-7 : 1.5e-6;
-    int64_t n = attn_tensor_count(*t);
-    for (int64_t i = 0; i < n; i++) {
-        double got = oracle_get(t->dtype, t->data, i);
-        if (fabs(got - want[i]) > tolerance)
-            fail_msg("%s: element %lld is %.9g, should be %.9g", name, (long long)i, got,
-                     want[i]);
-    }
-}
 
 static void gold_check_row(const gold_row *g, attn_dtype dtype, int isa)
 {
