@@ -11,7 +11,7 @@
 #include "attn/tape.h"
 #include "support/support.h"
 
-enum { TAPE_CASE_MOST = 12 };
+enum { TAPE_CASE_MOST = 16 };
 
 typedef struct tape_draw {
     test_rng *rng;

@@ -330,6 +330,7 @@ ATTN_API attn_var attn_tape_ctc(attn_tape *t, attn_var log_probs, attn_var targe
  * memory must outlive the tape's use of it, as that of inputs. */
 typedef struct attn_attention_vars {
     attn_var q, k, v, bias_pre, bias, mask, alibi, sink, rel_table, rel_k, rel_v;
+    attn_var score_w, center;
 } attn_attention_vars;
 
 /* One fused node: keeps q, k, v, out and lse. lse may be NULL; it has a gradient too. */

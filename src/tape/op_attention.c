@@ -27,8 +27,9 @@ typedef struct attention_field {
             offsetof(attn_args, d_##name)                                                      \
     }
 static const attention_field attention_fields[] = {
-    FIELD(q),     FIELD(k),    FIELD(v),         FIELD(bias_pre), FIELD(bias), FIELD(mask),
-    FIELD(alibi), FIELD(sink), FIELD(rel_table), FIELD(rel_k),    FIELD(rel_v)};
+    FIELD(q),     FIELD(k),       FIELD(v),     FIELD(bias_pre),  FIELD(bias),
+    FIELD(mask),  FIELD(alibi),   FIELD(sink),  FIELD(rel_table), FIELD(rel_k),
+    FIELD(rel_v), FIELD(score_w), FIELD(center)};
 #undef FIELD
 
 enum {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * Attention by its definition, one query at a time: a row of scores, its softmax, the weighted
  * sum. Causal, grouped heads of both maps, biases on both sides of the softcap, a mask that
- * forbids or adds, ALiBi, a sink, a table of offsets and Shaw's vectors, as they fall.
+ * forbids or adds, ALiBi, a sink, a table of offsets and Shaw's vectors, distances and tanh in
+ * place of products, a gaussian around a centre, as they fall.
  *
- * Operands in the order of attn_attention_vars. i: B H G T S D E, then causal, tiled heads, R;
- * f: softcap, scale. */
+ * Operands in the order of attn_attention_vars. i: B H G T S D E, then causal, tiled heads, R,
+ * the kind of score; f: softcap, scale, sigma. */
 #include <math.h>
 
 #include "tape_case.h"
 
-enum { Q, K, V, BIAS_PRE, BIAS, MASK, ALIBI, SINK, REL_TABLE, REL_K, REL_V };
-enum { B, H, G, T, S, D, E, CAUSAL, TILED, REACH };
-enum { CAP, SCALE };
+enum { Q, K, V, BIAS_PRE, BIAS, MASK, ALIBI, SINK, REL_TABLE, REL_K, REL_V, SCORE_W, CENTER };
+enum { B, H, G, T, S, D, E, CAUSAL, TILED, REACH, KIND };
+enum { CAP, SCALE, SIGMA };
 
 /* ---- drawing ---------------------------------------------------------------------------- */
 
@@ -29,6 +30,8 @@ static void attention_draw_sizes(tape_draw *d)
     d->i[REACH] = test_rng_range(d->rng, 0, 3);
     d->f[CAP] = test_rng_chance(d->rng, 30) ? 2.5 : 0;
     d->f[SCALE] = test_rng_chance(d->rng, 30) ? 0.375 : 0;
+    d->i[KIND] = test_rng_chance(d->rng, 40) ? test_rng_range(d->rng, 1, 2) : 0;
+    d->f[SIGMA] = test_rng_chance(d->rng, 30) ? 1.75 : 0;
 }
 
 /* Every dimension of B H T S full or 1, leading ones perhaps missing. */
@@ -82,19 +85,23 @@ static void attention_draw(tape_draw *d)
     attention_draw_table(d, test_rng_chance(d->rng, 30), 1, &n[H]);
     attention_draw_table(d, test_rng_chance(d->rng, 30), 1, &n[H]);
     attention_draw_table(d, test_rng_chance(d->rng, 30), TAPE_DIMS(n[H], entries));
-    attention_draw_table(d, shaw, TAPE_DIMS(n[H], entries, n[D]));
+    attention_draw_table(d, shaw && n[KIND] == 0, TAPE_DIMS(n[H], entries, n[D]));
     attention_draw_table(d, shaw, TAPE_DIMS(n[H], entries, n[E]));
+    attention_draw_table(d, n[KIND] == ATTN_SCORE_ADDITIVE, TAPE_DIMS(n[H], n[D]));
+    attention_draw_table(d, d->f[SIGMA] > 0, TAPE_DIMS(n[B], n[H], n[T]));
 }
 
 /* ---- the call --------------------------------------------------------------------------- */
 
 static void attention_apply(attn_tape *t, const tape_draw *d, const attn_var *in, attn_var *out)
 {
-    const attn_attention_vars vars = {in[Q],         in[K],     in[V],     in[BIAS_PRE],
-                                      in[BIAS],      in[MASK],  in[ALIBI], in[SINK],
-                                      in[REL_TABLE], in[REL_K], in[REL_V]};
-    attn_spec spec = ATTN_SPEC(.scale = d->f[SCALE], .softcap = d->f[CAP],
-                               .causal = d->i[CAUSAL] != 0, .align = ATTN_ALIGN_BOTTOM_RIGHT);
+    const attn_attention_vars vars = {
+        in[Q],    in[K],         in[V],     in[BIAS_PRE], in[BIAS],    in[MASK],  in[ALIBI],
+        in[SINK], in[REL_TABLE], in[REL_K], in[REL_V],    in[SCORE_W], in[CENTER]};
+    attn_spec spec =
+        ATTN_SPEC(.scale = d->f[SCALE], .softcap = d->f[CAP], .causal = d->i[CAUSAL] != 0,
+                  .align = ATTN_ALIGN_BOTTOM_RIGHT, .score = (attn_score_kind)d->i[KIND],
+                  .center_sigma = d->f[SIGMA]);
     if (d->i[TILED]) spec.head_map = ATTN_HEADS_TILED;
     if (in[REL_TABLE].tape) spec.rel.kind = ATTN_REL_OFFSET;
     out[0] = attn_tape_attention(t, &spec, &vars, NULL, &out[1]);
@@ -149,19 +156,37 @@ static bool attention_forbidden(const attention_row *r, int64_t s)
     return bools && attention_broadcast(r, MASK, s) == 0;
 }
 
+/* Query and key by themselves, scaled. */
+static double attention_pair(const attention_row *r, int64_t s)
+{
+    const int64_t *n = r->d->i;
+    const double *q = attention_query(r);
+    const double *k = r->in[K] + ((r->b * n[G] + r->g) * n[S] + s) * n[D];
+    double x = n[KIND] == ATTN_SCORE_DOT ? attention_dot(q, k, n[D]) : 0;
+    for (int64_t d = 0; d < n[D] && n[KIND] == ATTN_SCORE_L2; d++)
+        x -= (q[d] - k[d]) * (q[d] - k[d]);
+    for (int64_t d = 0; d < n[D] && n[KIND] == ATTN_SCORE_ADDITIVE; d++)
+        x += r->in[SCORE_W][r->h * n[D] + d] * tanh(q[d] + k[d]);
+    if (r->in[REL_K]) x += attention_dot(q, r->in[REL_K] + attention_entry(r, s) * n[D], n[D]);
+    if (r->d->f[SCALE] != 0) return x * r->d->f[SCALE];
+    return n[KIND] == ATTN_SCORE_ADDITIVE ? x : x / sqrt((double)n[D]);
+}
+
 static double attention_score(const attention_row *r, int64_t s)
 {
     const int64_t *n = r->d->i;
-    const double *q = attention_query(r), cap = r->d->f[CAP];
+    const double cap = r->d->f[CAP], sigma = r->d->f[SIGMA];
     const double away = fabs((double)(s - (r->t + n[S] - n[T])));
-    double x = attention_dot(q, r->in[K] + ((r->b * n[G] + r->g) * n[S] + s) * n[D], n[D]);
-    if (r->in[REL_K]) x += attention_dot(q, r->in[REL_K] + attention_entry(r, s) * n[D], n[D]);
-    x *= r->d->f[SCALE] != 0 ? r->d->f[SCALE] : 1 / sqrt((double)n[D]);
+    double x = attention_pair(r, s);
     if (r->in[BIAS_PRE]) x += attention_broadcast(r, BIAS_PRE, s);
     if (cap != 0) x = cap * tanh(x / cap);
     if (r->in[BIAS]) x += attention_broadcast(r, BIAS, s);
     if (r->in[ALIBI]) x -= r->in[ALIBI][r->h] * away;
     if (r->in[REL_TABLE]) x += r->in[REL_TABLE][attention_entry(r, s)];
+    if (sigma > 0) {
+        const double far = (double)s - r->in[CENTER][(r->b * n[H] + r->h) * n[T] + r->t];
+        x -= far * far / (2 * sigma * sigma);
+    }
     if (r->in[MASK] && r->d->in[MASK].dtype != ATTN_DTYPE_BOOL)
         x += attention_broadcast(r, MASK, s);
     return x;

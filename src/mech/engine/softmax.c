@@ -48,7 +48,9 @@
     SLOT(q_pos, SOFTMAX_IN, "*B T", "position of each query for the rotation")                 \
     SLOT(k_pos, SOFTMAX_IN, "*B S", "position of each key for the rotation")                   \
     SLOT(rope_cos, SOFTMAX_IN, "P L", "cosines by position, L pairs, in place of rope_base")   \
-    SLOT(rope_sin, SOFTMAX_IN, "P L", "sines by position")
+    SLOT(rope_sin, SOFTMAX_IN, "P L", "sines by position")                                     \
+    SLOT(score_w, SOFTMAX_D, "*H D", "weights of score=additive; absent: ones")                \
+    SLOT(center, SOFTMAX_D, "*B H T", "where a query looks, in positions of keys")
 
 #define SOFTMAX_ROW(name, kind, shape, about)    {#name, kind, shape, about},
 #define SOFTMAX_NUMBER(name, kind, shape, about) SLOT_##name,
@@ -61,7 +63,8 @@ static const attn_slot softmax_slots[] = {
 
 /* PARAM(name, kind, fallback, choices, about, what it sets in the spec). */
 #define SOFTMAX_PARAMS(PARAM)                                                                  \
-    PARAM(scale, 'f', "0", NULL, "factor of q.k; 0: 1 / sqrt(D)", s.scale = p.f)               \
+    PARAM(scale, 'f', "0", NULL, "factor of the score; 0: 1 / sqrt(D), 1 if additive",         \
+          s.scale = p.f)                                                                       \
     PARAM(softcap, 'f', "0", NULL, "c tanh(score / c); 0: none", s.softcap = p.f)              \
     PARAM(causal, 'b', "false", NULL, "keys up to the query's position", s.causal = p.i)       \
     PARAM(align, 'e', "unset", "unset|top_left|bottom_right|offset",                           \
@@ -92,7 +95,13 @@ static const attn_slot softmax_slots[] = {
     PARAM(block_q, 'i', "0", NULL, "queries of a block of block_mask", s.block_q = p.i)        \
     PARAM(block_k, 'i', "0", NULL, "keys of a block of block_mask", s.block_k = p.i)           \
     PARAM(scores_stage, 'e', "scaled", "scaled|capped|masked", "when scores are taken",        \
-          s.scores_stage = (attn_scores_stage)p.i)
+          s.scores_stage = (attn_scores_stage)p.i)                                             \
+    PARAM(score, 'e', "dot", "dot|l2|additive",                                                \
+          "q.k, -|q - k|^2 or the sum of score_w tanh(q + k)", s.score = (attn_score_kind)p.i) \
+    PARAM(center_width, 'f', "0", NULL, "keys this near to center are seen; 0: all",           \
+          s.center_width = p.f)                                                                \
+    PARAM(center_sigma, 'f', "0", NULL, "adds -(j - center)^2 / (2 sigma^2); 0: nothing",      \
+          s.center_sigma = p.f)
 
 #define SOFTMAX_PARAM_ROW(name, kind, fallback, choices, about, set)                           \
     {#name, kind, fallback, choices, about},
@@ -160,11 +169,11 @@ static const struct {
     int slot;
     size_t at;
 } softmax_gradients[] = {
-    SOFTMAX_GRADIENT(q),         SOFTMAX_GRADIENT(k),     SOFTMAX_GRADIENT(v),
-    SOFTMAX_GRADIENT(out),       SOFTMAX_GRADIENT(lse),   SOFTMAX_GRADIENT(bias_pre),
-    SOFTMAX_GRADIENT(bias),      SOFTMAX_GRADIENT(mask),  SOFTMAX_GRADIENT(alibi),
-    SOFTMAX_GRADIENT(sink),      SOFTMAX_GRADIENT(rel_k), SOFTMAX_GRADIENT(rel_v),
-    SOFTMAX_GRADIENT(rel_table),
+    SOFTMAX_GRADIENT(q),         SOFTMAX_GRADIENT(k),       SOFTMAX_GRADIENT(v),
+    SOFTMAX_GRADIENT(out),       SOFTMAX_GRADIENT(lse),     SOFTMAX_GRADIENT(bias_pre),
+    SOFTMAX_GRADIENT(bias),      SOFTMAX_GRADIENT(mask),    SOFTMAX_GRADIENT(alibi),
+    SOFTMAX_GRADIENT(sink),      SOFTMAX_GRADIENT(rel_k),   SOFTMAX_GRADIENT(rel_v),
+    SOFTMAX_GRADIENT(rel_table), SOFTMAX_GRADIENT(score_w), SOFTMAX_GRADIENT(center),
 };
 
 static void softmax_take_gradients(const attn_mech_call *call, attn_args *args)
