@@ -61,9 +61,9 @@ static attn_status mech_run(const mech_call *call, attn_error *error)
                               call->params, error);
 }
 
-/* Every operand that has a gradient, and out and lse as wide as attn_mech_run_grad keeps them.
- */
-static attn_args mech_args(void)
+/* Every operand that has a gradient under a kind of score, and out and lse as wide as
+ * attn_mech_run_grad keeps them. */
+static attn_args mech_args_of(attn_score_kind score)
 {
     attn_args a = reg_args(ATTN_DTYPE_F32, REG_SHAPE(B, H, G, T, S, D, E));
     a.lse = SAFETY_EMPTY(F64, B, H, T);
@@ -73,21 +73,29 @@ static attn_args mech_args(void)
     a.alibi = SAFETY_FILLED(F32, 7, H);
     a.sink = SAFETY_FILLED(F32, 8, B, H);
     a.rel_table = SAFETY_FILLED(F32, 9, H, R);
-    a.rel_k = SAFETY_FILLED(F32, 10, H, R, D);
+    if (score == ATTN_SCORE_DOT) a.rel_k = SAFETY_FILLED(F32, 10, H, R, D);
+    if (score == ATTN_SCORE_ADDITIVE) a.score_w = SAFETY_FILLED(F32, 12, H, D);
+    a.center = SAFETY_FILLED(F32, 13, H, T);
     a.rel_v = SAFETY_FILLED(F32, 11, H, R, E);
     grad_ask(&a);
     return a;
 }
 
+static attn_args mech_args(void)
+{
+    return mech_args_of(ATTN_SCORE_DOT);
+}
+
 static const attn_spec mech_spec = {.size = sizeof mech_spec,
                                     .align = ATTN_ALIGN_TOP_LEFT,
                                     .softcap = 3,
+                                    .center_sigma = 2,
                                     .rel = {.kind = ATTN_REL_OFFSET}};
 
 static void mech_set(mech_call *call)
 {
     static const char *const set[][2] = {
-        {"align", "top_left"}, {"softcap", "3"}, {"rel", "offset"}};
+        {"align", "top_left"}, {"softcap", "3"}, {"center_sigma", "2"}, {"rel", "offset"}};
     for (size_t i = 0; i < sizeof set / sizeof set[0]; i++)
         assert_int_equal(
             attn_mech_set(attn_mech_find("softmax"), call->params, set[i][0], set[i][1], NULL),
@@ -96,25 +104,42 @@ static void mech_set(mech_call *call)
 
 /* ---- what it computes ---------------------------------------------------------------- */
 
-static void mech_every_gradient_of_the_table(void **state)
+/* The gradients under one kind of score; found: slots that have one there. */
+static void mech_gradients_under(attn_score_kind score, const char *name, bool *found)
 {
-    (void)state;
     const attn_mech *m = attn_mech_find("softmax");
-    attn_args args = mech_args(), own = test_fresh(&safety_arena, &args, 'D');
-    grad_run(NULL, &mech_spec, &args);
+    attn_spec spec = mech_spec;
+    spec.score = score;
+    attn_args args = mech_args_of(score), own = test_fresh(&safety_arena, &args, 'D');
+    grad_run(NULL, &spec, &args);
     mech_call call = mech_of(m, &own);
     mech_set(&call);
+    assert_int_equal(attn_mech_set(m, call.params, "score", name, NULL), ATTN_OK);
     assert_int_equal(mech_run(&call, NULL), ATTN_OK);
     for (int i = 0; m->slots[i].name; i++) {
         if (!(m->slots[i].kind & ATTN_GRAD)) continue;
         const attn_tensor want = mech_field(&args, "d_", m->slots[i].name);
-        if (!want.dtype) fail_msg("%s: no such gradient in this test", m->slots[i].name);
+        if (!want.dtype) continue;
+        found[i] = true;
         if (!(m->slots[i].kind & ATTN_OUT) && safety_untouched(want))
             fail_msg("%s: attn_backward gave nothing", m->slots[i].name);
         safety_same(call.d_slots[i], want, m->slots[i].name);
     }
     safety_same(own.out, args.out, "out");
-    grad_judge(&mech_spec, &own);
+    grad_judge(&spec, &own);
+}
+
+static void mech_every_gradient_of_the_table(void **state)
+{
+    (void)state;
+    const attn_mech *m = attn_mech_find("softmax");
+    bool found[ATTN_MAX_SLOTS] = {false};
+    mech_gradients_under(ATTN_SCORE_DOT, "dot", found);
+    mech_gradients_under(ATTN_SCORE_L2, "l2", found);
+    mech_gradients_under(ATTN_SCORE_ADDITIVE, "additive", found);
+    for (int i = 0; m->slots[i].name; i++)
+        if ((m->slots[i].kind & ATTN_GRAD) && !found[i])
+            fail_msg("%s: no such gradient in this test", m->slots[i].name);
 }
 
 /* One at a time; outputs need not be there. */
@@ -129,6 +154,7 @@ static void mech_gradients_one_by_one(void **state)
         if (!(m->slots[i].kind & ATTN_GRAD) || (m->slots[i].kind & ATTN_OUT)) continue;
         mech_call call = mech_of(m, &args);
         const attn_tensor want = call.d_slots[i];
+        if (!want.dtype) continue;
         mech_set(&call);
         for (int s = 0; m->slots[s].name; s++)
             if (!(m->slots[s].kind & ATTN_OUT)) call.d_slots[s] = (attn_tensor){0};
