@@ -9,7 +9,7 @@
 #ifndef ATTN__BODY_SCORE_H
 #define ATTN__BODY_SCORE_H
 
-enum { TANH_KEYS = 2, L2_KEYS = 4 };
+enum { TANH_KEYS = 2, SCORE_KEYS = 4 };
 
 /* x where ds is not 0. */
 static inline v_vec K(v_where)(v_vec ds, v_vec x)
@@ -102,17 +102,17 @@ static void K(l2_weigh)(const attn__pairs *p, const void *ds, bool fresh, void *
     }
 }
 
-/* L2_KEYS keys (fewer when n is: the last one stands in) by one vector of columns, or what is
- * left of it. */
+/* SCORE_KEYS keys (fewer when n is: the last one stands in) by one vector of columns, or what
+ * is left of it. */
 static inline __attribute__((always_inline)) void
 K(l2_spread_tile)(int64_t n, int64_t j, int64_t width, int parts, const attn__part *part,
                   const real *k, int64_t k_stride, int64_t e, double *acc, const bool cut)
 {
-    v_vec sum[L2_KEYS], own[L2_KEYS];
+    v_vec sum[SCORE_KEYS], own[SCORE_KEYS];
     real done[V_LANES] = {0};
     const int64_t columns = cut ? width - e : V_LANES;
 #pragma GCC unroll 4
-    for (int r = 0; r < L2_KEYS; r++) {
+    for (int r = 0; r < SCORE_KEYS; r++) {
         const real *row = k + (r < n ? j + r : j + n - 1) * k_stride + e;
         sum[r] = v_set(0), own[r] = cut ? v_load_n(row, columns) : v_load(row);
     }
@@ -121,14 +121,14 @@ K(l2_spread_tile)(int64_t n, int64_t j, int64_t width, int parts, const attn__pa
             const real *row = (const real *)part[p].rows[l] + e;
             const v_vec x = cut ? v_load_n(row, columns) : v_load(row);
 #pragma GCC unroll 4
-            for (int r = 0; r < L2_KEYS; r++) {
+            for (int r = 0; r < SCORE_KEYS; r++) {
                 const real a =
                     ((const real *)part[p].a)[part[p].ld * (r < n ? j + r : j + n - 1) + l];
                 if (a != 0) sum[r] = v_fma(v_set(a), v_sub(x, own[r]), sum[r]);
             }
         }
 #pragma GCC unroll 4
-    for (int r = 0; r < L2_KEYS; r++) {
+    for (int r = 0; r < SCORE_KEYS; r++) {
         if (r >= n) break;
         v_store(done, sum[r]);
         for (int64_t x = 0; x < columns; x++) acc[(j + r) * width + e + x] += (double)done[x];
@@ -140,9 +140,9 @@ static void K(l2_spread)(int64_t n, int64_t width, int parts, const attn__part *
 {
     int64_t e = 0;
     for (; e + V_LANES <= width; e += V_LANES)
-        for (int64_t j = 0; j < n; j += L2_KEYS)
+        for (int64_t j = 0; j < n; j += SCORE_KEYS)
             K(l2_spread_tile)(n - j, j, width, parts, part, k, k_stride, e, acc, false);
-    for (int64_t j = 0; e < width && j < n; j += L2_KEYS)
+    for (int64_t j = 0; e < width && j < n; j += SCORE_KEYS)
         K(l2_spread_tile)(n - j, j, width, parts, part, k, k_stride, e, acc, true);
 }
 
@@ -223,28 +223,50 @@ static void K(tanh_tangents)(const attn__pairs *p, void *ts)
         }
 }
 
-/* Feature d, one vector of lanes: t goes to the tile, its sum over the keys joins d_q, that of
- * ds h is left in d_weight. */
+/* keys of feature d, one vector of lanes: t goes to the tile, and to the sums. */
+static inline __attribute__((always_inline)) void
+K(tanh_grad_some)(const int keys, int64_t ld, v_vec q, v_vec weight, const real *restrict k,
+                  int64_t k_stride, const real *restrict ds, real *restrict t_at, v_vec *by_q,
+                  v_vec *by_weight)
+{
+    const v_vec none = v_set(0), one = v_set(1);
+    v_vec g[SCORE_KEYS], h[SCORE_KEYS], t[SCORE_KEYS];
+#pragma GCC unroll 4
+    for (int j = 0; j < keys; j++) g[j] = v_load(ds + j * ld);
+#pragma GCC unroll 4
+    for (int j = 0; j < keys; j++) h[j] = K(v_tanh)(v_add(q, v_set(k[j * k_stride])));
+#pragma GCC unroll 4
+    for (int j = 0; j < keys; j++) {
+        h[j] = K(v_where)(g[j], h[j]);
+        const v_vec slope = v_fma(v_sub(none, h[j]), h[j], one);
+        t[j] = v_mul(v_mul(g[j], K(v_where)(g[j], weight)), slope);
+        *by_q = v_add(*by_q, t[j]);
+        *by_weight = v_fma(g[j], h[j], *by_weight);
+        v_store(t_at + j * ld, t[j]);
+    }
+}
+
+/* Feature d, one vector of lanes: the sum of t over the keys joins d_q, that of ds h is left in
+ * d_weight. */
 static inline __attribute__((always_inline)) void
 K(tanh_grad_lanes)(const attn__pairs *p, const attn__tanh_sums *sums, int64_t d, int l)
 {
-    const int64_t at = d * p->ld + l;
-    const v_vec q = v_load((const real *)p->q + at), none = v_set(0), one = v_set(1);
+    const int64_t at = d * p->ld + l, ld = p->ld, k_stride = p->k_stride;
+    const v_vec q = v_load((const real *)p->q + at);
     const v_vec weight = v_load((const real *)p->weight + at);
     const real *ds = (const real *)sums->ds + l, *k = (const real *)p->k + d;
     real *t_at = (real *)sums->t + l, *d_q = (real *)sums->d_q + at;
     v_vec by_q = v_set(0), by_weight = v_set(0);
-#pragma GCC unroll 4
-    for (int64_t j = 0; j < p->n; j++) {
-        const v_vec g = v_load(ds + j * p->ld);
-        const v_vec h = K(v_where)(g, K(v_tanh)(v_add(q, v_set(k[j * p->k_stride]))));
-        const v_vec slope = v_fma(v_sub(none, h), h, one);
-        const v_vec t = v_mul(v_mul(g, K(v_where)(g, weight)), slope);
-        by_q = v_add(by_q, t);
-        by_weight = v_fma(g, h, by_weight);
-        v_store(t_at + j * p->ld, t);
-    }
-    v_store(d_q, v_add(sums->fresh ? none : v_load(d_q), by_q));
+    int64_t j = 0;
+    for (; j + SCORE_KEYS <= p->n; j += SCORE_KEYS)
+        K(tanh_grad_some)
+        (SCORE_KEYS, ld, q, weight, k + j * k_stride, k_stride, ds + j * ld, t_at + j * ld,
+         &by_q, &by_weight);
+    for (; j < p->n; j++)
+        K(tanh_grad_some)
+        (1, ld, q, weight, k + j * k_stride, k_stride, ds + j * ld, t_at + j * ld, &by_q,
+         &by_weight);
+    v_store(d_q, v_add(sums->fresh ? v_set(0) : v_load(d_q), by_q));
     v_store((real *)sums->d_weight + at, by_weight);
 }
 
