@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/back.h"
+#include "engine/score.h"
 
 static double *back_doubles(char *memory, int64_t at)
 {

@@ -285,17 +285,6 @@ void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__sta
 /* acc, with m and l behind it as in scratch, joins the state of the panel. */
 void attn__tile_fold(const attn__run *r, const char *acc, attn__panel *panel);
 
-/* ---- score.c: how queries and keys meet -------------------------------------------------- */
-
-void attn__score_plan(attn_plan *plan);
-/* wt of the panel; memory: a row for each lane. */
-void attn__score_weights(const attn__run *r, char *memory, attn__panel *panel);
-/* t->s from the keys of the tile, stride apart. */
-void attn__score_tile(attn__tile *t, const char *keys, int64_t stride);
-/* t->ds, without slope, from the tangents of both sides (NULL: none); memory: [max(D, n)][w].
- */
-void attn__score_tangents(attn__tile *t, const attn__pairs *pairs, void *memory);
-
 /* ---- terms.c, rel.c: what is added to scores, in the order of terms.def ----------------- */
 
 typedef enum attn__stage { ATTN__AT_SCALED, ATTN__AT_CAPPED, ATTN__AT_MASKED } attn__stage;

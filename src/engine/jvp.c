@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/score.h"
 
 static const attn__layout *jvp_layout(const attn__tile *t)
 {

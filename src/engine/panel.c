@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/score.h"
 
 /* Query heads that fit side by side, at least 1. Relative tables of each head keep them apart,
  * because a panel looks into one table. */

@@ -2,6 +2,7 @@
  * The plan: the only place that chooses. Kernel table, panels a task, whether keys are split,
  * and where everything lies in the workspace. Nothing chosen here shows in a result. */
 #include "engine/back.h"
+#include "engine/score.h"
 
 enum { PLAN_MAGIC = 0x6E616C70, PLAN_SLOTS_A_THREAD = 8, PLAN_ANGLES = 1 << 16 };
 

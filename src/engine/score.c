@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/score.h"
 
 /* ---- plan -------------------------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/score.h"
 
 enum { TILE_WARM_KEYS = 16 }; /* a row asked for with every key, as long as rows are left */
 

@@ -258,14 +258,12 @@ K(tanh_grad_lanes)(const attn__pairs *p, const attn__tanh_sums *sums, int64_t d,
     real *t_at = (real *)sums->t + l, *d_q = (real *)sums->d_q + at;
     v_vec by_q = v_set(0), by_weight = v_set(0);
     int64_t j = 0;
-    for (; j + SCORE_KEYS <= p->n; j += SCORE_KEYS)
-        K(tanh_grad_some)
-        (SCORE_KEYS, ld, q, weight, k + j * k_stride, k_stride, ds + j * ld, t_at + j * ld,
-         &by_q, &by_weight);
-    for (; j < p->n; j++)
-        K(tanh_grad_some)
-        (1, ld, q, weight, k + j * k_stride, k_stride, ds + j * ld, t_at + j * ld, &by_q,
-         &by_weight);
+    for (; j + SCORE_KEYS <= p->n; j += SCORE_KEYS) K(tanh_grad_some)
+    (SCORE_KEYS, ld, q, weight, k + j * k_stride, k_stride, ds + j * ld, t_at + j * ld, &by_q,
+     &by_weight);
+    for (; j < p->n; j++) K(tanh_grad_some)
+    (1, ld, q, weight, k + j * k_stride, k_stride, ds + j * ld, t_at + j * ld, &by_q,
+     &by_weight);
     v_store(d_q, v_add(sums->fresh ? v_set(0) : v_load(d_q), by_q));
     v_store((real *)sums->d_weight + at, by_weight);
 }
