@@ -76,6 +76,22 @@ static inline void operand_rope(attn_spec *spec)
     spec->rope = (attn_rope_spec){.kind = ATTN_ROPE_HALF, .dims = 2 * PAIRS};
 }
 
+static inline void operand_center(attn_spec *spec)
+{
+    spec->center_sigma = 3;
+}
+
+static inline void operand_local(attn_spec *spec)
+{
+    spec->center_width = 9;
+    spec->score = ATTN_SCORE_L2;
+}
+
+static inline void operand_additive(attn_spec *spec)
+{
+    spec->score = ATTN_SCORE_ADDITIVE;
+}
+
 static inline void operand_stage(attn_spec *spec)
 {
     spec->scores_stage = ATTN_SCORES_MASKED;
@@ -138,6 +154,7 @@ static const operand operands[] = {
     {"rel grid",     AT(rel_table),  "HG",   FLOATS, 'r', operand_rel_grid},
     {"rel_k",        AT(rel_k),      "HND",  FLOATS, 'r', NULL},
     {"rel_v",        AT(rel_v),      "HNE",  HALVES, 'r', NULL},
+    {"center",       AT(center),     "BHT",  FLOATS, 'r', operand_center},
 };
 
 /* Operands that only come together. */
@@ -150,6 +167,14 @@ static const operand rotations[] = {
     {"k_pos", AT(k_pos), "BS", WORDS, 'p', operand_rope},
     {"rope_cos", AT(rope_cos), "PR", FLOATS, 'r', operand_rope},
     {"rope_sin", AT(rope_sin), "PR", FLOATS, 'r', operand_rope},
+};
+static const operand locals[] = {
+    {"center", AT(center), "H1", HALVES, 'r', operand_local},
+    {"bias",   AT(bias),   "S",  FLOATS, 'r', NULL},
+};
+static const operand features[] = {
+    {"score_w", AT(score_w), "HD",  FLOATS, 'r', operand_additive},
+    {"center",  AT(center),  "BHT", HALVES, 'r', operand_center},
 };
 static const operand packs[] = {
     {"cu_q", AT(cu_q), "C", WORDS, 'Q', NULL},
@@ -301,6 +326,18 @@ static inline void operand_rotations(void **state)
     operand_group(rotations, 4);
 }
 
+static inline void operand_locals(void **state)
+{
+    (void)state;
+    operand_group(locals, 2);
+}
+
+static inline void operand_features(void **state)
+{
+    (void)state;
+    operand_group(features, 2);
+}
+
 static inline void operand_packed(void **state)
 {
     (void)state;
@@ -333,15 +370,14 @@ static inline void operand_mixed(void **state)
 }
 
 /* The tests of a program. */
-enum { OPERAND_N = sizeof operands / sizeof operands[0], OPERAND_TESTS = OPERAND_N + 4 };
+enum { OPERAND_N = sizeof operands / sizeof operands[0], OPERAND_TESTS = OPERAND_N + 6 };
 
 static inline void operand_tests(struct CMUnitTest *tests)
 {
     static const struct CMUnitTest groups[] = {
-        SAFETY_CASE(operand_segments),
-        SAFETY_CASE(operand_rotations),
-        SAFETY_CASE(operand_packed),
-        SAFETY_CASE(operand_mixed),
+        SAFETY_CASE(operand_segments), SAFETY_CASE(operand_rotations),
+        SAFETY_CASE(operand_locals),   SAFETY_CASE(operand_features),
+        SAFETY_CASE(operand_packed),   SAFETY_CASE(operand_mixed),
     };
     for (size_t i = 0; i < OPERAND_N; i++)
         tests[i] = (struct CMUnitTest)SAFETY_ROW(operands[i].name, operand_alone,
