@@ -137,7 +137,10 @@ static void softmax_row(const softmax_head *w, int64_t i)
         oracle_real sink = fabsl((oracle_real)oracle_read(&p->sink, w->at.n, w->at.h, 0, 0));
         if (sink > kappa && !isinf(sink)) kappa = sink;
     }
-    r->kappa[row] = (double)kappa;
+    /* Squares all have one sign: their partial sums, and what those round away, are as large as
+     * the sum, with nothing to cancel against. */
+    bool squares = p->spec.score == ATTN_SCORE_L2;
+    r->kappa[row] = (double)(kappa + (squares ? 6.5L / 4 * spread : 0));
     r->row_kappa[line] = (double)kappa;
     r->row_spread[line] = (double)spread;
     r->row_lse[line] = isinf(r->lse[row]) ? 0 : fabs(r->lse[row]);

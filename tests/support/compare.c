@@ -49,6 +49,7 @@ static void compare_half(const compare_place *at, double want, double got)
 void compare_value(const compare_place *at, double want, double error)
 {
     double got = test_get(at->t, at->index);
+    if (isinf(got) && oracle_round(at->t->dtype, want) == got) return; /* beyond its type */
     if (isnan(want) || isnan(got) || isinf(want) || isinf(got)) {
         if (isnan(want) ? !isnan(got) : got != want) compare_fail(at, want, got, 0);
         return;
