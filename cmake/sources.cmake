@@ -306,6 +306,7 @@ set(TEST_PROGRAMS
     test_gallery
     test_gallery_bad
     test_gallery_chaos
+    test_gallery_memory
     test_gallery_promise
     test_gallery_values
     test_gold
@@ -342,6 +343,7 @@ set(TEST_PROGRAMS
     test_matmul_safety
     test_mech
     test_mech_grad
+    test_mech_run
     test_merge_rope
     test_oracle_grad
     test_plan

@@ -43,7 +43,7 @@ endforeach()
 add_library(attn_gallery STATIC ${MECH_ORACLE_SOURCES} ${GALLERY_SUPPORT_SOURCES})
 attn_test_target(attn_gallery)
 target_link_libraries(attn_gallery PUBLIC attn_testing)
-foreach(name test_gallery test_gallery_bad test_gallery_chaos test_gallery_promise test_gallery_values)
+foreach(name test_gallery test_gallery_bad test_gallery_chaos test_gallery_memory test_gallery_promise test_gallery_values)
     target_link_libraries(${name} PRIVATE attn_gallery)
 endforeach()
 

@@ -4,7 +4,6 @@
  * grows with the square of the length. */
 #include "contexts.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -336,70 +335,11 @@ static void test_traits(void **state)
     gallery_each(traits_of);
 }
 
-/* ---- memory ------------------------------------------------------------------------------ */
-
-typedef struct promise_meter {
-    pthread_mutex_t lock;
-    size_t now, most;
-} promise_meter;
-
-static void *meter_alloc(void *user, void *ptr, size_t old_size, size_t new_size, size_t align)
-{
-    promise_meter *m = user;
-    void *p = NULL;
-    pthread_mutex_lock(&m->lock);
-    if (ptr) free(ptr), m->now -= old_size;
-    if (new_size) p = aligned_alloc(align, (new_size + align - 1) / align * align);
-    if (p) m->now += new_size;
-    if (m->now > m->most) m->most = m->now;
-    pthread_mutex_unlock(&m->lock);
-    return p;
-}
-
-enum { LONG = 4096 };
-
-/* Data of LONG along what grows (along a side of a picture: its root): an n x n matrix of
- * floats would be 64 MiB. Optional outputs may be such a matrix, so only the first one is asked
- * for. */
-static void memory_of(const gallery_row *row)
-{
-    promise_meter meter = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    attn_ctx *ctx;
-    promise_call p;
-    char text[128] = "B=1";
-    if (!(row->mech->traits & ATTN_STREAMS)) return;
-    const size_t sides = strlen(row->mech->grows);
-    const bool picture = strcmp(row->mech->grows, "YX") == 0;
-    for (size_t i = 0; i < sides; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), ",%c=%d", row->mech->grows[i],
-                 picture ? 64 : LONG);
-    assert_int_equal(
-        attn_ctx_create(
-            &ctx, &ATTN_CONFIG(.threads = 2, .alloc = meter_alloc, .alloc_user = &meter), NULL),
-        ATTN_OK);
-    test_rng rng = test_rng_make(5);
-    gallery_draw_bare(&p.draw, row, text, 17);
-    gallery_tensors(&p.draw, ATTN_DTYPE_F32, &rng, p.slots);
-    attn_tensor out[ATTN_MAX_SLOTS];
-    promise_run(&p, ctx, p.slots, out);
-    if (meter.most > (size_t)LONG * LONG)
-        fail_msg("%s: %zu bytes at a length of %d", row->name, meter.most, LONG);
-    gallery_free(&p.draw);
-    attn_ctx_destroy(ctx);
-}
-
-static void test_memory(void **state)
-{
-    (void)state;
-    gallery_each(memory_of);
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bits),
         cmocka_unit_test(test_traits),
-        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, contexts_setup, contexts_finish);
 }
