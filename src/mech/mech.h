@@ -49,6 +49,9 @@ attn_status attn__mech_build(attn_ctx *ctx, const attn_mech *mech, const attn_me
 /* B T HD -> B H T D, a view; and back. */
 attn_var attn__heads_split(attn_tape *t, attn_var x, int64_t heads);
 attn_var attn__heads_join(attn_tape *t, attn_var x);
+/* x B T M through w (HD M) and into heads: B H T D. And back through w_o (O HE): B T O. */
+attn_var attn__heads_from(attn_tape *t, attn_var x, attn_var w, int64_t heads);
+attn_var attn__heads_to(attn_tape *t, attn_var x, attn_var w_o);
 /* attn_tape_attention on q k v; mask B S of bools hides keys (empty: none); weights as made by
  * attn__build_output (absent: not wanted). vars of bias and the like: NULL or filled in. */
 attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
@@ -62,6 +65,20 @@ attn_var attn__pool_weights(attn_tape *t, attn_var scores, attn_var mask);
 attn_var attn__pool(attn_tape *t, attn_var weights, attn_var values);
 /* The mean of x B S E over S where mask allows; 0 where nothing is. */
 attn_var attn__pool_mean(attn_tape *t, attn_var x, attn_var mask);
+
+/* ---- piece_table.c: constants and who may see whom --------------------------------------- */
+
+/* A dense variable of this shape whose element number i is fn(arg, i). */
+typedef double (*attn__table_fn)(const void *arg, int64_t i);
+attn_var attn__table(attn_tape *t, attn_dims shape, attn__table_fn fn, const void *arg);
+/* Rows first, first + 1, ... (n of them, which may be below 0) of the sinusoidal encoding:
+ * column 2m is sin(p base^(-2m/width)), column 2m + 1 its cosine; n width. */
+attn_var attn__table_sinusoid(attn_tape *t, int64_t first, int64_t n, int64_t width,
+                              double base);
+/* For scores B H T S that are composed: bools B 1 T S, or 1 1 T S without a mask. mask B S or
+ * empty; causal: key j <= i + offset. Empty when everything is allowed. */
+attn_var attn__table_allowed(attn_tape *t, attn_var mask, bool causal, int64_t offset,
+                             int64_t n_queries, int64_t n_keys);
 
 /* ---- lift.c: what a caller may leave out, and what packing changes ---------------------- */
 

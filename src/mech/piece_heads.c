@@ -23,6 +23,16 @@ attn_var attn__heads_join(attn_tape *t, attn_var x)
                              ATTN_DIMS(v.shape[0], v.shape[2], v.shape[1] * v.shape[3]));
 }
 
+attn_var attn__heads_from(attn_tape *t, attn_var x, attn_var w, int64_t heads)
+{
+    return attn__heads_split(t, attn_tape_linear(t, x, w, (attn_var){0}, ATTN_ACT_NONE), heads);
+}
+
+attn_var attn__heads_to(attn_tape *t, attn_var x, attn_var w_o)
+{
+    return attn_tape_linear(t, attn__heads_join(t, x), w_o, (attn_var){0}, ATTN_ACT_NONE);
+}
+
 attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
                       attn_var mask, attn_tensor weights)
 {

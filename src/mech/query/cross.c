@@ -31,17 +31,13 @@ static const attn_param params[] = {
 static void cross_build(const attn__build *b)
 {
     attn_tape *t = b->t;
-    const attn_var *in = b->in, none = {0};
+    const attn_var *in = b->in;
     const int64_t heads = b->params[HEADS].i;
-    const attn_attention_vars vars = {
-        .q = attn__heads_split(t, attn_tape_linear(t, in[X], in[W_Q], none, ATTN_ACT_NONE),
-                               heads),
-        .k = attn__heads_split(t, attn_tape_linear(t, in[Y], in[W_K], none, ATTN_ACT_NONE),
-                               heads),
-        .v = attn__heads_split(t, attn_tape_linear(t, in[Y], in[W_V], none, ATTN_ACT_NONE),
-                               heads)};
+    const attn_attention_vars vars = {.q = attn__heads_from(t, in[X], in[W_Q], heads),
+                                      .k = attn__heads_from(t, in[Y], in[W_K], heads),
+                                      .v = attn__heads_from(t, in[Y], in[W_V], heads)};
     const attn_var o = attn__attend(t, NULL, &vars, in[MASK], attn__build_output(b, WEIGHTS));
-    b->out[OUT] = attn_tape_linear(t, attn__heads_join(t, o), in[W_O], none, ATTN_ACT_NONE);
+    b->out[OUT] = attn__heads_to(t, o, in[W_O]);
 }
 
 const attn_mech attn__mech_cross = {
