@@ -52,10 +52,17 @@ attn_var attn__heads_join(attn_tape *t, attn_var x);
 /* x B T M through w (HD M) and into heads: B H T D. And back through w_o (O HE): B T O. */
 attn_var attn__heads_from(attn_tape *t, attn_var x, attn_var w, int64_t heads);
 attn_var attn__heads_to(attn_tape *t, attn_var x, attn_var w_o);
+/* Tables L ..., one for each of H heads or one for all (letters L and H), as H ...; empty:
+ * empty. */
+attn_var attn__heads_tables(const attn__build *b, attn_var x, const char *where);
 /* attn_tape_attention on q k v; mask B S of bools hides keys (empty: none); weights as made by
  * attn__build_output (absent: not wanted). vars of bias and the like: NULL or filled in. */
 attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
                       attn_var mask, attn_tensor weights);
+/* The same with other tensors of args beside (positions, lengths); its mask and weights are
+ * those given here. */
+attn_var attn__attend_with(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
+                           const attn_args *args, attn_var mask, attn_tensor weights);
 
 /* ---- piece_pool.c: one row of weights over a sequence ------------------------------------ */
 

@@ -33,18 +33,36 @@ attn_var attn__heads_to(attn_tape *t, attn_var x, attn_var w_o)
     return attn_tape_linear(t, attn__heads_join(t, x), w_o, (attn_var){0}, ATTN_ACT_NONE);
 }
 
+attn_var attn__heads_tables(const attn__build *b, attn_var x, const char *where)
+{
+    const int64_t L = attn__build_size(b, 'L'), H = attn__build_size(b, 'H');
+    if (!attn__given(x)) return x;
+    if (!attn__build_need(b, L == 1 || L == H, ATTN_E_HEADS, where,
+                          "must have one table, or one for each head", H, L))
+        return (attn_var){0};
+    return attn_tape_expand(b->t, x, ATTN_DIMS(H, -1, -1));
+}
+
+attn_var attn__attend_with(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
+                           const attn_args *args, attn_var mask, attn_tensor weights)
+{
+    attn_args all = *args;
+    all.weights = weights;
+    if (attn__given(mask)) {
+        const attn_tensor m = attn_tape_value(t, mask); /* B S as B 1 1 S */
+        all.mask = m;
+        all.mask.rank = 4;
+        all.mask.shape[1] = all.mask.shape[2] = 1;
+        all.mask.stride[1] = all.mask.stride[2] = 0;
+        all.mask.shape[3] = m.shape[1];
+        all.mask.stride[3] = m.stride[1];
+    }
+    return attn_tape_attention(t, spec, vars, &all, NULL);
+}
+
 attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
                       attn_var mask, attn_tensor weights)
 {
-    attn_args args = ATTN_ARGS(.weights = weights);
-    if (attn__given(mask)) {
-        const attn_tensor m = attn_tape_value(t, mask); /* B S as B 1 1 S */
-        args.mask = m;
-        args.mask.rank = 4;
-        args.mask.shape[1] = args.mask.shape[2] = 1;
-        args.mask.stride[1] = args.mask.stride[2] = 0;
-        args.mask.shape[3] = m.shape[1];
-        args.mask.stride[3] = m.stride[1];
-    }
-    return attn_tape_attention(t, spec, vars, &args, NULL);
+    const attn_args none = {.size = sizeof none};
+    return attn__attend_with(t, spec, vars, &none, mask, weights);
 }

@@ -122,12 +122,19 @@ static inline heads_case heads_self(const gallery_call *c, const double *x, int6
     return a;
 }
 
+/* G of a k that has such a letter, else every head has its own. */
+static inline int64_t heads_groups(const gallery_call *c)
+{
+    return c->mech->slots[attn_mech_slot(c->mech, "k")].shape[2] == 'G' ? gallery_size(c, 'G')
+                                                                        : gallery_size(c, 'H');
+}
+
 /* Slots q B H T D, k B G S D, v B G S E, mask B S, out, weights; params causal and offset. */
 static inline heads_case heads_given(const gallery_call *c)
 {
     heads_case a = {.B = gallery_size(c, 'B'),
                     .H = gallery_size(c, 'H'),
-                    .G = gallery_size(c, 'G'),
+                    .G = heads_groups(c),
                     .T = gallery_size(c, 'T'),
                     .S = gallery_size(c, 'S'),
                     .D = gallery_size(c, 'D'),
