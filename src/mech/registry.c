@@ -178,10 +178,26 @@ static attn_status registry_ids(const attn__sizes *sizes, const attn_slot *slot,
     return ATTN_OK;
 }
 
-/* Mechanisms on the tape leave it to the table to say what their slots hold; those that run by
- * themselves look themselves. */
+/* Words are numbers by now: each must be one of its choices. */
+static attn_status registry_words(const registry_call *call, attn_error *error)
+{
+    for (int i = 0; call->mech->params[i].name; i++) {
+        const attn_param *param = &call->mech->params[i];
+        int64_t choices = 1;
+        if (param->kind != 'e') continue;
+        for (const char *p = param->choices; *p; p++) choices += *p == '|';
+        if (call->params[i].i < 0 || call->params[i].i >= choices)
+            return attn__fail_count(error, ATTN_E_ENUM, param->name, "not one of the choices",
+                                    choices, call->params[i].i);
+    }
+    return ATTN_OK;
+}
+
+/* Mechanisms on the tape leave it to the table to say what their slots and words hold; those
+ * that run by themselves look themselves. */
 static attn_status registry_contents(const registry_call *call, attn_error *error)
 {
+    if (call->mech->build) ATTN_TRY(registry_words(call, error));
     for (int i = 0; call->mech->build && call->mech->slots[i].name; i++) {
         const attn_slot *slot = &call->mech->slots[i];
         const attn_tensor *t = &call->slots[i];
