@@ -308,7 +308,9 @@ set(TEST_PROGRAMS
     test_gallery_bad
     test_gallery_chaos
     test_gallery_memory
+    test_gallery_position
     test_gallery_promise
+    test_gallery_query
     test_gallery_values
     test_gold
     test_gold_score

@@ -26,7 +26,8 @@ static const attn_slot slots[] = {
 
 enum { HEADS, CAUSAL, FIRST, BASE, FACTOR };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of w_q, w_k and w_v evenly"},
+    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of w_q, w_k and w_v evenly",
+               'H'},
     [CAUSAL] = {"causal", 'b', "false", NULL, "a position sees itself and what came before"},
     [FIRST] = {"first", 'i', "0", NULL, "position of row 0"},
     [BASE] = {"base", 'f', "10000", NULL, "of the waves; above 0"},

@@ -23,7 +23,7 @@
 enum { X, MEMORY, W_Q, W_K, W_V, W_R, U, V_BIAS, W_O, MEMORY_MASK, MASK, OUT, WEIGHTS, RECALL };
 static const attn_slot slots[] = {
     [X] = {"x", ATTN_IN | ATTN_GRAD, "B T M", "the segment"},
-    [MEMORY] = {"memory", ATTN_IN | ATTN_OPTIONAL, "B N M", "what came before it"},
+    [MEMORY] = {"memory", ATTN_IN, "B N M", "what came before it; N may be 0"},
     [W_Q] = {"w_q", ATTN_PARAM | ATTN_GRAD, "A M", "queries"},
     [W_K] = {"w_k", ATTN_PARAM | ATTN_GRAD, "A M", "keys"},
     [W_V] = {"w_v", ATTN_PARAM | ATTN_GRAD, "P M", "values"},
@@ -41,7 +41,7 @@ static const attn_slot slots[] = {
 
 enum { HEADS, CAUSAL, BASE };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "2", NULL, "they share the features evenly"},
+    [HEADS] = {"heads", 'i', "2", NULL, "they share the features evenly", 'H'},
     [CAUSAL] = {"causal", 'b', "true", NULL, "a position sees itself and what came before"},
     [BASE] = {"base", 'f', "10000", NULL, "of the waves; above 0"},
     {0}};
@@ -75,7 +75,7 @@ static attn_var xl_mask(const attn__build *b, const xl_call *c)
     attn_tape *t = b->t;
     const int64_t B = attn__build_size(b, 'B'), N = c->n_memory;
     const attn_var one = attn_tape_scalar(t, 1), *in = b->in;
-    if (!attn__given(in[MASK]) && (N == 0 || !attn__given(in[MEMORY_MASK]))) return in[MASK];
+    if (!attn__given(in[MASK]) && !attn__given(in[MEMORY_MASK])) return in[MASK];
     const attn_var parts[] = {
         N > 0 && attn__given(in[MEMORY_MASK]) ? attn_tape_cast(t, in[MEMORY_MASK])
                                               : attn_tape_expand(t, one, ATTN_DIMS(B, N)),
@@ -129,18 +129,16 @@ static void transformer_xl_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in;
-    xl_call c = {.heads = b->params[HEADS].i, .causal = b->params[CAUSAL].i, .all = in[X]};
+    xl_call c = {.heads = b->params[HEADS].i, .causal = b->params[CAUSAL].i};
     const int64_t A = attn__build_size(b, 'A');
     if (!attn__build_need(b, c.heads > 0 && A % c.heads == 0, ATTN_E_HEADS, "heads",
                           "must divide the rows of w_q", c.heads, A) ||
         !attn__build_need(b, b->params[BASE].f > 0, ATTN_E_PARAM, "base", "must be above 0", 0,
                           0))
         return;
-    if (attn__given(in[MEMORY])) {
-        const attn_var both[] = {attn_tape_stop(t, in[MEMORY]), in[X]};
-        c.n_memory = attn__build_size(b, 'N');
-        c.all = attn_tape_concat(t, 2, both, 1);
-    }
+    const attn_var both[] = {attn_tape_stop(t, in[MEMORY]), in[X]};
+    c.n_memory = attn__build_size(b, 'N');
+    c.all = attn_tape_concat(t, 2, both, 1);
     c.width = A / c.heads;
     c.n = c.n_memory + attn__build_size(b, 'T');
     c.reach = c.causal ? c.n / 2 : attn__max(c.n - 1, 0);
@@ -155,7 +153,7 @@ const attn_mech attn__mech_transformer_xl = {
     .cost = "n^2: time T (N + T) (4 A + P), memory (N + T) (A + P)",
     .source = "1901.02860",
     .sizes = "B=1,H=2,T=5,N=4,M=4,A=4,P=6,O=4",
-    .grows = "TN",
+    .grows = "T",
     .slots = slots,
     .params = params,
     .traits = ATTN_BATCH_FREE | ATTN_STREAMS | ATTN_CAUSAL | ATTN_STEPS,

@@ -33,7 +33,7 @@ static const attn_slot slots[] = {
 
 enum { HEADS, CAUSAL, LAMBDA_INIT, NORM, EPS };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "2", NULL, "of two queries and two keys each"},
+    [HEADS] = {"heads", 'i', "2", NULL, "of two queries and two keys each", 'H'},
     [CAUSAL] = {"causal", 'b', "true", NULL, "a position sees itself and what came before"},
     [LAMBDA_INIT] = {"lambda_init", 'f', "0.8", NULL, "grows with the layer, see the paper"},
     [NORM] = {"norm", 'b', "true", NULL, "normalise each head, times 1 - lambda_init"},

@@ -26,7 +26,7 @@ static const attn_slot slots[] = {
 
 enum { HEADS, KV_HEADS, CAUSAL };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "4", NULL, "query heads"},
+    [HEADS] = {"heads", 'i', "4", NULL, "query heads", 'H'},
     [KV_HEADS] = {"kv_heads", 'i', "2", NULL, "key/value heads; divides heads"},
     [CAUSAL] = {"causal", 'b', "true", NULL, "a position sees itself and what came before"},
     {0}};

@@ -25,7 +25,7 @@ static const attn_slot slots[] = {
     [TABLES] = {"tables", ATTN_PARAM | ATTN_GRAD, "N V D", "embeddings, see tying"},
     [TIME] = {"time", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "N S D", "when each was said"},
     [W_H] = {"w_h", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "D D", "u between hops"},
-    [W_ANSWER] = {"w_answer", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "O D", "answers"},
+    [W_ANSWER] = {"w_answer", ATTN_PARAM | ATTN_GRAD, "O D", "answers"},
     [MASK] = {"mask", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B S", "false hides a memory"},
     [OUT] = {"out", ATTN_OUT | ATTN_GRAD, "B D", "the question after the last hop"},
     [ANSWER] = {"answer", ATTN_OUT | ATTN_GRAD | ATTN_OPTIONAL, "B O", "probabilities"},
@@ -34,7 +34,7 @@ static const attn_slot slots[] = {
 
 enum { HOPS, TYING, POSITION, LINEAR, PADDING };
 static const attn_param params[] = {
-    [HOPS] = {"hops", 'i', "3", NULL, "how often the memory is read; at most 32"},
+    [HOPS] = {"hops", 'i', "3", NULL, "how often the memory is read; at most 32", 'H'},
     [TYING] = {"tying", 'e', "adjacent", "adjacent|layer_wise", "which tables a hop uses"},
     [POSITION] = {"position_encoding", 'b', "true", NULL, "words count by their place"},
     [LINEAR] = {"linear", 'b', "false", NULL, "no softmax in the hops"},
@@ -101,8 +101,8 @@ static bool memory_checks(const attn__build *b)
 {
     const int64_t hops = b->params[HOPS].i, N = attn__build_size(b, 'N');
     const int64_t tables = b->params[TYING].i == MEMORY_ADJACENT ? hops + 1 : 2;
-    return attn__build_need(b, hops >= 1 && hops <= MEMORY_HOPS_MOST, ATTN_E_PARAM, "hops",
-                            "must be in 1 .. 32", 1, hops) &&
+    return attn__build_need(b, hops <= MEMORY_HOPS_MOST, ATTN_E_PARAM, "hops",
+                            "must be at most 32", MEMORY_HOPS_MOST, hops) &&
            attn__build_need(b, N == tables, ATTN_E_SHAPE, "tables",
                             "adjacent tying has hops + 1 of them, layer_wise 2", tables, N);
 }
@@ -121,12 +121,9 @@ static void memory_hops_build(const attn__build *b)
     }
     b->out[OUT] = u;
     if (b->wanted[WEIGHTS]) b->out[WEIGHTS] = attn_tape_concat(t, (int)hops, weights, 1);
-    if (!b->wanted[ANSWER]) return;
-    if (attn__build_need(b, attn__given(b->in[W_ANSWER]), ATTN_E_NULL, "w_answer",
-                         "answers need it", 0, 0))
-        b->out[ANSWER] = attn_tape_softmax(
-            t, attn_tape_linear(t, u, b->in[W_ANSWER], (attn_var){0}, ATTN_ACT_NONE),
-            (attn_var){0}, 1);
+    const attn_var logits =
+        attn_tape_linear(t, u, b->in[W_ANSWER], (attn_var){0}, ATTN_ACT_NONE);
+    b->out[ANSWER] = attn_tape_softmax(t, logits, (attn_var){0}, 1);
 }
 
 const attn_mech attn__mech_memory_hops = {

@@ -39,7 +39,7 @@ static const attn_slot slots[] = {
 
 enum { HEADS, ROPE_DIMS, ROPE_BASE, LAYOUT, CAUSAL, ABSORBED, Q_NORM, EPS };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "2", NULL, "they share the features evenly"},
+    [HEADS] = {"heads", 'i', "2", NULL, "they share the features evenly", 'H'},
     [ROPE_DIMS] = {"rope_dims", 'i', "2", NULL, "L: width of the rotary part; even"},
     [ROPE_BASE] = {"rope_base", 'f', "10000", NULL, "of the angles"},
     [LAYOUT] = {"layout", 'e', "interleaved", "half|interleaved", "which pairs are turned"},

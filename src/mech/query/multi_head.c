@@ -26,7 +26,7 @@ static const attn_slot slots[] = {
 
 enum { HEADS, CAUSAL, OFFSET, RESCALE };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of q, k and v evenly"},
+    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of q, k and v evenly", 'H'},
     [CAUSAL] = {"causal", 'b', "false", NULL, "keys up to the query's position"},
     [OFFSET] = {"offset", 'i', "0", NULL, "position of query 0 among the keys"},
     [RESCALE] = {"rescale", 'b', "false", NULL, "divide the gates by their mean (HeadDrop)"},
@@ -57,12 +57,6 @@ static void multi_head_build(const attn__build *b)
     const attn_attention_vars vars = {.q = attn__heads_split(t, in[Q], heads),
                                       .k = attn__heads_split(t, in[K], heads),
                                       .v = attn__heads_split(t, in[V], heads)};
-    if (attn__given(in[GATE])) {
-        const int64_t gates = attn__build_size(b, 'H');
-        if (!attn__build_need(b, gates == heads, ATTN_E_HEADS, "gate",
-                              "must have one gate for each head", heads, gates))
-            return;
-    }
     attn_var o = attn__attend(t, &spec, &vars, in[MASK], attn__build_output(b, WEIGHTS));
     if (attn__given(in[GATE])) o = multi_head_gated(b, o);
     b->out[OUT] = attn__heads_to(t, o, in[W_O]);

@@ -24,7 +24,8 @@ static const attn_slot slots[] = {
 
 enum { HEADS, CAUSAL };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of w_q, w_k and w_v evenly"},
+    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of w_q, w_k and w_v evenly",
+               'H'},
     [CAUSAL] = {"causal", 'b', "false", NULL, "a position sees itself and what came before"},
     {0}};
 

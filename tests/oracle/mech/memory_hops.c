@@ -58,7 +58,7 @@ static void memory_hops_oracle(gallery_call *c)
         double *u = gallery_at(c, "out") + b * D, *answer = gallery_at(c, "answer") + b * O;
         memory_sum(c, gallery_at(c, "question") + b * K, K, 0, u);
         for (int64_t hop = 0; hop < gallery_i(c, "hops"); hop++) memory_hop(c, b, hop, u);
-        for (int64_t o = 0; gallery_at(c, "w_answer") && o < O; o++)
+        for (int64_t o = 0; o < O; o++)
             answer[o] = heads_inner(gallery_at(c, "w_answer") + o * D, u, D);
         heads_softmax(answer, O);
     }
@@ -74,7 +74,7 @@ static void memory_hops_prepare(gallery_call *c, test_rng *rng)
 
 static const char *const memory_hops_cases[] = {
     "B=2", "B=2,N=2,H=2,D=4;hops=2,tying=layer_wise,padding=0;mask",
-    "B=1,N=3,H=2,D=3;hops=2,linear=true,position_encoding=false;time,w_h,w_answer,answer",
+    "B=1,N=3,H=2,D=3;hops=2,linear=true,position_encoding=false;time,w_h",
     "B=2,N=2,H=1;hops=1,linear=true;w_h", NULL};
 
 /* One memory: its weight is 1, and its value has words 1 and 4, rows .625 .5 .375 .25 and
@@ -84,10 +84,16 @@ static const double memory_tables[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
                                        0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0,
                                        0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0};
 static const double memory_out[] = {.875, 1, 1.125, 1.25};
+/* Logits 0 and ln 3, because out[1] is 1. */
+static const double memory_w_answer[] = {0, 0, 0, 0, 0, 1.0986122886681098, 0, 0};
+static const double memory_answer[] = {.25, .75};
 static const gallery_gold memory_hops_gold[] = {
-    {"S=1,J=4,K=1,V=5,N=2,D=4,H=1;hops=1;answer",
-     {{"story", memory_words}, {"question", memory_asked}, {"tables", memory_tables}},
-     {{"out", memory_out}}},
+    {"S=1,J=4,K=1,V=5,N=2,D=4,H=1,O=2;hops=1",
+     {{"story", memory_words},
+      {"question", memory_asked},
+      {"tables", memory_tables},
+      {"w_answer", memory_w_answer}},
+     {{"out", memory_out}, {"answer", memory_answer}}},
     {0}};
 
 const gallery_oracle gallery_oracle_memory_hops = {.cases = memory_hops_cases,

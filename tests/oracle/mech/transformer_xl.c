@@ -40,7 +40,7 @@ static double *xl_joined(const gallery_call *c, const char *first, const char *s
                          int64_t width, double fallback)
 {
     const int64_t B = gallery_size(c, 'B'), T = gallery_size(c, 'T');
-    const int64_t N = gallery_at(c, "memory") ? gallery_size(c, 'N') : 0;
+    const int64_t N = gallery_size(c, 'N');
     const double *x = gallery_at(c, first), *y = gallery_at(c, second);
     double *all = gallery_new(c, B * (N + T) * width), *to = all;
     for (int64_t b = 0; b < B; b++) {
@@ -61,7 +61,7 @@ static void xl_give_weights(gallery_call *c, const heads_case *a, int64_t N)
 static void transformer_xl_oracle(gallery_call *c)
 {
     const int64_t H = gallery_i(c, "heads"), M = gallery_size(c, 'M'), A = gallery_size(c, 'A');
-    const int64_t N = gallery_at(c, "memory") ? gallery_size(c, 'N') : 0;
+    const int64_t N = gallery_size(c, 'N');
     heads_case a = {
         .B = gallery_size(c, 'B'), .H = H, .G = H, .T = gallery_size(c, 'T'), .c = c};
     a.S = N + a.T, a.D = A / H, a.E = gallery_size(c, 'P') / H;
@@ -83,9 +83,8 @@ static void transformer_xl_oracle(gallery_call *c)
 }
 
 static const char *const transformer_xl_cases[] = {
-    "B=2,T=5", "B=1,T=4,N=7,M=5;causal=false;mask",
-    "B=2,H=1,T=6;heads=1;memory,memory_mask,mask,memory_weights",
+    "B=2,T=5", "B=1,T=4,N=7,M=5;causal=false;mask", "B=2,H=1,T=6,N=0;heads=1;memory_mask,mask",
     "B=1,T=3,N=2;base=50;memory_mask", NULL};
 
-const gallery_oracle gallery_oracle_transformer_xl = {.cases = transformer_xl_cases,
-                                                      .run = transformer_xl_oracle};
+const gallery_oracle gallery_oracle_transformer_xl = {
+    .cases = transformer_xl_cases, .vary = "BTN", .run = transformer_xl_oracle};
