@@ -77,6 +77,13 @@ static inline void ask_run(ask *a)
     fail_msg("%s: %s", a->row.name, said);
 }
 
+/* Nothing that may be left out. */
+static inline void ask_bare(ask *a)
+{
+    for (int i = 0; a->row.mech->slots[i].name; i++)
+        if (a->row.mech->slots[i].kind & ATTN_OPTIONAL) a->slots[i] = (attn_tensor){0};
+}
+
 static inline double *ask_data(ask *a, const char *slot)
 {
     return ask_at(a, slot)->data;
