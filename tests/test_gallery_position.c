@@ -165,6 +165,29 @@ static void test_silent(void **state)
     position_silent("cope", "B=2,T=5,S=6,N=1;causal=false,offset=1", NULL);
 }
 
+/* Gates of 1 count every token: positions are i - j + 1, and those past the table are its last. */
+static void test_cope_open(void **state)
+{
+    ask a;
+    double w[5];
+    (void)state;
+    ask_open(&a, "cope", "B=1,H=1,L=1,T=5,S=5,D=1,E=5,N=4;;mask");
+    test_fill_value(ask_at(&a, "q"), 20), test_fill_value(ask_at(&a, "k"), 20);
+    for (int n = 0; n < 4; n++) ask_data(&a, "table")[n] = 0.01 * n * n;
+    ask_run(&a);
+    for (int i = 0; i < 5; i++) {
+        double sum = 0;
+        for (int j = 0; j <= i; j++) {
+            const double p = fmin(i - j + 1, 3);
+            assert_true(fabs(ask_data(&a, "positions")[5 * i + j] - p) < 1e-12);
+            sum += w[j] = exp(20 * 0.01 * p * p);
+        }
+        for (int j = 0; j <= i; j++)
+            assert_true(fabs(ask_data(&a, "weights")[5 * i + j] - w[j] / sum) < 1e-12);
+    }
+    ask_close(&a);
+}
+
 /* Waves are rows of a table, and self-attention of what they were added to. */
 static void test_added(void **state)
 {
@@ -233,7 +256,7 @@ int main(void)
         cmocka_unit_test(test_rope_layouts), cmocka_unit_test(test_t5_buckets),
         cmocka_unit_test(test_alibi_slopes), cmocka_unit_test(test_silent),
         cmocka_unit_test(test_added),        cmocka_unit_test(test_xl_segments),
-        cmocka_unit_test(test_xl_plain),
+        cmocka_unit_test(test_xl_plain),     cmocka_unit_test(test_cope_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

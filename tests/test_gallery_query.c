@@ -248,6 +248,43 @@ static void test_capsule_alone(void **state)
     ask_close(&all), ask_close(&one);
 }
 
+/* ---- what shape strings cannot say ------------------------------------------------------- */
+
+static void test_refusals(void **state)
+{
+    static const struct {
+        const char *name, *text, *missing;
+        attn_status status;
+        const char *where;
+    } rows[] = {
+        {"self", "B=1,A=3", NULL, ATTN_E_HEADS, "heads"},
+        {"gqa", "B=1,H=4,K=6,P=6,Z=12;kv_heads=2", NULL, ATTN_E_SHAPE, NULL},
+        {"gqa", "B=1,H=4,A=8,K=6,P=9,Z=12;kv_heads=3", NULL, ATTN_E_HEADS, NULL},
+        {"mla", "B=1,A=9", NULL, ATTN_E_HEADS, "heads"},
+        {"mla", "B=1,C=7", NULL, ATTN_E_SHAPE, "w_kva"},
+        {"mla", "B=1,C=16;rope_dims=12", NULL, ATTN_E_SHAPE, "w_qb"},
+        {"mla", "B=1,K=4", NULL, ATTN_E_SHAPE, "w_kvb"},
+        {"differential", "B=1,A=16", NULL, ATTN_E_HEADS, "w_q"},
+        {"memory_hops", "B=1,N=3", NULL, ATTN_E_SHAPE, "tables"},
+        {"memory_hops", "B=1,H=33,N=34;hops=33", NULL, ATTN_E_PARAM, "hops"},
+        {"capsule", "B=1", "target", ATTN_E_NULL, "target"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        ask a;
+        attn_error error = {0};
+        ask_open(&a, rows[i].name, rows[i].text);
+        if (rows[i].missing) ask_share(&a, rows[i].missing, (attn_tensor){0});
+        const attn_status status =
+            attn_mech_run(NULL, a.row.mech, a.slots, a.draw.call.params, &error);
+        if (status != rows[i].status ||
+            (rows[i].where && strcmp(error.where, rows[i].where) != 0))
+            fail_msg("%s '%s': %d, %s %s", rows[i].name, rows[i].text, (int)status, error.where,
+                     error.what);
+        ask_close(&a);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -257,7 +294,7 @@ int main(void)
         cmocka_unit_test(test_groups_repeated), cmocka_unit_test(test_absorbed),
         cmocka_unit_test(test_silent_heads),    cmocka_unit_test(test_same_difference),
         cmocka_unit_test(test_penalty),         cmocka_unit_test(test_one_hop),
-        cmocka_unit_test(test_capsule_alone),
+        cmocka_unit_test(test_capsule_alone),   cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
