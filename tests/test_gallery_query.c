@@ -262,7 +262,7 @@ static void test_refusals(void **state)
         {"gqa", "B=1,H=4,A=8,K=6,P=9,Z=12;kv_heads=3", NULL, ATTN_E_HEADS, NULL},
         {"mla", "B=1,A=9", NULL, ATTN_E_HEADS, "heads"},
         {"mla", "B=1,C=7", NULL, ATTN_E_SHAPE, "w_kva"},
-        {"mla", "B=1,C=16;rope_dims=12", NULL, ATTN_E_SHAPE, "w_qb"},
+        {"mla", "B=1,C=16;rope_dims=12", NULL, ATTN_E_PARAM, "rope_dims"},
         {"mla", "B=1,K=4", NULL, ATTN_E_SHAPE, "w_kvb"},
         {"differential", "B=1,A=16", NULL, ATTN_E_HEADS, "w_q"},
         {"memory_hops", "B=1,N=3", NULL, ATTN_E_SHAPE, "tables"},

@@ -30,7 +30,7 @@ static double table_wave(const void *arg, int64_t i)
 {
     const table_waves *w = arg;
     const int64_t column = i % w->width, pairs = (w->width + 1) / 2;
-    const double position = (double)(w->first + i / w->width);
+    const double position = (double)w->first + (double)(i / w->width);
     /* An odd width has a last sine without its cosine; its pairs are those of width + 1. */
     const double theta = attn__root_power(w->base, column / 2, pairs);
     double s, c;
@@ -54,7 +54,7 @@ typedef struct table_pairs {
 static double table_seen(const void *arg, int64_t i)
 {
     const table_pairs *p = arg;
-    return i % p->n_keys <= i / p->n_keys + p->offset;
+    return i % p->n_keys - i / p->n_keys <= p->offset;
 }
 
 attn_var attn__table_allowed(attn_tape *t, attn_var mask, bool causal, int64_t offset,

@@ -100,10 +100,11 @@ static attn_var memory_read(const attn__build *b, attn_var u, attn_var m, attn_v
 static bool memory_checks(const attn__build *b)
 {
     const int64_t hops = b->params[HOPS].i, N = attn__build_size(b, 'N');
+    if (!attn__build_need(b, hops <= MEMORY_HOPS_MOST, ATTN_E_PARAM, "hops",
+                          "must be at most 32", MEMORY_HOPS_MOST, hops))
+        return false;
     const int64_t tables = b->params[TYING].i == MEMORY_ADJACENT ? hops + 1 : 2;
-    return attn__build_need(b, hops <= MEMORY_HOPS_MOST, ATTN_E_PARAM, "hops",
-                            "must be at most 32", MEMORY_HOPS_MOST, hops) &&
-           attn__build_need(b, N == tables, ATTN_E_SHAPE, "tables",
+    return attn__build_need(b, N == tables, ATTN_E_SHAPE, "tables",
                             "adjacent tying has hops + 1 of them, layer_wise 2", tables, N);
 }
 

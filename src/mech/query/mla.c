@@ -65,15 +65,17 @@ static bool mla_sizes(const attn__build *b, mla_parts *p)
     if (!attn__build_need(b, heads, ATTN_E_HEADS, "heads",
                           "must divide the rows of w_qb and of w_kvb", p->heads, A))
         return false;
-    p->nope = A / p->heads - p->rope, p->value = K / p->heads - p->nope;
-    return attn__build_need(b, p->rope >= 0 && C == p->rank + p->rope, ATTN_E_SHAPE, "w_kva",
+    const int64_t q_wide = A / p->heads, kv_wide = K / p->heads;
+    if (!attn__build_need(b, p->rope >= 0 && p->rope <= q_wide, ATTN_E_PARAM, "rope_dims",
+                          "must be in 0 .. the width of a query head", q_wide, p->rope))
+        return false;
+    p->nope = q_wide - p->rope, p->value = kv_wide - p->nope;
+    return attn__build_need(b, C == p->rank + p->rope, ATTN_E_SHAPE, "w_kva",
                             "must have a row for each of the latent and of rope_dims",
-                            p->rank + attn__max(p->rope, 0), C) &&
-           attn__build_need(b, p->nope >= 0, ATTN_E_SHAPE, "w_qb",
-                            "a head must be at least rope_dims wide", p->rope, A / p->heads) &&
+                            p->rank + p->rope, C) &&
            attn__build_need(b, p->value >= 0, ATTN_E_SHAPE, "w_kvb",
                             "a head must hold the key's part that is not rotary", p->nope,
-                            K / p->heads);
+                            kv_wide);
 }
 
 static attn_var mla_linear(const attn__build *b, attn_var x, int w)
