@@ -208,6 +208,7 @@ static void memory_of(const gallery_row *row)
     for (int i = 0; row->mech->slots[i].name; i++)
         if (b.d_slots[i].dtype) *(row->mech->slots[i].kind & ATTN_OUT ? &in : &out) = true;
     if (in && out) memory_tries(&b, ctx, &m, true);
+    gallery_free(&b.draw);
     bad_draw(&b, row);
     memory_tries(&b, ctx, &m, false);
     gallery_free(&b.draw);
