@@ -139,6 +139,7 @@ set(MECH_SOURCES
     src/mech/build.c
     src/mech/lift.c
     src/mech/param.c
+    src/mech/piece_coattend.c
     src/mech/piece_heads.c
     src/mech/piece_pool.c
     src/mech/piece_table.c

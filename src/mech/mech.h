@@ -86,6 +86,34 @@ attn_var attn__table_sinusoid(attn_tape *t, int64_t first, int64_t n, int64_t wi
  * empty; causal: key j <= i + offset. Empty when everything is allowed. */
 attn_var attn__table_allowed(attn_tape *t, attn_var mask, bool causal, int64_t offset,
                              int64_t n_queries, int64_t n_keys);
+/* ---- piece_coattend.c: two sequences that look at each other ----------------------------- */
+
+/* x B S D with 0 where mask B S hides, whatever stood there; x itself where mask is empty. */
+attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask);
+/* Where both flags allow, broadcast; an empty one allows all. */
+attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b);
+/* Rows B S D and who of them may be looked at, B S or empty; one row D more, always visible
+ * (row empty: as it was). */
+typedef struct attn__sequence {
+    attn_var rows, mask;
+} attn__sequence;
+attn__sequence attn__sequence_append(attn_tape *t, attn__sequence x, attn_var row);
+/* softmax(q k^T) v, one head, no scale: q B T D, k B S D, v B S E, mask B S or empty. */
+attn_var attn__attend_plain(attn_tape *t, attn_var q, attn_var k, attn_var v, attn_var mask);
+/* Scores B S of x B S D against one vector: x.(w g), w D N and g B N; and
+ * u.tanh(w x + b + g), w A D and u A, with b A and g B A or empty. */
+attn_var attn__score_general(attn_tape *t, attn_var x, attn_var w, attn_var g);
+attn_var attn__score_additive(attn_tape *t, attn_var x, attn_var w, attn_var b, attn_var g,
+                              attn_var u);
+/* w.[x; y; x y] with w 3D is own + row.y: row B T D, own B T. swap: x is the second of the
+ * two. */
+typedef struct attn__trilinear {
+    attn_var row, own;
+} attn__trilinear;
+attn__trilinear attn__trilinear_of(attn_tape *t, attn_var x, attn_var w, bool swap);
+/* B T: the largest a_i.b_j over the b_j that mask B S allows (-inf: none); a B T D, b B S D.
+ * Keeps no T x S matrix. */
+attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask);
 
 /* ---- lift.c: what a caller may leave out, and what packing changes ---------------------- */
 

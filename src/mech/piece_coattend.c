@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ * What mechanisms between two sequences share: padding that cannot leak, scores against one
+ * vector, and the trilinear score of BiDAF written as one product,
+ *
+ *     w.[x; y; x y] = x.w_1 + (w_2 + w_3 x).y
+ *
+ * so that a fused call or the largest score of each row needs no x by y matrix. */
+#include "mech/mech.h"
+
+#include "attn/attention.h"
+
+#include <math.h>
+
+attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask)
+{
+    if (!attn__given(mask)) return x;
+    return attn_tape_where(t, attn_tape_unsqueeze(t, mask, 2), x, attn_tape_scalar(t, 0));
+}
+
+attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b)
+{
+    if (!attn__given(a)) return b;
+    if (!attn__given(b)) return a;
+    const attn_var both = attn_tape_mul(t, attn_tape_cast(t, a), attn_tape_cast(t, b));
+    return attn_tape_less(t, attn_tape_scalar(t, 0), both);
+}
+
+/* What stands behind the last row is a learned one, for whom no flag is false. */
+attn__sequence attn__sequence_append(attn_tape *t, attn__sequence x, attn_var row)
+{
+    const attn_tensor v = attn_tape_value(t, x.rows);
+    if (!attn__given(row) || !attn__present(&v)) return x;
+    const attn_var whole = attn_tape_expand(t, row, ATTN_DIMS(v.shape[0], 1, v.shape[2]));
+    x.rows = attn_tape_concat(t, 2, (const attn_var[]){x.rows, whole}, 1);
+    if (!attn__given(x.mask)) return x;
+    const attn_var flags = attn_tape_pad(t, attn_tape_cast(t, x.mask), 1, 0, 1, 1);
+    x.mask = attn_tape_less(t, attn_tape_scalar(t, 0), flags);
+    return x;
+}
+
+attn_var attn__attend_plain(attn_tape *t, attn_var q, attn_var k, attn_var v, attn_var mask)
+{
+    return attn__attend(t, &ATTN_SPEC(.scale = 1),
+                        &(attn_attention_vars){.q = q, .k = k, .v = v}, mask, (attn_tensor){0});
+}
+
+/* ---- scores against one vector ----------------------------------------------------------- */
+
+attn_var attn__score_general(attn_tape *t, attn_var x, attn_var w, attn_var g)
+{
+    const attn_var none = {0}, key = attn_tape_linear(t, g, w, none, ATTN_ACT_NONE);
+    return attn_tape_squeeze(t, attn_tape_matmul(t, x, attn_tape_unsqueeze(t, key, 2)), 2);
+}
+
+attn_var attn__score_additive(attn_tape *t, attn_var x, attn_var w, attn_var b, attn_var g,
+                              attn_var u)
+{
+    if (!attn__given(g))
+        return attn_tape_matmul(t, attn_tape_linear(t, x, w, b, ATTN_ACT_TANH), u);
+    const attn_var h = attn_tape_linear(t, x, w, b, ATTN_ACT_NONE);
+    return attn_tape_matmul(
+        t, attn_tape_tanh(t, attn_tape_add(t, h, attn_tape_unsqueeze(t, g, 1))), u);
+}
+
+/* ---- the trilinear score ----------------------------------------------------------------- */
+
+attn__trilinear attn__trilinear_of(attn_tape *t, attn_var x, attn_var w, bool swap)
+{
+    attn_var part[3];
+    if (!attn_tape_split(t, w, 0, 3, part)) return (attn__trilinear){{0}, {0}};
+    const attn_var own = part[swap ? 1 : 0], other = part[swap ? 0 : 1];
+    return (attn__trilinear){.row = attn_tape_add(t, attn_tape_mul(t, x, part[2]), other),
+                             .own = attn_tape_matmul(t, x, own)};
+}
+
+/* ---- the largest score of each row ------------------------------------------------------- */
+
+enum { SCORE_ROWS = 64 };
+
+/* B S flags to B 1 S: 0 or -inf. */
+static attn_var score_bias(attn_tape *t, attn_var mask)
+{
+    const attn_var bias = attn_tape_where(t, mask, attn_tape_scalar(t, 0),
+                                          attn_tape_scalar(t, -(double)INFINITY));
+    return attn_tape_unsqueeze(t, bias, 1);
+}
+
+/* Rows from .. of a against all of b: neither sums nor maxima read their operands on the way
+ * back, so nothing but the winners' places is kept of the tile. */
+static attn_var score_max_tile(attn_tape *t, attn_var rows, attn_var b_t, attn_var bias)
+{
+    const attn_var s = attn_tape_matmul(t, rows, b_t);
+    const attn_var hidden = attn__given(bias) ? attn_tape_add(t, s, bias) : s;
+    const attn_var top = attn_tape_max(t, hidden, ATTN_DIMS(-1), false);
+    attn_tape_drop(t, s);
+    if (attn__given(bias)) attn_tape_drop(t, hidden);
+    return top;
+}
+
+/* Tiles gathered into one row, 32 at a time. */
+typedef struct score_row {
+    attn_var part[32];
+    int n;
+} score_row;
+
+static void score_row_close(attn_tape *t, score_row *row)
+{
+    if (row->n < 2) return;
+    const attn_var whole = attn_tape_concat(t, row->n, row->part, 1);
+    for (int i = 0; i < row->n; i++) attn_tape_drop(t, row->part[i]);
+    row->part[0] = whole, row->n = 1;
+}
+
+static void score_row_push(attn_tape *t, score_row *row, attn_var tile)
+{
+    if (row->n == (int)(sizeof row->part / sizeof row->part[0])) score_row_close(t, row);
+    row->part[row->n++] = tile;
+}
+
+attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask)
+{
+    const attn_tensor rows = attn_tape_value(t, a), keys = attn_tape_value(t, b);
+    score_row row = {.n = 0};
+    if (!attn__present(&rows) || !attn__present(&keys)) return (attn_var){0};
+    if (keys.shape[1] == 0 || rows.shape[1] == 0)
+        return attn_tape_expand(t, attn_tape_scalar(t, -(double)INFINITY),
+                                ATTN_DIMS(rows.shape[0], rows.shape[1]));
+    const attn_var b_t = attn_tape_transpose(t, attn__mask_rows(t, b, mask), 1, 2);
+    const attn_var bias = attn__given(mask) ? score_bias(t, mask) : (attn_var){0};
+    for (int64_t i = 0; i < rows.shape[1]; i += SCORE_ROWS)
+        score_row_push(
+            t, &row, score_max_tile(t, attn_tape_slice(t, a, 1, i, i + SCORE_ROWS), b_t, bias));
+    score_row_close(t, &row);
+    return row.part[0];
+}
