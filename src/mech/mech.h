@@ -100,9 +100,10 @@ typedef struct attn__sequence {
 attn__sequence attn__sequence_append(attn_tape *t, attn__sequence x, attn_var row);
 /* softmax(q k^T) v, one head, no scale: q B T D, k B S D, v B S E, mask B S or empty. */
 attn_var attn__attend_plain(attn_tape *t, attn_var q, attn_var k, attn_var v, attn_var mask);
-/* Scores B S of x B S D against one vector: x.(w g), w D N and g B N; and
- * u.tanh(w x + b + g), w A D and u A, with b A and g B A or empty. */
+/* Scores B S of x B S D against one vector: x.(w g), w D N and g B N; tanh of that
+ * plus b 1 (or empty); and u.tanh(w x + b + g), w A D and u A, b A and g B A or empty. */
 attn_var attn__score_general(attn_tape *t, attn_var x, attn_var w, attn_var g);
+attn_var attn__score_activated(attn_tape *t, attn_var x, attn_var w, attn_var b, attn_var g);
 attn_var attn__score_additive(attn_tape *t, attn_var x, attn_var w, attn_var b, attn_var g,
                               attn_var u);
 /* w.[x; y; x y] with w 3D is own + row.y: row B T D, own B T. swap: x is the second of the

@@ -52,6 +52,12 @@ attn_var attn__score_general(attn_tape *t, attn_var x, attn_var w, attn_var g)
     return attn_tape_squeeze(t, attn_tape_matmul(t, x, attn_tape_unsqueeze(t, key, 2)), 2);
 }
 
+attn_var attn__score_activated(attn_tape *t, attn_var x, attn_var w, attn_var b, attn_var g)
+{
+    const attn_var s = attn__score_general(t, x, w, g);
+    return attn_tape_tanh(t, attn__given(b) ? attn_tape_add(t, s, b) : s);
+}
+
 attn_var attn__score_additive(attn_tape *t, attn_var x, attn_var w, attn_var b, attn_var g,
                               attn_var u)
 {
