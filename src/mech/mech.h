@@ -72,6 +72,8 @@ attn_var attn__pool_weights(attn_tape *t, attn_var scores, attn_var mask);
 attn_var attn__pool(attn_tape *t, attn_var weights, attn_var values);
 /* The mean of x B S E over S where mask allows; 0 where nothing is. */
 attn_var attn__pool_mean(attn_tape *t, attn_var x, attn_var mask);
+/* x[i] of dimension 0, a view: one of several weights that share a slot. Empty: empty. */
+attn_var attn__row_of(attn_tape *t, attn_var x, int64_t i);
 
 /* ---- piece_table.c: constants and who may see whom --------------------------------------- */
 

@@ -22,3 +22,9 @@ attn_var attn__pool_mean(attn_tape *t, attn_var x, attn_var mask)
         attn_tape_expand(t, attn_tape_scalar(t, 0), ATTN_DIMS(v.shape[0], v.shape[1]));
     return attn__pool(t, attn__pool_weights(t, zeros, mask), x);
 }
+
+attn_var attn__row_of(attn_tape *t, attn_var x, int64_t i)
+{
+    if (!attn__given(x)) return x;
+    return attn_tape_squeeze(t, attn_tape_slice(t, x, 0, i, i + 1), 0);
+}
