@@ -101,7 +101,7 @@ const attn_mech attn__mech_hierarchical = {
     .cost = "n: time N T D A + N E P, memory N T A",
     .source = "N16-1174",
     .sizes = "B=1,N=3,T=4,D=4,A=3,L=2,P=3,E=4",
-    .grows = "NT",
+    .grows = "T",
     .slots = slots,
     .params = attn__no_params,
     .traits = ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS,

@@ -3,8 +3,8 @@
  * other.
  *
  *     out = [sum_i a_i x_i; sum_j c_j y_j]
- *     a = softmax_i(tanh(x_i.(w_x mean(y)) + b_x)),  c = softmax_j(tanh(y_j.(w_y mean(x)) +
- * b_y))
+ *     a = softmax_i(tanh(x_i.(w_x mean(y)) + b_x))
+ *     c = softmax_j(tanh(y_j.(w_y mean(x)) + b_y))
  *
  * x B T D is the sentence and y B S D the aspect it is asked about, both after their encoders.
  * Means are over the rows that the masks allow, not over the padded length. tanh bounds the

@@ -19,7 +19,7 @@ static const attn_slot slots[] = {
     [X] = {"x", ATTN_IN | ATTN_GRAD, "B T N D", "representations of each word"},
     [W_P] = {"w_p", ATTN_PARAM | ATTN_GRAD, "N A D", "a projection of each"},
     [B_P] = {"b_p", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "N A", "their biases"},
-    [U] = {"u", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "A", "scores; unless contextual"},
+    [U] = {"u", ATTN_PARAM | ATTN_GRAD, "A", "scores; not used where u_h is given"},
     [B] = {"b", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "1",
            "added to scores; gate=sigmoid only"},
     [LSTM_X] = {"w_lstm_x", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "2 4M A",
@@ -72,9 +72,7 @@ static attn_var meta_scores(const attn__build *b, attn_var e, attn_var mask)
     const int context =
         attn__given(in[LSTM_X]) + attn__given(in[LSTM_H]) + attn__given(in[U_H]);
     if (!attn__build_need(b, context == 3 || (context == 0 && !attn__given(in[LSTM_B])),
-                          ATTN_E_NULL, "w_lstm_x", "goes with w_lstm_h and u_h", 3, context) ||
-        !attn__build_need(b, context || attn__given(in[U]), ATTN_E_NULL, "u",
-                          "is needed without w_lstm_x, w_lstm_h and u_h", 1, 0))
+                          ATTN_E_NULL, "w_lstm_x", "goes with w_lstm_h and u_h", 3, context))
         return (attn_var){0};
     const attn_var s = context ? attn_tape_matmul(b->t, meta_context(b, e, mask), in[U_H])
                                : attn_tape_matmul(b->t, e, in[U]);

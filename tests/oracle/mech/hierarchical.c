@@ -87,5 +87,5 @@ static const char *const hierarchical_cases[] = {
     "N=2,T=3,D=3,A=4,P=2,E=3;;w_gru_x,w_gru_h,b_gru_x,b_gru_h,mask,b_w,b_s",
     "B=2,N=4,T=2,D=2,L=1,E=2;;b_gru_x,b_gru_h", NULL};
 
-const gallery_oracle gallery_oracle_hierarchical = {.cases = hierarchical_cases,
-                                                    .run = hierarchical_oracle};
+const gallery_oracle gallery_oracle_hierarchical = {
+    .cases = hierarchical_cases, .run = hierarchical_oracle, .vary = "BNT"};

@@ -95,7 +95,7 @@ static void meta_embedding_oracle(gallery_call *c)
 static const char *const meta_cases[] = {"B=2,T=4,N=3,D=3,A=2;;w_lstm_x,w_lstm_h,b_lstm,u_h",
                                          "T=3,N=2;;b_p,b,mask,w_lstm_x,w_lstm_h,b_lstm,u_h",
                                          "T=3,N=2;gate=sigmoid;w_lstm_x,w_lstm_h,b_lstm,u_h",
-                                         "B=2,T=3,N=2,A=3,M=2;;u",
+                                         "B=2,T=3,N=2,A=3,M=2",
                                          "T=4,N=2,M=1;gate=sigmoid;mask,b_lstm",
                                          NULL};
 
