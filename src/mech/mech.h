@@ -118,6 +118,37 @@ attn__trilinear attn__trilinear_of(attn_tape *t, attn_var x, attn_var w, bool sw
  * Keeps no T x S matrix. */
 attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask);
 
+/* ---- piece_tiles.c: what comes in tiles ------------------------------------------------- */
+
+/* Parts behind each other along dim; they are dropped as they are joined. close gives the
+ * whole, empty when there was none. */
+typedef struct attn__tiles {
+    int dim, n;
+    attn_var part[32];
+} attn__tiles;
+void attn__tiles_push(attn_tape *t, attn__tiles *tiles, attn_var part);
+attn_var attn__tiles_close(attn_tape *t, attn__tiles *tiles);
+
+/* ---- piece_tri.c: a query, a key and a context ------------------------------------------- */
+
+/* All pairs of a row of a B S D and a row of b B J D, multiplied or added: B SJ D. */
+attn_var attn__tri_products(attn_tape *t, attn_var a, attn_var b);
+attn_var attn__tri_sums(attn_tape *t, attn_var a, attn_var b);
+/* B SJ: both are allowed, by flags B S and B J; empty when both are. */
+attn_var attn__tri_mask(const attn__build *b, attn_var keys, attn_var contexts);
+/* Attention in heads: q B T D, keys B SJ D, values B SJ E to B T E. Slot weights is
+ * "B H T S J". */
+typedef struct attn__tri {
+    attn_var q, keys, values, mask;
+    double scale; /* as in attn_spec */
+    int64_t heads;
+} attn__tri;
+attn_var attn__tri_attend(const attn__build *b, const attn__tri *tri, int weights);
+/* The forms without weights differ in their scale alone. */
+extern const attn_slot attn__tri_slots[];
+extern const attn_param attn__tri_params[];
+void attn__tri_dot_build(const attn__build *b, double scale);
+
 /* ---- lift.c: what a caller may leave out, and what packing changes ---------------------- */
 
 /* How many of the dimensions batch and heads a tensor of this rank leaves out: 0 none, 1 the

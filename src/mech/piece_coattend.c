@@ -103,30 +103,10 @@ static attn_var score_max_tile(attn_tape *t, attn_var rows, attn_var b_t, attn_v
     return top;
 }
 
-/* Tiles gathered into one row, 32 at a time. */
-typedef struct score_row {
-    attn_var part[32];
-    int n;
-} score_row;
-
-static void score_row_close(attn_tape *t, score_row *row)
-{
-    if (row->n < 2) return;
-    const attn_var whole = attn_tape_concat(t, row->n, row->part, 1);
-    for (int i = 0; i < row->n; i++) attn_tape_drop(t, row->part[i]);
-    row->part[0] = whole, row->n = 1;
-}
-
-static void score_row_push(attn_tape *t, score_row *row, attn_var tile)
-{
-    if (row->n == (int)(sizeof row->part / sizeof row->part[0])) score_row_close(t, row);
-    row->part[row->n++] = tile;
-}
-
 attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask)
 {
     const attn_tensor rows = attn_tape_value(t, a), keys = attn_tape_value(t, b);
-    score_row row = {.n = 0};
+    attn__tiles row = {.dim = 1};
     if (!attn__present(&rows) || !attn__present(&keys)) return (attn_var){0};
     if (keys.shape[1] == 0 || rows.shape[1] == 0)
         return attn_tape_expand(t, attn_tape_scalar(t, -(double)INFINITY),
@@ -134,8 +114,7 @@ attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask)
     const attn_var b_t = attn_tape_transpose(t, attn__mask_rows(t, b, mask), 1, 2);
     const attn_var bias = attn__given(mask) ? score_bias(t, mask) : (attn_var){0};
     for (int64_t i = 0; i < rows.shape[1]; i += SCORE_ROWS)
-        score_row_push(
+        attn__tiles_push(
             t, &row, score_max_tile(t, attn_tape_slice(t, a, 1, i, i + SCORE_ROWS), b_t, bias));
-    score_row_close(t, &row);
-    return row.part[0];
+    return attn__tiles_close(t, &row);
 }
