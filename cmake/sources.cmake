@@ -312,6 +312,8 @@ set(TEST_PROGRAMS
     test_gallery_chaos
     test_gallery_memory
     test_gallery_position
+    test_gallery_context
+    test_gallery_feature
     test_gallery_promise
     test_gallery_query
     test_gallery_values

@@ -35,8 +35,8 @@ static const attn_slot slots[] = {
     {0}};
 
 enum { HOPS };
-static const attn_param params[] = {[HOPS] = {"hops", 'i', "1", NULL, "rounds, at least 1"},
-                                    {0}};
+enum { ROTATORY_HOPS = 64 };
+static const attn_param params[] = {[HOPS] = {"hops", 'i', "1", NULL, "rounds, 1 to 64"}, {0}};
 
 /* Which slots one call of att() takes. */
 typedef struct rotatory_call {
@@ -57,10 +57,11 @@ static void rotatory_build(const attn__build *b)
     const attn_var left = attn__mask_rows(t, b->in[LEFT], b->in[L_MASK]);
     const attn_var right = attn__mask_rows(t, b->in[RIGHT], b->in[R_MASK]);
     attn_var l = {0}, r = {0}, tl = attn__pool_mean(t, x, b->in[MASK]), tr = tl;
-    if (!attn__build_need(b, b->params[HOPS].i >= 1, ATTN_E_PARAM, "hops",
-                          "there must be at least one", 1, b->params[HOPS].i))
+    const int64_t hops = b->params[HOPS].i;
+    if (!attn__build_need(b, hops >= 1 && hops <= ROTATORY_HOPS, ATTN_E_PARAM, "hops",
+                          "must be 1 to 64", ROTATORY_HOPS, hops))
         return;
-    for (int64_t hop = 0; hop < b->params[HOPS].i && attn__given(tl); hop++) {
+    for (int64_t hop = 0; hop < hops; hop++) {
         l = rotatory_attend(b, (rotatory_call){W_L, B_L, L_MASK}, tl, left);
         r = rotatory_attend(b, (rotatory_call){W_R, B_R, R_MASK}, tr, right);
         tl = rotatory_attend(b, (rotatory_call){W_TL, B_TL, MASK}, l, x);
