@@ -94,11 +94,12 @@ attn_var attn__table_allowed(attn_tape *t, attn_var mask, bool causal, int64_t o
 attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask);
 /* Where both flags allow, broadcast; an empty one allows all. */
 attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b);
-/* Rows B S D and who of them may be looked at, B S or empty; one row D more, always visible
- * (row empty: as it was). */
+/* Rows B S D and who of them may be looked at, B S or empty. of: two slots, what is hidden 0.
+ * append: one row D more, always visible (row empty: as it was). */
 typedef struct attn__sequence {
     attn_var rows, mask;
 } attn__sequence;
+attn__sequence attn__sequence_of(const attn__build *b, int rows, int mask);
 attn__sequence attn__sequence_append(attn_tape *t, attn__sequence x, attn_var row);
 /* softmax(q k^T) v, one head, no scale: q B T D, k B S D, v B S E, mask B S or empty. */
 attn_var attn__attend_plain(attn_tape *t, attn_var q, attn_var k, attn_var v, attn_var mask);
@@ -117,6 +118,14 @@ attn__trilinear attn__trilinear_of(attn_tape *t, attn_var x, attn_var w, bool sw
 /* B T: the largest a_i.b_j over the b_j that mask B S allows (-inf: none); a B T D, b B S D.
  * Keeps no T x S matrix. */
 attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask);
+/* BiDAF's question to context: B 1 D, the rows of x weighed by their best match in y; s is
+ * attn__trilinear_of x. */
+attn_var attn__flow_back(attn_tape *t, attn__sequence x, attn__sequence y, attn__trilinear s,
+                         attn_var *weights);
+/* DCN's coattention for rows B T D, which are rows of x: softmax(rows y^T) [y; summary] B T 2D,
+ * summary = softmax(y x^T) x. */
+attn_var attn__coattend(attn_tape *t, attn_var rows, attn__sequence x, attn__sequence y,
+                        attn_var *summary);
 
 /* ---- piece_tiles.c: what comes in tiles ------------------------------------------------- */
 

@@ -25,6 +25,11 @@ attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b)
     return attn_tape_less(t, attn_tape_scalar(t, 0), both);
 }
 
+attn__sequence attn__sequence_of(const attn__build *b, int rows, int mask)
+{
+    return (attn__sequence){attn__mask_rows(b->t, b->in[rows], b->in[mask]), b->in[mask]};
+}
+
 /* What stands behind the last row is a learned one, for whom no flag is false. */
 attn__sequence attn__sequence_append(attn_tape *t, attn__sequence x, attn_var row)
 {
@@ -117,4 +122,22 @@ attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask)
         attn__tiles_push(
             t, &row, score_max_tile(t, attn_tape_slice(t, a, 1, i, i + SCORE_ROWS), b_t, bias));
     return attn__tiles_close(t, &row);
+}
+
+/* ---- both directions of one matrix of scores -------------------------------------------- */
+
+attn_var attn__flow_back(attn_tape *t, attn__sequence x, attn__sequence y, attn__trilinear s,
+                         attn_var *weights)
+{
+    const attn_var top = attn_tape_add(t, attn__score_max(t, s.row, y.rows, y.mask), s.own);
+    *weights = attn__pool_weights(t, top, x.mask);
+    return attn_tape_unsqueeze(t, attn__pool(t, *weights, x.rows), 1);
+}
+
+attn_var attn__coattend(attn_tape *t, attn_var rows, attn__sequence x, attn__sequence y,
+                        attn_var *summary)
+{
+    *summary = attn__attend_plain(t, y.rows, x.rows, x.rows, x.mask);
+    const attn_var values = attn_tape_concat(t, 2, (const attn_var[]){y.rows, *summary}, 2);
+    return attn__attend_plain(t, rows, y.rows, values, y.mask);
 }

@@ -87,7 +87,7 @@ const attn_slot attn__tri_slots[] = {
 
 enum { HEADS };
 const attn_param attn__tri_params[] = {
-    [HEADS] = {"heads", 'i', "1", NULL, "they share D and E evenly"}, {0}};
+    [HEADS] = {"heads", 'i', "1", NULL, "they share D and E evenly", 'H'}, {0}};
 
 void attn__tri_dot_build(const attn__build *b, double scale)
 {

@@ -34,7 +34,7 @@ static const attn_slot slots[] = {
 
 enum { HEADS, SCALE };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "1", NULL, "they share R and E evenly; 1 with a core"},
+    [HEADS] = {"heads", 'i', "1", NULL, "they share R and E evenly; 1 with a core", 'H'},
     [SCALE] = {"scale", 'f', "1", NULL, "of the scores; 0: 1 / sqrt(R / heads)"},
     {0}};
 

@@ -55,16 +55,14 @@ static void bidaf_weights(const attn__build *b, attn_var y, attn_var row)
 static void bidaf_build(const attn__build *b)
 {
     attn_tape *t = b->t;
-    const attn_var x = attn__mask_rows(t, b->in[X], b->in[X_MASK]);
-    const attn_var y = attn__mask_rows(t, b->in[Y], b->in[MASK]);
-    const attn__trilinear s = attn__trilinear_of(t, x, b->in[W], false);
-    const attn_var u = bidaf_to_question(b, y, s.row);
-    const attn_var top = attn_tape_add(t, attn__score_max(t, s.row, y, b->in[MASK]), s.own);
-    b->out[X_WEIGHTS] = attn__pool_weights(t, top, b->in[X_MASK]);
-    const attn_var h = attn_tape_unsqueeze(t, attn__pool(t, b->out[X_WEIGHTS], x), 1);
-    const attn_var part[] = {x, u, attn_tape_mul(t, x, u), attn_tape_mul(t, x, h)};
+    const attn__sequence x = attn__sequence_of(b, X, X_MASK), y = attn__sequence_of(b, Y, MASK);
+    const attn__trilinear s = attn__trilinear_of(t, x.rows, b->in[W], false);
+    const attn_var u = bidaf_to_question(b, y.rows, s.row);
+    const attn_var h = attn__flow_back(t, x, y, s, &b->out[X_WEIGHTS]);
+    const attn_var part[] = {x.rows, u, attn_tape_mul(t, x.rows, u),
+                             attn_tape_mul(t, x.rows, h)};
     b->out[OUT] = attn_tape_concat(t, 4, part, 2);
-    if (b->wanted[WEIGHTS]) bidaf_weights(b, y, s.row);
+    if (b->wanted[WEIGHTS]) bidaf_weights(b, y.rows, s.row);
 }
 
 const attn_mech attn__mech_bidaf = {

@@ -30,13 +30,6 @@ static const attn_slot slots[] = {
                  "over j, without the share of the sentinel"},
     {0}};
 
-/* One of the two sequences with its sentinel, if it has one, and who may be looked at. */
-static attn__sequence dcn_sequence(const attn__build *b, int x, int sentinel, int mask)
-{
-    const attn_var rows = attn__mask_rows(b->t, b->in[x], b->in[mask]);
-    return attn__sequence_append(b->t, (attn__sequence){rows, b->in[mask]}, b->in[sentinel]);
-}
-
 static attn_var dcn_question(const attn__build *b, attn_var rows)
 {
     if (attn__given(b->in[W_Q]))
@@ -59,13 +52,14 @@ static attn_var dcn_weights(const attn__build *b, attn_var x, attn__sequence y)
 static void dcn_build(const attn__build *b)
 {
     attn_tape *t = b->t;
-    const attn__sequence x = dcn_sequence(b, X, SENTINEL_X, X_MASK);
-    attn__sequence y = dcn_sequence(b, Y, SENTINEL_Y, MASK);
+    const attn__sequence x =
+        attn__sequence_append(t, attn__sequence_of(b, X, X_MASK), b->in[SENTINEL_X]);
+    attn__sequence y =
+        attn__sequence_append(t, attn__sequence_of(b, Y, MASK), b->in[SENTINEL_Y]);
     y.rows = dcn_question(b, y.rows);
-    const attn_var c = attn__attend_plain(t, y.rows, x.rows, x.rows, x.mask);
-    const attn_var values = attn_tape_concat(t, 2, (const attn_var[]){y.rows, c}, 2);
+    attn_var c;
     const attn_var words = attn_tape_slice(t, x.rows, 1, 0, attn__build_size(b, 'T'));
-    b->out[OUT] = attn__attend_plain(t, words, y.rows, values, y.mask);
+    b->out[OUT] = attn__coattend(t, words, x, y, &c);
     b->out[SUMMARY] = attn_tape_slice(t, c, 1, 0, attn__build_size(b, 'S'));
     if (b->wanted[WEIGHTS]) b->out[WEIGHTS] = dcn_weights(b, words, y);
 }

@@ -62,7 +62,7 @@ static const attn_slot slots[] = {
 
 enum { ITERATIONS, STOP };
 static const attn_param params[] = {
-    [ITERATIONS] = {"iterations", 'i', "4", NULL, "rounds, 1 to 32"},
+    [ITERATIONS] = {"iterations", 'i', "4", NULL, "rounds, 1 to 32", 'K'},
     [STOP] = {"stop", 'b', "true", NULL, "keep what does not move any more"},
     {0}};
 

@@ -50,8 +50,8 @@ static void mgan_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in;
-    attn__sequence x = {attn__mask_rows(t, in[X], in[X_MASK]), in[X_MASK]};
-    const attn__sequence y = {attn__mask_rows(t, in[Y], in[MASK]), in[MASK]};
+    attn__sequence x = attn__sequence_of(b, X, X_MASK);
+    const attn__sequence y = attn__sequence_of(b, Y, MASK);
     if (attn__given(in[LOCATION]))
         x.rows = attn_tape_mul(t, x.rows, attn_tape_unsqueeze(t, in[LOCATION], 2));
     const attn_var part[] = {mgan_coarse(t, x, in[W_X], y), mgan_fine(t, x, in[W_U], y, false),
