@@ -137,7 +137,7 @@ static void test_hidden_rows(void **state)
     one_open(&a, "mgan", "T=200,S=3,D=2;;mask,location", 10);
     one_open(&b, "mgan", "T=130,S=3,D=2;;mask,location,x_mask", 10);
     for (int i = 0; i < 200; i++) one_at(&a, "x_mask")[i] = i < 130;
-    for (int i = 260; i < 400; i++) one_at(&a, "x")[i] = NAN;
+    for (int i = 260; i < 400; i++) one_at(&a, "x")[i] = (double)NAN;
     memcpy(one_at(&b, "x"), one_at(&a, "x"), 260 * sizeof(double));
     one_copy(&b, "y", one_at(&a, "y"));
     one_copy(&b, "w_u", one_at(&a, "w_u"));

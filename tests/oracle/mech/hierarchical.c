@@ -54,7 +54,7 @@ static double *hierarchical_gru(gallery_call *c, double *s, const double *there)
         double *state = gallery_new(c, L);
         for (int64_t step = 0; step < N; step++) {
             const int64_t n = k ? N - 1 - step : step;
-            if (!there[n]) continue;
+            if (there[n] == 0) continue;
             hierarchical_step(c, k, s + n * D, state);
             for (int64_t i = 0; i < L; i++) h[n * 2 * L + k * L + i] = state[i];
         }
