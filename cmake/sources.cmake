@@ -143,6 +143,7 @@ set(MECH_SOURCES
     src/mech/piece_heads.c
     src/mech/piece_pool.c
     src/mech/piece_table.c
+    src/mech/piece_scores.c
     src/mech/piece_tiles.c
     src/mech/piece_tri.c
     src/mech/registry.c)

@@ -70,6 +70,8 @@ attn_var attn__attend_with(attn_tape *t, const attn_spec *spec, const attn_atten
  * values, values B S E. */
 attn_var attn__pool_weights(attn_tape *t, attn_var scores, attn_var mask);
 attn_var attn__pool(attn_tape *t, attn_var weights, attn_var values);
+/* What a mean weighs with: B S as in x B S E, one over how many mask allows, 0 elsewhere. */
+attn_var attn__pool_even(attn_tape *t, attn_var x, attn_var mask);
 /* The mean of x B S E over S where mask allows; 0 where nothing is. */
 attn_var attn__pool_mean(attn_tape *t, attn_var x, attn_var mask);
 /* x[i] of dimension 0, a view: one of several weights that share a slot. Empty: empty. */
@@ -115,9 +117,6 @@ typedef struct attn__trilinear {
     attn_var row, own;
 } attn__trilinear;
 attn__trilinear attn__trilinear_of(attn_tape *t, attn_var x, attn_var w, bool swap);
-/* B T: the largest a_i.b_j over the b_j that mask B S allows (-inf: none); a B T D, b B S D.
- * Keeps no T x S matrix. */
-attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask);
 /* BiDAF's question to context: B 1 D, the rows of x weighed by their best match in y; s is
  * attn__trilinear_of x. */
 attn_var attn__flow_back(attn_tape *t, attn__sequence x, attn__sequence y, attn__trilinear s,
@@ -126,6 +125,15 @@ attn_var attn__flow_back(attn_tape *t, attn__sequence x, attn__sequence y, attn_
  * summary = softmax(y x^T) x. */
 attn_var attn__coattend(attn_tape *t, attn_var rows, attn__sequence x, attn__sequence y,
                         attn_var *summary);
+
+/* ---- piece_scores.c: a matrix of scores that is never whole ------------------------------ */
+
+/* Of s_ij = a_i.b_j, a B T D and b B S D, without a T x S matrix. max, B T: the largest s_ij
+ * over the b_j that mask B S allows (-inf: none). mass, B S: sum_i w_i softmax_j(s_ij), w B T.
+ * mix, B T E: sum_j tanh(s_ij) v_j, v B S E. */
+attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask);
+attn_var attn__score_mass(attn_tape *t, attn_var w, attn_var a, attn_var b, attn_var mask);
+attn_var attn__score_mix(attn_tape *t, attn_var a, attn_var b, attn_var v);
 
 /* ---- piece_tiles.c: what comes in tiles ------------------------------------------------- */
 

@@ -4,12 +4,10 @@
  *
  *     w.[x; y; x y] = x.w_1 + (w_2 + w_3 x).y
  *
- * so that a fused call or the largest score of each row needs no x by y matrix. */
+ * so that a fused call or the largest score of each row (piece_scores.c) needs no x by y matrix. */
 #include "mech/mech.h"
 
 #include "attn/attention.h"
-
-#include <math.h>
 
 attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask)
 {
@@ -82,46 +80,6 @@ attn__trilinear attn__trilinear_of(attn_tape *t, attn_var x, attn_var w, bool sw
     const attn_var own = part[swap ? 1 : 0], other = part[swap ? 0 : 1];
     return (attn__trilinear){.row = attn_tape_add(t, attn_tape_mul(t, x, part[2]), other),
                              .own = attn_tape_matmul(t, x, own)};
-}
-
-/* ---- the largest score of each row ------------------------------------------------------- */
-
-enum { SCORE_ROWS = 64 };
-
-/* B S flags to B 1 S: 0 or -inf. */
-static attn_var score_bias(attn_tape *t, attn_var mask)
-{
-    const attn_var bias = attn_tape_where(t, mask, attn_tape_scalar(t, 0),
-                                          attn_tape_scalar(t, -(double)INFINITY));
-    return attn_tape_unsqueeze(t, bias, 1);
-}
-
-/* Rows from .. of a against all of b: neither sums nor maxima read their operands on the way
- * back, so nothing but the winners' places is kept of the tile. */
-static attn_var score_max_tile(attn_tape *t, attn_var rows, attn_var b_t, attn_var bias)
-{
-    const attn_var s = attn_tape_matmul(t, rows, b_t);
-    const attn_var hidden = attn__given(bias) ? attn_tape_add(t, s, bias) : s;
-    const attn_var top = attn_tape_max(t, hidden, ATTN_DIMS(-1), false);
-    attn_tape_drop(t, s);
-    if (attn__given(bias)) attn_tape_drop(t, hidden);
-    return top;
-}
-
-attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask)
-{
-    const attn_tensor rows = attn_tape_value(t, a), keys = attn_tape_value(t, b);
-    attn__tiles row = {.dim = 1};
-    if (!attn__present(&rows) || !attn__present(&keys)) return (attn_var){0};
-    if (keys.shape[1] == 0 || rows.shape[1] == 0)
-        return attn_tape_expand(t, attn_tape_scalar(t, -(double)INFINITY),
-                                ATTN_DIMS(rows.shape[0], rows.shape[1]));
-    const attn_var b_t = attn_tape_transpose(t, attn__mask_rows(t, b, mask), 1, 2);
-    const attn_var bias = attn__given(mask) ? score_bias(t, mask) : (attn_var){0};
-    for (int64_t i = 0; i < rows.shape[1]; i += SCORE_ROWS)
-        attn__tiles_push(
-            t, &row, score_max_tile(t, attn_tape_slice(t, a, 1, i, i + SCORE_ROWS), b_t, bias));
-    return attn__tiles_close(t, &row);
 }
 
 /* ---- both directions of one matrix of scores -------------------------------------------- */

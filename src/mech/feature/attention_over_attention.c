@@ -11,7 +11,8 @@
  * not over the padded length. Two more outputs are what the weights are used for: pooled B D is
  * sum_i out_i x_i (sentiment classifiers), and answer B C sums out over the places where
  * `words` names each of the `candidates` (the pointer sum of cloze readers; both ids must be
- * given for it). One matrix, normalised both ways and multiplied with itself, so it is stored.
+ * given for it). What the rows of one softmax give to its columns is all that either side needs,
+ * and that is summed by tiles, so the matrix is not stored unless weights are asked for.
  * Cui et al. 2017 (1607.04423). */
 #include "mech/mech.h"
 
@@ -34,10 +35,16 @@ static const attn_slot slots[] = {
                 "probability of each candidate"},
     {0}};
 
-static attn_var aoa_mask(const attn__build *b, int slot, int dim)
+/* alpha: softmax over i, nothing for words of the question that are hidden. */
+static attn_var aoa_weights(const attn__build *b, attn__sequence x, attn__sequence y)
 {
-    return attn__given(b->in[slot]) ? attn_tape_unsqueeze(b->t, b->in[slot], dim)
-                                    : (attn_var){0};
+    attn_tape *t = b->t;
+    attn_var mask = x.mask;
+    if (attn__given(mask)) mask = attn_tape_unsqueeze(t, mask, 1);
+    const attn_var m =
+        attn_tape_matmul(t, y.rows, attn_tape_transpose(t, x.rows, 1, 2)); /* B S T */
+    const attn_var alpha = attn__mask_rows(t, attn_tape_softmax(t, m, mask, 2), y.mask);
+    return attn_tape_transpose(t, alpha, 1, 2);
 }
 
 static attn_var aoa_answer(const attn__build *b)
@@ -58,17 +65,13 @@ static attn_var aoa_answer(const attn__build *b)
 static void attention_over_attention_build(const attn__build *b)
 {
     attn_tape *t = b->t;
-    const attn_var x = attn__mask_rows(t, b->in[X], b->in[X_MASK]);
-    const attn_var y = attn__mask_rows(t, b->in[Y], b->in[MASK]);
-    const attn_var m = attn_tape_matmul(t, x, attn_tape_transpose(t, y, 1, 2));
-    const attn_var beta = attn_tape_softmax(t, m, aoa_mask(b, MASK, 1), 2);
-    const attn_var alpha = attn_tape_softmax(
-        t, m, attn__pair_mask(t, aoa_mask(b, X_MASK, 2), aoa_mask(b, MASK, 1)), 1);
-    b->out[WEIGHTS] = alpha;
-    b->out[Y_WEIGHTS] = attn__pool_mean(t, beta, b->in[X_MASK]);
-    b->out[OUT] = attn_tape_squeeze(
-        t, attn_tape_matmul(t, alpha, attn_tape_unsqueeze(t, b->out[Y_WEIGHTS], 2)), 2);
-    if (b->wanted[POOLED]) b->out[POOLED] = attn__pool(t, b->out[OUT], x);
+    const attn__sequence x = attn__sequence_of(b, X, X_MASK), y = attn__sequence_of(b, Y, MASK);
+    const attn_var even = attn__pool_even(t, x.rows, x.mask);
+    const attn_var beta = attn__score_mass(t, even, x.rows, y.rows, y.mask);
+    b->out[Y_WEIGHTS] = beta;
+    b->out[OUT] = attn__score_mass(t, beta, y.rows, x.rows, x.mask);
+    if (b->wanted[WEIGHTS]) b->out[WEIGHTS] = aoa_weights(b, x, y);
+    if (b->wanted[POOLED]) b->out[POOLED] = attn__pool(t, b->out[OUT], x.rows);
     if (b->wanted[ANSWER]) b->out[ANSWER] = aoa_answer(b);
 }
 
@@ -77,12 +80,12 @@ const attn_mech attn__mech_attention_over_attention = {
     .family = "feature",
     .about = "attention of each question word, weighed by attention to the question",
     .formula = "out = softmax_i(x y^T) mean_i(softmax_j(x y^T))",
-    .cost = "n^2: time T S D, memory T S",
+    .cost = "n^2: time T S D, memory (T + S) D",
     .source = "1607.04423",
     .sizes = "B=1,T=6,S=4,D=3,C=3",
     .grows = "TS",
     .slots = slots,
     .params = attn__no_params,
-    .traits = ATTN_KEY_PERMUTABLE | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO,
+    .traits = ATTN_KEY_PERMUTABLE | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS,
     .build = attention_over_attention_build,
 };

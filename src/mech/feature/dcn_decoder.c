@@ -38,7 +38,7 @@ enum {
 #define DECODER_PARAM (ATTN_PARAM | ATTN_GRAD)
 #define DECODER_BIAS  (ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL)
 #define DECODER_HMN(at, which)                                                                 \
-    [at + HMN_D] = {"w_d_" which, DECODER_PARAM, "L 5L", "hidden layer r, " which},                   \
+    [at + HMN_D] = {"w_d_" which, DECODER_PARAM, "L 5L", "hidden layer r, " which},            \
           [at + HMN_W1] = {"w_1_" which, DECODER_PARAM, "P L 3L", "first maxout"},             \
           [at + HMN_B1] = {"b_1_" which, DECODER_BIAS, "P L", "its bias"},                     \
           [at + HMN_W2] = {"w_2_" which, DECODER_PARAM, "P L L", "second maxout"},             \

@@ -8,7 +8,7 @@
  *
  * x B T D is the question, y B S N what it is about. c is not normalised: rows that a mask
  * hides are zeros in both sums. With w_b = 0 the two are independent self-attentive poolings,
- * and exchanging the sequences exchanges the outputs. c is kept, T x S numbers.
+ * and exchanging the sequences exchanges the outputs. c is made twice, by tiles, and never kept.
  * Lu et al. 2016 (1606.00061). */
 #include "mech/mech.h"
 
@@ -29,35 +29,26 @@ static const attn_slot slots[] = {
     [X_WEIGHTS] = {"x_weights", ATTN_OUT | ATTN_OPTIONAL | ATTN_GRAD, "B T", "of x"},
     {0}};
 
-/* c B T S, from one product and one tanh. */
-static attn_var parallel_affinity(attn_tape *t, attn_var x, attn_var y, attn_var w_b)
+/* softmax(u.tanh(h)). */
+static attn_var parallel_weights(attn_tape *t, attn_var h, attn_var u, attn_var mask)
 {
-    const attn_var keys = attn_tape_linear(t, y, w_b, (attn_var){0}, ATTN_ACT_NONE);
-    return attn_tape_tanh(t, attn_tape_matmul(t, x, attn_tape_transpose(t, keys, 1, 2)));
-}
-
-/* softmax(u.tanh(own + c other)). */
-static attn_var parallel_weights(attn_tape *t, attn_var own, attn_var c, attn_var other,
-                                 attn_var u, attn_var mask)
-{
-    const attn_var h = attn_tape_tanh(t, attn_tape_add(t, own, attn_tape_matmul(t, c, other)));
-    return attn__pool_weights(t, attn_tape_matmul(t, h, u), mask);
+    return attn__pool_weights(t, attn_tape_matmul(t, attn_tape_tanh(t, h), u), mask);
 }
 
 static void parallel_coattention_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
-    const attn_var x = attn__mask_rows(t, in[X], in[X_MASK]);
-    const attn_var y = attn__mask_rows(t, in[Y], in[MASK]);
-    const attn_var c = parallel_affinity(t, x, y, in[W_B]);
-    const attn_var h_x = attn_tape_linear(t, x, in[W_X], none, ATTN_ACT_NONE);
-    const attn_var h_y = attn_tape_linear(t, y, in[W_Y], none, ATTN_ACT_NONE);
-    b->out[X_WEIGHTS] = parallel_weights(t, h_x, c, h_y, in[U_X], in[X_MASK]);
-    b->out[WEIGHTS] =
-        parallel_weights(t, h_y, attn_tape_transpose(t, c, 1, 2), h_x, in[U_Y], in[MASK]);
-    b->out[OUT] = attn__pool(t, b->out[X_WEIGHTS], x);
-    b->out[OUT_Y] = attn__pool(t, b->out[WEIGHTS], y);
+    const attn__sequence x = attn__sequence_of(b, X, X_MASK), y = attn__sequence_of(b, Y, MASK);
+    const attn_var keys = attn_tape_linear(t, y.rows, in[W_B], none, ATTN_ACT_NONE); /* B S D */
+    const attn_var h_x = attn_tape_linear(t, x.rows, in[W_X], none, ATTN_ACT_NONE);
+    const attn_var h_y = attn_tape_linear(t, y.rows, in[W_Y], none, ATTN_ACT_NONE);
+    const attn_var to_x = attn_tape_add(t, h_x, attn__score_mix(t, x.rows, keys, h_y));
+    const attn_var to_y = attn_tape_add(t, h_y, attn__score_mix(t, keys, x.rows, h_x));
+    b->out[X_WEIGHTS] = parallel_weights(t, to_x, in[U_X], x.mask);
+    b->out[WEIGHTS] = parallel_weights(t, to_y, in[U_Y], y.mask);
+    b->out[OUT] = attn__pool(t, b->out[X_WEIGHTS], x.rows);
+    b->out[OUT_Y] = attn__pool(t, b->out[WEIGHTS], y.rows);
 }
 
 const attn_mech attn__mech_parallel_coattention = {
@@ -65,12 +56,12 @@ const attn_mech attn__mech_parallel_coattention = {
     .family = "feature",
     .about = "two sequences pooled at once through the affinity of every pair",
     .formula = "out = softmax(u_x.tanh(w_x x + c w_y y)) x,  c = tanh(x w_b y^T),  same for y",
-    .cost = "n^2: time T S (D + 2 A), memory T S",
+    .cost = "n^2: time 2 T S (D + A), memory (T + S) (D + A)",
     .source = "1606.00061",
     .sizes = "B=1,T=5,S=6,D=4,N=3,A=4",
     .grows = "TS",
     .slots = slots,
     .params = attn__no_params,
-    .traits = ATTN_KEY_PERMUTABLE | ATTN_BATCH_FREE,
+    .traits = ATTN_KEY_PERMUTABLE | ATTN_BATCH_FREE | ATTN_STREAMS,
     .build = parallel_coattention_build,
 };
