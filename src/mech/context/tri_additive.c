@@ -67,14 +67,14 @@ static void additive_block_out(attn_tape *t, void *user, const attn_var *in, att
     out[BLOCK_OUT] = both[BLOCK_OUT];
 }
 
-/* So many queries that a block's hidden layer has about 2^18 numbers. */
+/* 64 queries, or so many that a block's hidden layer has no more than about 2^18 numbers. */
 static int64_t additive_rows(const attn__build *b)
 {
     const char letters[] = "BSJA";
     int64_t row = 1;
     for (const char *l = letters; *l; l++)
         if (!attn__mul(row, attn__max(attn__build_size(b, *l), 1), &row)) return 1;
-    return attn__max((INT64_C(1) << 18) / row, 1);
+    return attn__max(attn__min((INT64_C(1) << 18) / row, 64), 1);
 }
 
 static void additive_blocks(const attn__build *b, attn_var *in)

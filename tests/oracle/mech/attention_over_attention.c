@@ -57,8 +57,9 @@ static void attention_over_attention_oracle(gallery_call *c)
     for (int64_t b = 0; b < B; b++) aoa_one(c, &z, b, x + b * z.T * z.D, y + b * z.S * z.D);
 }
 
-static const char *const aoa_cases[] = {"B=2,T=5,S=4,D=3,C=6", "T=4,S=3;;mask,x_mask",
-                                        "B=2,T=3,S=4;;x_mask,words,answer", NULL};
+static const char *const aoa_cases[] = {
+    "B=2,T=5,S=4,D=3,C=6", "T=4,S=3;;mask,x_mask", "B=2,T=3,S=4;;x_mask,words,answer",
+    "T=70,S=3,D=2;;mask",  "T=3,S=70,D=2;;x_mask", NULL};
 
 /* clang-format off */
 static const gallery_gold aoa_gold[] = {

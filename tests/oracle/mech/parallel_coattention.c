@@ -66,7 +66,8 @@ static void parallel_coattention_oracle(gallery_call *c)
 }
 
 static const char *const parallel_cases[] = {"B=2,T=5,S=4,D=3,N=2,A=4", "T=3,S=6;;mask,x_mask",
-                                             NULL};
+                                             "T=70,S=3,D=2;;mask",
+                                             "T=2,S=65,D=1,N=1,A=2;;x_mask", NULL};
 
 const gallery_oracle gallery_oracle_parallel_coattention = {.cases = parallel_cases,
                                                             .run = parallel_coattention_oracle};

@@ -54,9 +54,9 @@ static void tri_additive_oracle(gallery_call *c)
         for (int64_t i = 0; i < z.T; i++) additive_row(c, &z, b, i);
 }
 
-static const char *const additive_cases[] = {"B=2,T=4,S=3,J=2,D=4,E=3,A=2",
-                                             "T=3,S=4,J=3,D=3,E=3;;u,mask",
-                                             "T=2,S=3,J=2,D=2,E=4;;c_mask", NULL};
+static const char *const additive_cases[] = {
+    "B=2,T=4,S=3,J=2,D=4,E=3,A=2", "T=3,S=4,J=3,D=3,E=3;;u,mask", "T=2,S=3,J=2,D=2,E=4;;c_mask",
+    "T=70,S=2,J=2,D=1,E=1,A=1;;mask,c_mask", NULL};
 
 /* clang-format off */
 static const gallery_gold additive_gold[] = {
