@@ -6,11 +6,10 @@
  *
  * q B T D, k B S D, v B S E, and c B J D the context of the conversation; u B J E is its value,
  * c itself when not given (then E = D); * is element by element. A pair is allowed where mask
- * allows its key and c_mask its context. A product of three could
- * also be scaled by the cube root of D; published code mentions it and does not use it.
- * Each pair is one key of the fused engine: memory grows with S J and with T, never with
- * T S J. Reduce a long context first (the paper pools it to 30 rows).
- * Yu et al. 2022 (2211.02899). */
+ * allows its key and c_mask its context. A product of three could also be scaled by the cube
+ * root of D; published code mentions that and does not use it. Each pair is one key of the
+ * fused engine: memory grows with S J and with T, never with T S J. Reduce a long context first
+ * (the paper pools it to 30 rows). Yu et al. 2022 (2211.02899). */
 #include "mech/mech.h"
 
 static void tri_scaled_dot_build(const attn__build *b)

@@ -3,13 +3,13 @@
  *
  *     s_ijc = sum_r (w_q q_i)_r (w_k k_j)_r (w_c c_c)_r                    core absent
  *           = sum_rst core_rst (w_q q_i)_r (w_k k_j)_s (w_c c_c)_t         core given
- *     out_i = sum_jc p_ijc ((w_v v_j) * (w_u c_c)),   p_i = softmax over all pairs of scale
- * s_ijc
+ *     p_i   = softmax over all pairs (j, c) of scale s_ijc
+ *     out_i = sum_jc p_ijc ((w_v v_j) * (w_u c_c))                    * element by element
  *
- * q B T D, k B S D, v B S D, c B J D; R is the rank of the factors, E the width of the values;
- * * is element by element. The paper's full tensor is R = D, factors of one and its W as the
- * core: for small R only, R^3 numbers. A pair is allowed where mask allows its key and c_mask
- * its context. Heads share R and E, without a core. Each pair is one key of the fused engine:
+ * q B T D, k B S D, v B S D, and c B J D the context; R is the rank of the factors, E the width
+ * of the values. The paper's full tensor is R = D, factors of one and its W as the core: for
+ * small R only, R^3 numbers. A pair is allowed where mask allows its key and c_mask its
+ * context. Heads share R and E, without a core. Each pair is one key of the fused engine:
  * memory grows with S J and with T, never with T S J. Yu et al. 2022 (2211.02899). */
 #include "mech/mech.h"
 

@@ -14,8 +14,8 @@
  * in a loss. out B 2 T are the last round's logits, steps B K 2 T those of every round (K is
  * `iterations`), over which the loss is summed. stop: an entry whose guess has not moved
  * between two rounds keeps its logits from there on. Ties go to the first word. No gradient
- * passes through argmax; it reaches x through the words that were looked at. Xiong et al. 2017
- * (1611.01604). */
+ * passes through argmax; it reaches x through the words that were looked at.
+ * Xiong et al. 2017 (1611.01604). */
 #include "mech/mech.h"
 
 #include <math.h>
