@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Identities of Tri-Attention: one context that says nothing is attention of two, contexts are a
- * set, forms that must agree, and blocks of queries that leave no trace. */
+ * set, forms that must agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -103,29 +103,6 @@ static void test_additive_blind(void **state)
     one_close(&b);
 }
 
-/* 64 x 64 pairs of 64 features fill a block with one query: each has the bits it has alone. */
-static void test_additive_blocks(void **state)
-{
-    static const char *const same[] = {"k", "v", "c", "w_q", "w_k", "w_c", "p"};
-    (void)state;
-    gallery_one all, one;
-    one_open(&all, "tri_additive", "B=1,T=3,S=64,J=64,D=2,E=2,A=64;;u,mask,c_mask", 6);
-    one_run(&all);
-    for (int t = 0; t < 3; t++) {
-        one_open(&one, "tri_additive", "B=1,T=1,S=64,J=64,D=2,E=2,A=64;;u,mask,c_mask", 7);
-        for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
-            one_copy(&one, same[i], one_at(&all, same[i]));
-        one_copy(&one, "q", one_at(&all, "q") + t * 2);
-        one_run(&one);
-        assert_memory_equal(one_at(&one, "out"), one_at(&all, "out") + t * 2,
-                            2 * sizeof(double));
-        assert_memory_equal(one_at(&one, "weights"), one_at(&all, "weights") + t * 4096,
-                            4096 * sizeof(double));
-        one_close(&one);
-    }
-    one_close(&all);
-}
-
 /* Factors of one are no factors. */
 static void test_trilinear_is_dot(void **state)
 {
@@ -171,7 +148,7 @@ int main(void)
         cmocka_unit_test(test_ones),
         cmocka_unit_test(test_contexts_are_a_set),
         cmocka_unit_test(test_additive_blind),
-        cmocka_unit_test(test_additive_blocks),
+
         cmocka_unit_test(test_trilinear_is_dot),
         cmocka_unit_test(test_trilinear_core),
     };

@@ -151,13 +151,17 @@ attn_var attn__tiles_close(attn_tape *t, attn__tiles *tiles);
 /* All pairs of a row of a B S D and a row of b B J D, multiplied or added: B SJ D. */
 attn_var attn__tri_products(attn_tape *t, attn_var a, attn_var b);
 attn_var attn__tri_sums(attn_tape *t, attn_var a, attn_var b);
+/* The values u of contexts, or c in their place where its width D is E. */
+attn_var attn__tri_values(const attn__build *b, attn_var u, attn_var c);
 /* B SJ: both are allowed, by flags B S and B J; empty when both are. */
 attn_var attn__tri_mask(const attn__build *b, attn_var keys, attn_var contexts);
 /* Attention in heads: q B T D, keys B SJ D, values B SJ E to B T E. Slot weights is
  * "B H T S J". */
 typedef struct attn__tri {
     attn_var q, keys, values, mask;
-    double scale; /* as in attn_spec */
+    double scale; /* and score: as in attn_spec */
+    attn_score_kind score;
+    attn_var score_w; /* A of all heads, or empty */
     int64_t heads;
 } attn__tri;
 attn_var attn__tri_attend(const attn__build *b, const attn__tri *tri, int weights);

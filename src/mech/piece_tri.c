@@ -42,6 +42,16 @@ attn_var attn__tri_sums(attn_tape *t, attn_var a, attn_var b)
     return tri_list(t, &p, attn_tape_add(t, p.a, p.b));
 }
 
+attn_var attn__tri_values(const attn__build *b, attn_var u, attn_var c)
+{
+    const int64_t want = attn__build_size(b, 'E'), got = attn__build_size(b, 'D');
+    if (attn__given(u)) return u;
+    if (!attn__build_need(b, want == got, ATTN_E_SHAPE, "c",
+                          "without u its width must be that of v", want, got))
+        return u;
+    return c;
+}
+
 attn_var attn__tri_mask(const attn__build *b, attn_var keys, attn_var contexts)
 {
     attn_tape *t = b->t;
@@ -55,19 +65,33 @@ attn_var attn__tri_mask(const attn__build *b, attn_var keys, attn_var contexts)
     return attn_tape_reshape(t, both, ATTN_DIMS(batch, n * m));
 }
 
+/* A of all heads to H A/H. */
+static attn_var tri_score_w(const attn__build *b, const attn__tri *tri)
+{
+    const attn_tensor w = attn_tape_value(b->t, tri->score_w);
+    if (!attn__given(tri->score_w) || !attn__present(&w)) return (attn_var){0};
+    if (!attn__build_need(b, tri->heads >= 1 && w.shape[0] % tri->heads == 0, ATTN_E_HEADS,
+                          "heads", "the hidden layer must divide among the heads", tri->heads,
+                          w.shape[0]))
+        return (attn_var){0};
+    return attn_tape_reshape(b->t, tri->score_w,
+                             ATTN_DIMS(tri->heads, w.shape[0] / tri->heads));
+}
+
 attn_var attn__tri_attend(const attn__build *b, const attn__tri *tri, int weights)
 {
     attn_tape *t = b->t;
     attn_tensor w = attn__build_output(b, weights); /* B H T S J, dense, as B H T SJ */
-    const attn_attention_vars vars = {.q = attn__heads_split(t, tri->q, tri->heads),
+    const attn_attention_vars vars = {.score_w = tri_score_w(b, tri),
+                                      .q = attn__heads_split(t, tri->q, tri->heads),
                                       .k = attn__heads_split(t, tri->keys, tri->heads),
                                       .v = attn__heads_split(t, tri->values, tri->heads)};
     if (attn__present(&w)) {
         w.shape[3] *= w.shape[4], w.stride[3] = 1;
         w.rank = 4;
     }
-    return attn__heads_join(
-        t, attn__attend(t, &ATTN_SPEC(.scale = tri->scale), &vars, tri->mask, w));
+    const attn_spec spec = ATTN_SPEC(.scale = tri->scale, .score = tri->score);
+    return attn__heads_join(t, attn__attend(t, &spec, &vars, tri->mask, w));
 }
 
 /* ---- the two forms without weights ------------------------------------------------------- */
@@ -91,17 +115,13 @@ const attn_param attn__tri_params[] = {
 
 void attn__tri_dot_build(const attn__build *b, double scale)
 {
-    const attn_var *in = b->in, u = attn__given(in[U]) ? in[U] : in[C];
-    const int64_t width = attn__build_size(b, attn__given(in[U]) ? 'E' : 'D');
-    if (!attn__build_need(b, width == attn__build_size(b, 'E'), ATTN_E_SHAPE, "c",
-                          "without u its width must be that of v", attn__build_size(b, 'E'),
-                          width))
-        return;
-    const attn__tri tri = {.q = in[Q],
-                           .keys = attn__tri_products(b->t, in[K], in[C]),
-                           .values = attn__tri_products(b->t, in[V], u),
-                           .mask = attn__tri_mask(b, in[MASK], in[C_MASK]),
-                           .scale = scale,
-                           .heads = b->params[HEADS].i};
+    const attn_var *in = b->in;
+    const attn__tri tri = {
+        .q = in[Q],
+        .keys = attn__tri_products(b->t, in[K], in[C]),
+        .values = attn__tri_products(b->t, in[V], attn__tri_values(b, in[U], in[C])),
+        .mask = attn__tri_mask(b, in[MASK], in[C_MASK]),
+        .scale = scale,
+        .heads = b->params[HEADS].i};
     b->out[OUT] = attn__tri_attend(b, &tri, WEIGHTS);
 }
