@@ -146,6 +146,7 @@ set(MECH_SOURCES
     src/mech/piece_scores.c
     src/mech/piece_tiles.c
     src/mech/piece_tri.c
+    src/mech/piece_unit.c
     src/mech/registry.c)
 # A mechanism is a line of mechs.def: its file and its oracle follow from it.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/mech/mechs.def)

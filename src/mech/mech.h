@@ -15,6 +15,12 @@
 /* For mechanisms without parameters. (param.c) */
 extern const attn_param attn__no_params[];
 
+/* What a softmax over keys promises, whatever the scores are. */
+enum {
+    ATTN__SOFT_TRAITS = ATTN_ROWS_SUM_1 | ATTN_KEY_PERMUTABLE | ATTN_SHIFT_INVARIANT |
+                        ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS
+};
+
 /* ---- build.c: a mechanism on a tape ------------------------------------------------------ */
 
 /* What a build function gets. It reads in and params, puts operations on t and leaves what they
@@ -63,6 +69,15 @@ attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_
  * those given here. */
 attn_var attn__attend_with(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
                            const attn_args *args, attn_var mask, attn_tensor weights);
+
+/* The same with the log of each row's sum, which may be NULL. */
+attn_var attn__attend_lse(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
+                          attn_var mask, attn_tensor weights, attn_var *lse);
+
+/* ---- piece_unit.c: directions ------------------------------------------------------------ */
+
+/* x / |x| along the last dimension; 0 without a gradient where |x| < 1e-12. */
+attn_var attn__unit(attn_tape *t, attn_var x);
 
 /* ---- piece_pool.c: one row of weights over a sequence ------------------------------------ */
 

@@ -43,26 +43,39 @@ attn_var attn__heads_tables(const attn__build *b, attn_var x, const char *where)
     return attn_tape_expand(b->t, x, ATTN_DIMS(H, -1, -1));
 }
 
+/* Everything at once; mask B S goes in as B 1 1 S. */
+static attn_var heads_attend(attn_tape *t, const attn_spec *spec,
+                             const attn_attention_vars *vars, attn_args args, attn_var mask,
+                             attn_tensor weights, attn_var *lse)
+{
+    args.weights = weights;
+    if (attn__given(mask)) {
+        const attn_tensor m = attn_tape_value(t, mask);
+        args.mask = m;
+        args.mask.rank = 4;
+        args.mask.shape[1] = args.mask.shape[2] = 1;
+        args.mask.stride[1] = args.mask.stride[2] = 0;
+        args.mask.shape[3] = m.shape[1];
+        args.mask.stride[3] = m.stride[1];
+    }
+    return attn_tape_attention(t, spec, vars, &args, lse);
+}
+
 attn_var attn__attend_with(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
                            const attn_args *args, attn_var mask, attn_tensor weights)
 {
-    attn_args all = *args;
-    all.weights = weights;
-    if (attn__given(mask)) {
-        const attn_tensor m = attn_tape_value(t, mask); /* B S as B 1 1 S */
-        all.mask = m;
-        all.mask.rank = 4;
-        all.mask.shape[1] = all.mask.shape[2] = 1;
-        all.mask.stride[1] = all.mask.stride[2] = 0;
-        all.mask.shape[3] = m.shape[1];
-        all.mask.stride[3] = m.stride[1];
-    }
-    return attn_tape_attention(t, spec, vars, &all, NULL);
+    return heads_attend(t, spec, vars, *args, mask, weights, NULL);
+}
+
+attn_var attn__attend_lse(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
+                          attn_var mask, attn_tensor weights, attn_var *lse)
+{
+    return heads_attend(t, spec, vars, (attn_args){.size = sizeof(attn_args)}, mask, weights,
+                        lse);
 }
 
 attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
                       attn_var mask, attn_tensor weights)
 {
-    const attn_args none = {.size = sizeof none};
-    return attn__attend_with(t, spec, vars, &none, mask, weights);
+    return attn__attend_lse(t, spec, vars, mask, weights, NULL);
 }
