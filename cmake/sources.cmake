@@ -365,6 +365,7 @@ set(TEST_PROGRAMS
     test_regression_mask
     test_regression_number
     test_regression_position
+    test_score_identity
     test_special
     test_special_hide
     test_special_score
