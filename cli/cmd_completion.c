@@ -60,19 +60,33 @@ static void completion_dtype(void)
     fputs("f64 f32 bf16 f16", stdout);
 }
 
+/* Many mechanisms share a name: it is offered where the first of them has it. */
+
 static void completion_params(void)
 {
-    const attn_mech *mech;
+    const attn_mech *mech, *before;
     for (int m = 0; (mech = attn_mech_at(m)) != NULL; m++)
-        for (const attn_param *p = mech->params; p->name; p++) printf("%s= ", p->name);
+        for (const attn_param *p = mech->params; p->name; p++) {
+            int first = 0;
+            while ((before = attn_mech_at(first)) != mech &&
+                   attn_mech_param(before, p->name) < 0)
+                first++;
+            if (first == m) printf("%s= ", p->name);
+        }
 }
 
 static void completion_outputs(void)
 {
-    const attn_mech *mech;
+    const attn_mech *mech, *before;
     for (int m = 0; (mech = attn_mech_at(m)) != NULL; m++)
-        for (const attn_slot *s = mech->slots; s->name; s++)
-            if (s->kind & ATTN_OUT) printf("%s ", s->name);
+        for (const attn_slot *s = mech->slots; s->name; s++) {
+            int first = 0;
+            if (!(s->kind & ATTN_OUT)) continue;
+            while ((before = attn_mech_at(first)) != mech &&
+                   attn_mech_slot(before, s->name) < 0)
+                first++;
+            if (first == m) printf("%s ", s->name);
+        }
 }
 
 /* What the value of an option can be; nothing is offered for other ones. */

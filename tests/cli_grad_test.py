@@ -16,11 +16,13 @@ B, H, G, T, S, D, E, R = 1, 2, 1, 3, 5, 4, 2, 3
 SHAPES = {"q": (B, H, T, D), "k": (B, G, S, D), "v": (B, G, S, E), "bias_pre": (T, S),
           "bias": (H, T, S), "mask": (B, 1, T, S), "alibi": (H,), "sink": (H,),
           "rel_table": (H, R), "rel_k": (H, R, D), "rel_v": (H, R, E),
-          "out": (B, H, T, E), "lse": (B, H, T)}
+          "score_w": (H, D), "center": (H, T), "out": (B, H, T, E), "lse": (B, H, T)}
 OUTPUTS = ("out", "lse")
 INPUTS = [name for name in SHAPES if name not in OUTPUTS]
 OPTIONS = [f"-s{option}" for option in ("align=bottom_right", "causal=true", "softcap=2",
-                                        "rel=offset", "rope=half")]
+                                        "rel=offset", "rope=half", "center_sigma=2")]
+# What a call of each kind of score goes without.
+SCORES = {"dot": ["score_w"], "l2": ["score_w", "rel_k"], "additive": ["rel_k"]}
 
 
 def dot(x, y):
@@ -68,8 +70,8 @@ class Derivative(Scratch):
     def number(self, name, direction, step):
         shape, values = self.arrays[name]
         moved = shape, [x + step * y for x, y in zip(values, direction)]
-        inputs = [self.file(n, moved if n == name else self.arrays[n]) for n in INPUTS]
-        self.run_ok(*inputs, *OPTIONS, "--dtype", "f64", "--want", "lse", "-o", "o.npz")
+        inputs = [self.file(n, moved if n == name else self.arrays[n]) for n in self.inputs]
+        self.run_ok(*inputs, *self.options, "--dtype", "f64", "--want", "lse", "-o", "o.npz")
         got = cli.read_npz(self.path / "o.npz")
         return sum(dot(got[n][1], self.arrays[n][1]) for n in OUTPUTS)
 
@@ -81,12 +83,19 @@ class Derivative(Scratch):
     def test_every_gradient(self):
         told = cli.json_lines(attn("describe", "softmax", "--json")[1])[0]["slots"]
         self.assertEqual(sorted(s["name"] for s in told if s["gradient"]), sorted(SHAPES))
-        given = [self.file(name, self.arrays[name]) for name in INPUTS]
+        for score, without in SCORES.items():
+            with self.subTest(score=score):
+                self.inputs = [name for name in INPUTS if name not in without]
+                self.options = [*OPTIONS, f"-sscore={score}"]
+                self.check_gradients()
+
+    def check_gradients(self):
+        given = [self.file(name, self.arrays[name]) for name in self.inputs]
         given += [self.file(f"d_{name}", self.arrays[name]) for name in OUTPUTS]
-        self.run_ok(*given, *OPTIONS, "--grad", "--dtype", "f64", "-o", "g.npz")
+        self.run_ok(*given, *self.options, "--grad", "--dtype", "f64", "-o", "g.npz")
         got = cli.read_npz(self.path / "g.npz")
-        self.assertEqual(sorted(got), sorted(["out"] + [f"d_{name}" for name in INPUTS]))
-        for seed, name in enumerate(INPUTS, 50):
+        self.assertEqual(sorted(got), sorted(["out"] + [f"d_{name}" for name in self.inputs]))
+        for seed, name in enumerate(self.inputs, 50):
             shape, values = got[f"d_{name}"]
             self.assertEqual(shape, SHAPES[name])
             direction = cli.normal(seed, *shape)[1]

@@ -42,6 +42,8 @@ static void dump_spec(const test_case *c)
     const attn_spec *s = &c->spec;
     printf("spec scale %.17g\nspec softcap %.17g\nspec base %.17g\nspec dropout %.17g\n",
            s->scale, s->softcap, s->rope.base, s->dropout);
+    printf("spec center_width %.17g\nspec center_sigma %.17g\n", s->center_width,
+           s->center_sigma);
     printf("spec seed %" PRIu64 "\n", s->seed);
     dump_int("causal", s->causal);
     dump_int("softmax1", s->softmax1);
@@ -65,6 +67,7 @@ static void dump_spec(const test_case *c)
     dump_int("stage", (int64_t)s->scores_stage);
     dump_int("tile", s->tile != NULL);
     dump_int("period", c->user.period);
+    dump_int("score", (int64_t)s->score);
 }
 
 static void dump_case(const test_case *c, const oracle_result *r)

@@ -127,7 +127,7 @@ class Case:
     def scale(self):
         given, width = self.spec["scale"], self.t["q"].shape[3]
         if given == 0:
-            return 1 / np.sqrt(width) if width else 1.0
+            return 1 / np.sqrt(width) if width and self.spec["score"] != 2 else 1.0
         return 0.0 if abs(given) < 1e-300 else given
 
 
@@ -169,6 +169,26 @@ def relative(case, h, p, j):
     return table[h if table.shape[0] > 1 else 0][index]
 
 
+def centers(case, b, h, row):
+    """Where the queries of these rows look."""
+    x = case.t["center"]
+    x = x.reshape((1,) * (3 - x.ndim) + x.shape)
+    x = x[b if x.shape[0] > 1 else 0, h if x.shape[1] > 1 else 0]
+    return x[row if x.shape[0] > 1 else np.zeros_like(row)]
+
+
+def pairs(case, h, q, k):
+    """Queries and keys by themselves: products, distances, tanh."""
+    if case.spec["score"] == 0:
+        return q @ k.T
+    if case.spec["score"] == 1:
+        return -((q[:, None] - k[None, :]) ** 2).sum(axis=2)
+    w = case.t.get("score_w", np.ones(q.shape[1]))
+    if w.ndim == 2:
+        w = w[h if w.shape[0] > 1 else 0]
+    return np.tanh(q[:, None] + k[None, :]) @ w
+
+
 def allowed(case, b, h, i, j, p, row, key):
     """The mask of the whole matrix."""
     spec, t = case.spec, case.t
@@ -183,6 +203,9 @@ def allowed(case, b, h, i, j, p, row, key):
         ok &= jj <= pp + spec["right"]
     if spec["chunk"]:
         ok &= pp // spec["chunk"] == jj // spec["chunk"]
+    if spec["center_width"]:
+        center = centers(case, b, h, row)[:, None]
+        ok &= np.abs(jj - center) <= spec["center_width"]
     full = np.zeros_like(ok)
     if "block_mask" in t:
         kind = case.pick("block_mask", b, h, row // spec["block_q"], key // spec["block_k"])
@@ -206,7 +229,7 @@ def scores(case, b, h, q, k, where):
     """Scores at the stage asked for, scores for the softmax, what is allowed."""
     i, j, p, row, key = where
     spec, t = case.spec, case.t
-    s = q @ k.T
+    s = pairs(case, h, q, k)
     clip = lambda n: np.clip(j[None, :] - p[:, None], -(n // 2), n // 2) + n // 2
     if "rel_k" in t:
         s = s + np.take_along_axis(q @ t["rel_k"][h].T, clip(t["rel_k"].shape[1]), axis=1)
@@ -231,6 +254,9 @@ def scores(case, b, h, q, k, where):
         s = s - case.per_head("alibi", b, h) * np.abs(p[:, None] - j[None, :])
     if spec["rel"]:
         s = s + relative(case, h, p, j)
+    if spec["center_sigma"]:
+        far = j[None, :] - centers(case, b, h, row)[:, None]
+        s = s - far ** 2 / (2 * spec["center_sigma"] ** 2)
     if spec["tile"]:
         s, ok = tile(case, b, h, i, j, s, ok)
     return stages, s, ok
