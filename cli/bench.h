@@ -16,7 +16,9 @@ enum bench_option {
     BENCH_BIAS = 8,     /* of H T S: the batch shares it */
     BENCH_D_BIAS = 16,  /* that, and its gradient */
     BENCH_A_TURNED = 32,
-    BENCH_B_TURNED = 64 /* in memory K M, N K */
+    BENCH_B_TURNED = 64, /* in memory K M, N K */
+    BENCH_L2 = 128,      /* scores by distance */
+    BENCH_ADDITIVE = 256 /* by tanh, with weights of the features */
 };
 
 enum { BENCH_SIZES = 6 };

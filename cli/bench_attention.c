@@ -4,7 +4,7 @@
  *
  * Work is that of the products over unmasked pairs, in multiply-adds of D numbers each: forward
  * q.k and p v; backward q.k, g.v, and what goes to q, k and v; with tangents the two of forward
- * and four more. */
+ * and four more. A difference or a tanh of another score counts as one of them. */
 #include "bench.h"
 
 #include <stdlib.h>
@@ -42,6 +42,10 @@ static void attention_forward(bench_job *job, const bench_row *row, attn_dtype d
                    .out = bench_tensor(job, dtype, 4, (int64_t[]){B, H, T, D}, 0));
     if (row->options & (BENCH_BIAS | BENCH_D_BIAS))
         a->bias = bench_tensor(job, dtype, 3, (int64_t[]){H, T, S}, 4);
+    if (row->options & BENCH_L2) job->spec.score = ATTN_SCORE_L2;
+    if (!(row->options & BENCH_ADDITIVE)) return;
+    job->spec.score = ATTN_SCORE_ADDITIVE;
+    a->score_w = bench_tensor(job, dtype, 2, (int64_t[]){H, D}, 10);
 }
 
 /* lse is at least as wide as the arithmetic. */

@@ -85,10 +85,11 @@ static const struct {
     const char *word;
     bool product; /* of matrices, so not for --shape */
 } bench_words[] = {
-    {BENCH_CAUSAL, "causal", false}, {BENCH_BACKWARD, "backward", false},
-    {BENCH_JVP, "jvp", false},       {BENCH_BIAS, "bias", false},
-    {BENCH_D_BIAS, "d_bias", false}, {BENCH_A_TURNED, "ta", true},
-    {BENCH_B_TURNED, "tb", true},
+    {BENCH_CAUSAL, "causal", false},     {BENCH_BACKWARD, "backward", false},
+    {BENCH_JVP, "jvp", false},           {BENCH_BIAS, "bias", false},
+    {BENCH_D_BIAS, "d_bias", false},     {BENCH_A_TURNED, "ta", true},
+    {BENCH_B_TURNED, "tb", true},        {BENCH_L2, "l2", false},
+    {BENCH_ADDITIVE, "additive", false},
 };
 
 enum { BENCH_WORDS = (int)(sizeof bench_words / sizeof bench_words[0]) };
@@ -120,10 +121,11 @@ static bool bench_parse_words(const char *at, unsigned *options)
     return *at == '\0';
 }
 
-/* One way through; and a bias has a gradient in a backward call only. */
+/* One way through, one kind of score; and a bias has a gradient in a backward call only. */
 static bool bench_options_fit(unsigned options)
 {
     const bool backward = options & BENCH_BACKWARD;
+    if ((options & BENCH_L2) && (options & BENCH_ADDITIVE)) return false;
     return backward ? !(options & BENCH_JVP) : !(options & BENCH_D_BIAS);
 }
 

@@ -216,7 +216,8 @@ const cli_command cli_command_bench = {
         "before and after every\n"
         "row with the same threads; spread is that of the middle half of the calls; gain,\n"
         "where a row runs on one thread first, is against that. Behind the sizes stand\n"
-        "causal, backward or jvp, bias (of H T S), d_bias (its gradient too); products of\n"
+        "causal, backward or jvp, bias (of H T S), d_bias (its gradient too), l2 or\n"
+        "additive (scores that are no products, counted as if they were); products of\n"
         "matrices are B,M,N,K with ta and tb for turned operands. Work is counted over\n"
         "unmasked pairs alone: 2 B H D pairs, times 2, backward 5, jvp 6; for products\n"
         "2 B M N K. The ceiling is that of f32, also for rows of f64, which has half.\n",

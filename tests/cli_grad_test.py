@@ -281,7 +281,8 @@ class Bench(unittest.TestCase):
 
     def test_rows_of_ones_own(self):
         for words, factor in (("", 4), (",causal", 4), (",backward", 10), (",causal,backward", 10),
-                              (",jvp,bias", 12), (",backward,bias", 10), (",backward,d_bias", 10)):
+                              (",jvp,bias", 12), (",backward,bias", 10), (",backward,d_bias", 10),
+                              (",l2", 4), (",backward,additive", 10), (",jvp,l2", 12)):
             shape = f"2,4,2,5,7,8{words}"
             for dtype in ("f32", "f64", "bf16"):
                 row, = self.rows("--shape", shape, "-t", "1", "--dtype", dtype)
@@ -292,7 +293,8 @@ class Bench(unittest.TestCase):
                                        factor * 8 * pairs * 8, delta=1)
 
     def test_refused(self):
-        for words in ("backwards", "d_bias", "jvp,d_bias", "backward,jvp", "ta", "backward,", ""):
+        for words in ("backwards", "d_bias", "jvp,d_bias", "backward,jvp", "l2,additive", "ta",
+                      "backward,", ""):
             code, out, err = attn("bench", "--shape", f"1,2,1,4,4,4,{words}")
             self.assertEqual((code, out, err.count("\n")), (2, "", 1), words)
             self.assertIn("B,H,G,T,S,D", err)
