@@ -57,19 +57,15 @@ static attn_var lipschitz_values(const attn__build *b, attn_var p, int64_t heads
 static void lipschitz_l2_build(const attn__build *b)
 {
     attn_tape *t = b->t;
-    const attn_var *in = b->in, none = {0};
+    const attn_var *in = b->in;
     const int64_t heads = b->params[HEADS].i;
     const attn_spec spec = ATTN_SPEC(.score = ATTN_SCORE_L2);
-    const attn_var p =
-        attn__heads_split(t, attn_tape_linear(t, in[X], in[W], none, ATTN_ACT_NONE), heads);
-    const attn_var v =
-        b->params[TIED].i
-            ? lipschitz_values(b, p, heads)
-            : attn__heads_split(t, attn_tape_linear(t, in[X], in[W_V], none, ATTN_ACT_NONE),
-                                heads);
+    const attn_var p = attn__heads_from(t, in[X], in[W], heads);
+    const attn_var v = b->params[TIED].i ? lipschitz_values(b, p, heads)
+                                         : attn__heads_from(t, in[X], in[W_V], heads);
     const attn_attention_vars vars = {.q = p, .k = p, .v = v};
     const attn_var o = attn__attend(t, &spec, &vars, in[MASK], attn__build_output(b, WEIGHTS));
-    b->out[OUT] = attn_tape_linear(t, attn__heads_join(t, o), in[W_O], none, ATTN_ACT_NONE);
+    b->out[OUT] = attn__heads_to(t, o, in[W_O]);
 }
 
 const attn_mech attn__mech_lipschitz_l2 = {
