@@ -178,6 +178,23 @@ static void plan_counts_work(void **state)
     for (int i = 0; i < 3; i++) attn_plan_destroy(plan[i]);
 }
 
+/* Other scores: a difference is half a product, a tanh twelve of them. */
+static void plan_counts_scores(void **state)
+{
+    static const double forward[] = {1, 1.5, 13};
+    (void)state;
+    attn_args args = plan_args(9);
+    for (int score = ATTN_SCORE_DOT; score <= ATTN_SCORE_ADDITIVE; score++) {
+        const attn_spec spec = ATTN_SPEC(.score = (attn_score_kind)score);
+        attn_plan *plan;
+        attn_plan_info info;
+        assert_int_equal(attn_plan_create(&plan, NULL, &spec, &args, NULL), ATTN_OK);
+        attn_plan_describe(plan, &info);
+        assert_true(info.flops == 2.0 * B * H * T * S * (forward[score] * D + E));
+        attn_plan_destroy(plan);
+    }
+}
+
 /* ---- what it refuses ----------------------------------------------------------------- */
 
 static void plan_refuses(const attn_plan *plan, const attn_args *args, void *workspace,
@@ -320,7 +337,8 @@ int main(void)
         SAFETY_CASE(plan_other_lengths),  SAFETY_CASE(plan_spec_is_copied),
         SAFETY_CASE(plan_many_times),     SAFETY_CASE(plan_describes),
         SAFETY_CASE(plan_counts_work),    SAFETY_CASE(plan_workspace_errors),
-        SAFETY_CASE(plan_other_args),     SAFETY_CASE(plan_shared),
+        SAFETY_CASE(plan_counts_scores),  SAFETY_CASE(plan_other_args),
+        SAFETY_CASE(plan_shared),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, safety_finish);
 }
