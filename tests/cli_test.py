@@ -95,7 +95,7 @@ class Help(unittest.TestCase):
             for line, want in (("com", ["compute", "completion"]), ("compute sof", ["softmax"]),
                                ("compute tw", ["two words.npz"]), ("compute --wa", ["--want"]),
                                ("compute softmax -s ca", ["causal="]), ("compute --isa ''", isas),
-                               ("compute --want l", ["lse"]), ("compute -o s", ["sub"]),
+                               ("compute --want ls", ["lse"]), ("compute -o s", ["sub"]),
                                ("compute -t ''", []), ("conformance ''", ["sub"]),
                                ("bench s", ["short", "small"]), ("nonsense ''", [])):
                 done = subprocess.run(
