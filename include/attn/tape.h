@@ -278,6 +278,9 @@ ATTN_API attn_var attn_tape_upsample_bilinear(attn_tape *t, attn_var x, attn_dim
 ATTN_API attn_var attn_tape_upsample_nearest(attn_tape *t, attn_var x, attn_dims size);
 /* grid N Ho Wo 2: (x, y) in -1 .. 1; bilinear, 0 outside; gradient to x and grid. */
 ATTN_API attn_var attn_tape_grid_sample(attn_tape *t, attn_var x, attn_var grid, bool corners);
+/* The same at (x, y) counted in pixels, 0 0 the centre of the first: whole numbers are exact.
+ */
+ATTN_API attn_var attn_tape_pixel_sample(attn_tape *t, attn_var x, attn_var at);
 ATTN_API attn_var attn_tape_pixel_shuffle(attn_tape *t, attn_var x, int64_t factor);
 ATTN_API attn_var attn_tape_pixel_unshuffle(attn_tape *t, attn_var x, int64_t factor);
 

@@ -5,10 +5,11 @@
  *   upsample_nearest   pixel floor(o H / h)
  *   grid_sample        grid N h w 2: x N C H W seen at (x, y), -1 and 1 being the outer edges
  *                      of the border pixels, with corners their centres; 0 outside
- *   pixel_shuffle      N (C f f) H W -> N C (H f) (W f); pixel_unshuffle goes back
- * Places of upsampling are fractions of integers, found exactly. At an integer coordinate the
- * gradient of grid_sample is that of the cell to the right. Attributes: dims = h w, i =
- * corners, nearest; i = corners; i = factor. */
+ *   pixel_sample       the same with (x, y) in pixels, so that whole numbers meet pixels
+ * exactly pixel_shuffle      N (C f f) H W -> N C (H f) (W f); pixel_unshuffle goes back Places
+ * of upsampling are fractions of integers, found exactly. At an integer coordinate the gradient
+ * of grid_sample is that of the cell to the right. Attributes: dims = h w, i = corners,
+ * nearest; i = units of the grid; i = factor. */
 #include <math.h>
 
 #include "tape/picture.h"
@@ -100,13 +101,18 @@ attn_status attn__shape_grid_sample(attn__call *c, attn_error *error)
 }
 
 /* Outside, and where a coordinate is NaN, the place is pixel 0 0, which nobody looks at. */
-attn__spot attn__spot_of(double x, double y, const int64_t *size, bool corners)
+attn__spot attn__spot_of(double x, double y, const int64_t *size, int64_t units)
 {
+    const bool corners = units == ATTN__GRID_CORNERS, pixels = units == ATTN__GRID_PIXELS;
     const double high = (double)size[0], wide = (double)size[1];
-    const double sx = corners ? (wide - 1) / 2 : wide / 2,
-                 sy = corners ? (high - 1) / 2 : high / 2;
-    const double px = corners ? (x + 1) * sx : (x + 1) * sx - 0.5;
-    const double py = corners ? (y + 1) * sy : (y + 1) * sy - 0.5;
+    const double sx = pixels    ? 1
+                      : corners ? (wide - 1) / 2
+                                : wide / 2,
+                 sy = pixels    ? 1
+                      : corners ? (high - 1) / 2
+                                : high / 2;
+    const double px = pixels ? x : corners ? (x + 1) * sx : (x + 1) * sx - 0.5;
+    const double py = pixels ? y : corners ? (y + 1) * sy : (y + 1) * sy - 0.5;
     attn__spot spot = {.slope_x = sx, .slope_y = sy};
     spot.lost = isnan(px) || isnan(py);
     spot.inside = px >= -1 && px < wide && py >= -1 && py < high;
@@ -190,8 +196,14 @@ attn_var attn_tape_upsample_nearest(attn_tape *t, attn_var x, attn_dims size)
 
 attn_var attn_tape_grid_sample(attn_tape *t, attn_var x, attn_var grid, bool corners)
 {
-    const attn__attr attr = {.i = {corners}};
+    const attn__attr attr = {.i = {corners ? ATTN__GRID_CORNERS : ATTN__GRID_EDGES}};
     return attn__apply1(t, ATTN__OP_grid_sample, 2, (const attn_var[]){x, grid}, &attr);
+}
+
+attn_var attn_tape_pixel_sample(attn_tape *t, attn_var x, attn_var at)
+{
+    const attn__attr attr = {.i = {ATTN__GRID_PIXELS}};
+    return attn__apply1(t, ATTN__OP_grid_sample, 2, (const attn_var[]){x, at}, &attr);
 }
 
 attn_var attn_tape_pixel_shuffle(attn_tape *t, attn_var x, int64_t factor)

@@ -91,7 +91,10 @@ typedef struct attn__spot {
     double part_x, part_y, slope_x, slope_y;
     bool inside, lost;
 } attn__spot;
-attn__spot attn__spot_of(double x, double y, const int64_t *size, bool corners);
+/* What the coordinates of a grid count: -1 .. 1 between the outer edges, or between the centres
+ * of the border pixels; or pixels. */
+enum attn__grid_units { ATTN__GRID_EDGES, ATTN__GRID_CORNERS, ATTN__GRID_PIXELS };
+attn__spot attn__spot_of(double x, double y, const int64_t *size, int64_t units);
 /* Writes the taps of output o, four at most, into a plane laid in a row. lost: a lost place has
  * one that makes its result NaN. */
 void attn__spot_taps(const attn__spot *spot, const int64_t *size, bool lost, attn__taps *taps,

@@ -98,7 +98,7 @@ const tape_case tape_case_upsample_nearest = {"upsample_nearest",      1,
                                               upsample_draw,           upsample_nearest_apply,
                                               upsample_nearest_oracle, .exact = true};
 
-/* ---- grid_sample: i[0] corners ---------------------------------------------------------- */
+/* ---- grid_sample: i[0] 1 corners, 2 pixels ---------------------------------------------- */
 
 /* A coordinate that stands between two pixels, inside or near; or far outside. */
 static double grid_draw_coordinate(tape_draw *d, int64_t n)
@@ -106,6 +106,7 @@ static double grid_draw_coordinate(tape_draw *d, int64_t n)
     const double part = 0.1 + 0.8 * test_rng_uniform(d->rng);
     const double place = (double)test_rng_range(d->rng, -2, n) + part;
     if (test_rng_chance(d->rng, 3)) return 1e30;
+    if (d->i[0] == 2) return place;
     if (d->i[0]) return n > 1 ? 2 * place / (double)(n - 1) - 1 : part;
     return n > 0 ? (2 * place + 1) / (double)n - 1 : part;
 }
@@ -115,7 +116,7 @@ static void grid_sample_draw(tape_draw *d)
     resize_draw_x(d, 0);
     int64_t index[4] = {0};
     const int64_t shape[4] = {d->in[0].shape[0], tape_size(d, 0), tape_size(d, 0), 2};
-    d->i[0] = test_rng_chance(d->rng, 50);
+    d->i[0] = test_rng_range(d->rng, 0, 2);
     const attn_tensor *grid = tape_reals(d, 4, shape, true);
     if (test_tensor_empty(grid)) return;
     do test_put(grid, index, grid_draw_coordinate(d, d->in[0].shape[3 - index[3]]));
@@ -125,11 +126,13 @@ static void grid_sample_draw(tape_draw *d)
 static void grid_sample_apply(attn_tape *t, const tape_draw *d, const attn_var *in,
                               attn_var *out)
 {
-    out[0] = attn_tape_grid_sample(t, in[0], in[1], d->i[0]);
+    out[0] = d->i[0] == 2 ? attn_tape_pixel_sample(t, in[0], in[1])
+                          : attn_tape_grid_sample(t, in[0], in[1], d->i[0]);
 }
 
 static double grid_place(const tape_draw *d, double at, int64_t n)
 {
+    if (d->i[0] == 2) return at;
     return d->i[0] ? (at + 1) / 2 * (double)(n - 1) : ((at + 1) * (double)n - 1) / 2;
 }
 

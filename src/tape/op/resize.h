@@ -58,7 +58,7 @@ static attn_status K(upsample_nearest_backward)(attn__call *c)
 
 typedef struct K(grid_job) {
     int64_t n, channels, size[2], places; /* places: h w of a sample */
-    bool corners;
+    int64_t units;
     const real *x, *grid, *dy;
     real *d_grid;
 } K(grid_job);
@@ -70,13 +70,13 @@ static K(grid_job) K(grid_job_of)(const attn__call *c)
                          .channels = x->shape[1],
                          .size = {x->shape[2], x->shape[3]},
                          .places = grid->shape[1] * grid->shape[2],
-                         .corners = c->attr.i[0]};
+                         .units = c->attr.i[0]};
 }
 
 static attn__spot K(grid_spot)(const K(grid_job) * job, int64_t place)
 {
     const real *at = job->grid + 2 * place;
-    return attn__spot_of((double)at[0], (double)at[1], job->size, job->corners);
+    return attn__spot_of((double)at[0], (double)at[1], job->size, job->units);
 }
 
 /* The taps of one sample. */
