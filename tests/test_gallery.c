@@ -34,7 +34,8 @@ static void values_compare(gallery_draw *d, const attn_tensor *slots, double all
     }
 }
 
-/* Whoever runs it must be able to ask how large each output will be. */
+/* Whoever runs it must be able to ask how large each output will be; but for those that come
+ * of an input that is left out, as the case leaves out both. */
 static void values_shapes(gallery_draw *d, const attn_tensor *slots, const char *text)
 {
     const attn_slot *slot = d->call.mech->slots;
@@ -46,7 +47,7 @@ static void values_shapes(gallery_draw *d, const attn_tensor *slots, const char 
     for (int i = 0; slot[i].name; i++)
         if (slot[i].kind & ATTN_OUT) in[i] = (attn_tensor){0};
     for (int i = 0; slot[i].name; i++) {
-        if (!(slot[i].kind & ATTN_OUT)) continue;
+        if (!(slot[i].kind & ATTN_OUT) || d->absent[i]) continue;
         if (attn_mech_shape(d->call.mech, in, d->call.params, i, &rank, shape, &error) !=
             ATTN_OK)
             fail_msg("%s '%s': the size of %s does not follow from the inputs: %s",
