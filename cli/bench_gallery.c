@@ -44,7 +44,7 @@ typedef struct gallery_cost {
 
 static void gallery_sizes(const attn_mech *mech, int64_t n, cli_sizes *sizes)
 {
-    const bool picture = strcmp(mech->grows, "YX") == 0;
+    const bool picture = strncmp(mech->grows, "YX", 2) == 0;
     cli_sizes_init(sizes, mech);
     for (const char *c = mech->grows; *c; c++)
         sizes->of[*c - 'A'] = picture ? (int64_t)sqrt((double)n) : n;

@@ -47,7 +47,7 @@ static void memory_of(const gallery_row *row)
     char text[128] = "B=1";
     if (!(row->mech->traits & ATTN_STREAMS)) return;
     const size_t sides = strlen(row->mech->grows);
-    const bool picture = strcmp(row->mech->grows, "YX") == 0;
+    const bool picture = strncmp(row->mech->grows, "YX", 2) == 0;
     for (size_t i = 0; i < sides; i++)
         snprintf(text + strlen(text), sizeof text - strlen(text), ",%c=%d", row->mech->grows[i],
                  picture ? 64 : LONG);
