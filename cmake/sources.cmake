@@ -140,13 +140,18 @@ set(MECH_SOURCES
     src/mech/lift.c
     src/mech/param.c
     src/mech/piece_coattend.c
+    src/mech/piece_gate.c
     src/mech/piece_heads.c
+    src/mech/piece_picture.c
     src/mech/piece_pool.c
     src/mech/piece_table.c
     src/mech/piece_scores.c
     src/mech/piece_tiles.c
     src/mech/piece_tri.c
     src/mech/piece_unit.c
+    src/mech/piece_sample.c
+    src/mech/piece_wave.c
+    src/mech/piece_window.c
     src/mech/registry.c)
 # A mechanism is a line of mechs.def: its file and its oracle follow from it.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/mech/mechs.def)

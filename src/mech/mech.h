@@ -185,6 +185,78 @@ extern const attn_slot attn__tri_slots[];
 extern const attn_param attn__tri_params[];
 void attn__tri_dot_build(const attn__build *b, double scale);
 
+/* ---- piece_picture.c: pictures B C Y X --------------------------------------------------- */
+
+/* a b; 0, and the tape has failed, when it does not fit. */
+int64_t attn__size_times(attn_tape *t, int64_t a, int64_t b);
+/* B C Y X -> B YX C, a view; and back to the height and width of like. */
+attn_var attn__pixels(attn_tape *t, attn_var x);
+attn_var attn__pixels_back(attn_tape *t, attn_var pixels, attn_var like);
+/* B C Y X -> its rows BY X C, or its columns BX Y C; and back to the sizes of like. */
+attn_var attn__lines(attn_tape *t, attn_var x, bool along_x);
+attn_var attn__lines_back(attn_tape *t, attn_var lines, attn_var like, bool along_x);
+/* Flags B Y X -> BY X, or BX Y; empty stays empty. */
+attn_var attn__flag_lines(attn_tape *t, attn_var flags, bool along_x);
+/* w M C; and w M C K L of odd sides with as much padding as keeps the size. b M or empty. */
+attn_var attn__conv_1x1(attn_tape *t, attn_var x, attn_var w, attn_var b);
+attn_var attn__conv_same(attn_tape *t, attn_var x, attn_var w, attn_var b, int64_t dilation);
+/* The same dense memory in another shape; absent stays absent. */
+attn_tensor attn__dense_as(attn_tensor dense, attn_dims shape);
+
+/* ---- piece_sample.c: deformable convolution ---------------------------------------------- */
+
+typedef struct attn__deform {
+    attn_var x;          /* B C Y X */
+    attn_var offset;     /* B N P Q: y and x in pixels, tap after tap, group after group */
+    attn_var modulation; /* B N/2 P Q or empty */
+    attn_var w, b;       /* M C/groups K L; M or empty */
+    attn_conv conv;      /* stride and dilation filled in; output_padding is not looked at */
+} attn__deform;
+attn_var attn__deform_conv(attn_tape *t, const attn__deform *d); /* B M P Q */
+
+/* ---- piece_gate.c: gates of channels and places ------------------------------------------ */
+
+/* w2 relu(w1 z + b1) + b2; z B C, w1 R C, w2 C R, biases may be empty. */
+typedef struct attn__gate_layers {
+    attn_var w1, b1, w2, b2;
+} attn__gate_layers;
+attn_var attn__gate_hidden(attn_tape *t, attn_var z, const attn__gate_layers *w);
+/* x B C Y X times a gate B C. */
+attn_var attn__gate_channels(attn_tape *t, attn_var x, attn_var gate);
+/* CBAM's gates: of channels B C, and of places B 1 Y X (gamma, beta: one number or empty). */
+typedef struct attn__gate_map {
+    attn_var w, gamma, beta; /* w 2 K L: from the maximum and from the mean */
+    bool batch_norm;
+    double eps;
+} attn__gate_map;
+attn_var attn__cbam_channels(attn_tape *t, attn_var x, const attn__gate_layers *w);
+attn_var attn__cbam_places(attn_tape *t, attn_var x, const attn__gate_map *g);
+
+/* ---- piece_window.c: a window that moves along a sequence -------------------------------- */
+
+/* softmax over its taps of scores (B or 1) (T or 1) H taps, the weights of what tap k of place
+ * i sees: i + k - taps/2 of x B T C, or causally i + k - (taps - 1). What mask hides is 0, as
+ * what lies beyond the ends; renormalise: and has no weight. */
+typedef struct attn__window {
+    attn_var scores, mask; /* mask B T or empty */
+    bool causal, renormalise;
+} attn__window;
+attn_var attn__window_attend(attn_tape *t, attn_var x, const attn__window *window,
+                             attn_var *weights);
+
+/* ---- piece_wave.c: distances as waves ---------------------------------------------------- */
+
+typedef struct attn__wave {
+    int64_t high, wide, stride; /* places, and pixels from place to place */
+    int64_t F;                  /* waves, even: F/2 rates */
+    double base;                /* of the rates */
+} attn__wave;
+/* The waves that keys carry: high wide x F, cosines first. */
+attn_var attn__wave_places(attn_tape *t, const attn__wave *w, bool along_x);
+/* What queries carry: asks ... N F holds factors of the sines, then of the cosines, of the
+ * distance from a query to a key; places N F are those of the queries. */
+attn_var attn__wave_turn(attn_tape *t, attn_var asks, attn_var places);
+
 /* ---- lift.c: what a caller may leave out, and what packing changes ---------------------- */
 
 /* How many of the dimensions batch and heads a tensor of this rank leaves out: 0 none, 1 the
