@@ -316,6 +316,7 @@ set(TEST_PROGRAMS
     test_fenv
     test_gallery
     test_gallery_bad
+    test_gallery_channel
     test_gallery_chaos
     test_gallery_memory
     test_gallery_position
@@ -323,6 +324,8 @@ set(TEST_PROGRAMS
     test_gallery_feature
     test_gallery_promise
     test_gallery_query
+    test_gallery_sampling
+    test_gallery_spatial
     test_gallery_values
     test_gold
     test_gold_score
