@@ -24,9 +24,8 @@ static attn_var window_sum(attn_tape *t, attn_var x, attn_var weights, int64_t l
     const attn_dims split = ATTN_DIMS(v.shape[0], T, heads, v.shape[2] / heads);
     const attn_var own = attn_tape_reshape(t, x, split);
     const attn_var padded = attn_tape_pad(t, own, 1, lead, taps - 1 - lead, 0);
-    attn_var sum = T > 0 ? (attn_var){0} : own;
-    /* Taps that no place can reach see nothing but padding. */
-    for (int64_t k = attn__max(0, lead - T + 1); k < attn__min(taps, lead + T); k++) {
+    attn_var sum = {0};
+    for (int64_t k = 0; k < taps; k++) {
         const attn_var part = attn_tape_mul(t, window_tap(t, padded, k, T),
                                             attn_tape_slice(t, weights, 3, k, k + 1));
         const attn_var more = attn__given(sum) ? attn_tape_add(t, sum, part) : part;

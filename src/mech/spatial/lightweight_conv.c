@@ -52,6 +52,6 @@ const attn_mech attn__mech_lightweight_conv = {
     .grows = "T",
     .slots = slots,
     .params = params,
-    .traits = ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS | ATTN_CAUSAL,
+    .traits = ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS | ATTN_CAUSAL | ATTN_STEPS,
     .build = lightweight_conv_build,
 };
