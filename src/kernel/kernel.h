@@ -68,6 +68,30 @@ typedef struct attn__tanh_sums {
     double *d_k;          /* [n][depth], or NULL */
     void *t, *turned;     /* memory: [n][ld], [lanes][n rounded up to a vector] */
 } attn__tanh_sums;
+/* ATTN__NORM_sigmoid ... of norm.def */
+typedef enum attn__norm_op {
+#define NORM(name) ATTN__NORM_##name,
+#include "kernel/norm.def"
+#undef NORM
+    ATTN__N_NORMS
+} attn__norm_op;
+
+/* What a normaliser knows of every row of a panel, in each lane of it. x is a score in units of
+ * log 2, LN2 x in natural ones.
+ *   sigmoid  factor / (1 + 2^-(x + shift))           linear  factor LN2 (x + shift)
+ *   relu2    factor max(LN2 (x + shift), 0)^2
+ *   entmax   factor max(y, 0)^power, y = slope x - shift; power 0: factor 2^y */
+typedef struct attn__norm_rows {
+    double shift[ATTN__PANEL], slope[ATTN__PANEL], power[ATTN__PANEL], factor[ATTN__PANEL];
+    double mean[ATTN__PANEL]; /* entmax: what is taken from the gradients of the weights */
+} attn__norm_rows;
+
+/* Sums over the keys of a row that the gradient of entmax is made of. a: weights, w: their
+ * slopes, d: gradients of the weights, h = -a ln a. */
+typedef struct attn__norm_sums {
+    double w[ATTN__PANEL], wd[ATTN__PANEL], ad[ATTN__PANEL], h[ATTN__PANEL], hd[ATTN__PANEL];
+    double hl[ATTN__PANEL], hld[ATTN__PANEL]; /* h ln a, times d */
+} attn__norm_sums;
 
 typedef struct attn__kernels {
     const char *name; /* of isa.def */
@@ -187,6 +211,29 @@ typedef struct attn__kernels {
      * d_weight[d][l] = the fma chain of ds h over j, d_k[j][d] += (double) of the chain of t
      * over l; n at most ATTN__BLOCK. */
     void (*tanh_grad)(const attn__pairs *p, const attn__tanh_sums *sums);
+    /* ---- normalisers: body/norm.h ----------------------------------------------------------
+     */
+
+    /* s[j][l] = the weight that the rows make of it; -0 where it is 0 because the key is out,
+     * or bit l of allowed[j] is clear. allowed NULL: all. */
+    void (*norm[ATTN__N_NORMS])(int64_t n, int w, const attn__norm_rows *rows, void *s,
+                                const uint64_t *allowed);
+    /* The same, and dp[j][l] = the slope of the weight by the natural score times dp[j][l], or
+     * times dp[j][l] - mean[l]; 0 where the weight is -0. */
+    void (*norm_grade[ATTN__N_NORMS])(int64_t n, int w, const attn__norm_rows *rows, void *s,
+                                      const uint64_t *allowed, void *dp);
+    /* s[j][l] = -inf where bit l of allowed[j] is clear. */
+    void (*forbid)(int64_t n, int w, const uint64_t *allowed, void *s);
+    /* count[l] = how many of s[j][l] are above t[l]. */
+    void (*count_above)(int64_t n, int w, const void *s, const void *t, double *count);
+    /* f64 chains over j ascending: total[l] of max(y, 0)^power, slope[l] of max(y, 0)^(power -
+     * 1), for y of the rows; power 0: both of 2^y. */
+    void (*entmax_total)(int64_t n, int w, const attn__norm_rows *rows, const void *s,
+                         double *total, double *slope);
+    /* The sums of the gradient, f64 chains that go on from what they hold; weights with their
+     * factor. logs: those of h as well. */
+    void (*entmax_sums)(int64_t n, int w, const attn__norm_rows *rows, const void *s,
+                        const void *dp, bool logs, attn__norm_sums *sums);
 
     /* ---- functions of the tape: map.def, indexed by attn__map -----------------------------
      */

@@ -11,6 +11,7 @@
 #include "body/state.h"
 
 #include "body/backward.h"
+#include "body/norm.h"
 #include "body/score.h"
 
 #define STRING2(x)  #x
@@ -54,6 +55,22 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .tanh_scores = K(tanh_scores),
     .tanh_tangents = K(tanh_tangents),
     .tanh_grad = K(tanh_grad),
+    .forbid = K(forbid),
+    .count_above = K(count_above),
+    .entmax_total = K(entmax_total),
+    .entmax_sums = K(entmax_sums),
+    .norm =
+        {
+#define NORM(name) K(norm_##name),
+#include "kernel/norm.def"
+#undef NORM
+        },
+    .norm_grade =
+        {
+#define NORM(name) K(grade_##name),
+#include "kernel/norm.def"
+#undef NORM
+        },
     .gemm_rows = V_TILE_R,
     .gemm_cols = V_TILE_V * V_LANES,
     .gemm = K(gemm),

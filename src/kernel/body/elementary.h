@@ -9,6 +9,10 @@
 /* log 2 = HI + LO, HI short enough that n HI is exact; the rest of the polynomials is minimax:
  *   EXP_C    (e^r - 1 - r) / r^2        |r| <= 0.35    2^-31.9, 2^-61.5 of r
  *   LOG_C    (2 artanh(s) - 2 s) / s^3  in s^2         2^-30.2, 2^-59.4 of the logarithm */
+enum { D_LOG_TERMS = 7 };
+static const double map_log_c_f64[D_LOG_TERMS] = {
+    0x1.5555555555594p-1, 0x1.999999997f145p-2, 0x1.24924942af81ep-2, 0x1.c71c5163f94e0p-3,
+    0x1.746662e952ce9p-3, 0x1.399de6e034d92p-3, 0x1.2f2dde265dacdp-3};
 #if REAL_BITS == 32
 #    define REAL_LEAST 0x1p-126f /* the least normal real */
 #    define REAL_TINY  0x1p-30f  /* x^2 is nothing beside x */
@@ -33,7 +37,7 @@ static const float map_log_c_f32[LOG_TERMS] = {0x1.55557ap-1f, 0x1.995e26p-2f, 0
 #    define EXPM1_LOW  (-40.0)
 #    define EXP_C      map_exp_c_f64
 #    define LOG_C      map_log_c_f64
-enum { EXP_TERMS = 11, LOG_TERMS = 7 };
+enum { EXP_TERMS = 11, LOG_TERMS = D_LOG_TERMS };
 static const double map_exp_c_f64[EXP_TERMS] = {0x1p-1,
                                                 0x1.5555555555559p-3,
                                                 0x1.555555555555bp-5,
@@ -45,9 +49,6 @@ static const double map_exp_c_f64[EXP_TERMS] = {0x1p-1,
                                                 0x1.27e4c37298fadp-22,
                                                 0x1.af63a3af2e26fp-26,
                                                 0x1.1f98c037c1c5fp-29};
-static const double map_log_c_f64[LOG_TERMS] = {
-    0x1.5555555555594p-1, 0x1.999999997f145p-2, 0x1.24924942af81ep-2, 0x1.c71c5163f94e0p-3,
-    0x1.746662e952ce9p-3, 0x1.399de6e034d92p-3, 0x1.2f2dde265dacdp-3};
 #endif
 
 /* c[0] + c[1] x + ..., one fma chain from the last coefficient. */
