@@ -61,6 +61,7 @@ set(ENGINE_SOURCES
     src/engine/back_keys.c
     src/engine/back_lanes.c
     src/engine/back_look.c
+    src/engine/back_norm.c
     src/engine/back_plan.c
     src/engine/back_run.c
     src/engine/back_score.c
@@ -69,11 +70,15 @@ set(ENGINE_SOURCES
     src/engine/back_tile.c
     src/engine/check.c
     src/engine/check_data.c
+    src/engine/check_norm.c
     src/engine/check_shape.c
     src/engine/describe.c
     src/engine/jvp.c
     src/engine/masks.c
     src/engine/merge.c
+    src/engine/norm.c
+    src/engine/norm_entmax.c
+    src/engine/norm_top.c
     src/engine/output.c
     src/engine/panel.c
     src/engine/panel_close.c
@@ -241,6 +246,7 @@ set(ORACLE_SOURCES
     tests/oracle/oracle_mask.c
     tests/oracle/oracle_naive.c
     tests/oracle/oracle_naive_grad.c
+    tests/oracle/oracle_norm.c
     tests/oracle/oracle_number.c
     tests/oracle/oracle_philox.c
     tests/oracle/oracle_position.c
@@ -288,6 +294,7 @@ set(TEST_SUPPORT_SOURCES
     tests/support/env.c
     tests/support/grad_case.c
     tests/support/memory.c
+    tests/support/norm_case.c
     tests/support/outputs.c
     tests/support/random.c
     tests/support/tensor.c
@@ -363,6 +370,9 @@ set(TEST_PROGRAMS
     test_mech_grad
     test_mech_run
     test_merge_rope
+    test_norm_bits
+    test_norm_grad_bits
+    test_norm_grid
     test_oracle_grad
     test_plan
     test_pool

@@ -12,7 +12,7 @@
  * Order of the modifications, always:
  *     score q.k (+ q.rel_k), or another of attn_score_kind -> scale -> + bias_pre -> softcap
  *     -> + bias - alibi |p - j| + rel_table - (j - center)^2 / (2 sigma^2) -> tile callback ->
- *     masks (they intersect) -> softmax (with the sink)
+ *     masks (they intersect) -> softmax (with the sink), or another of attn_norm_kind
  *     -> dropout -> weighted sum of v (+ rel_v)
  * Every combination is legal. A row without an allowed key gives 0 and lse -inf. */
 #ifndef ATTN_ATTENTION_H
@@ -63,6 +63,18 @@ typedef enum attn_score_kind {
     ATTN_SCORE_L2,      /* -|q - k|^2, from the differences */
     ATTN_SCORE_ADDITIVE /* sum over d of w_d tanh(q_d + k_d), w = args.score_w */
 } attn_score_kind;
+
+/* What makes weights of scores. m: the keys the row may see; a: spec.norm_shift, or -ln m with
+ * spec.norm_count. The first, and TOP_K, know lse; the others have none, as input or output. */
+typedef enum attn_norm_kind {
+    ATTN_NORM_SOFTMAX,
+    ATTN_NORM_SIGMOID, /* 1 / (1 + exp(-(s + a))) */
+    ATTN_NORM_RELU2,   /* max(s + a, 0)^2 */
+    ATTN_NORM_LINEAR,  /* s + a */
+    ATTN_NORM_ENTMAX,  /* max((alpha - 1) s - tau, 0)^(1 / (alpha - 1)), tau so that they sum
+                          to 1: alpha 1 softmax, 1.5 entmax, 2 sparsemax; a sink is a key more */
+    ATTN_NORM_TOP_K    /* softmax over the spec.top_k largest scores, of equal ones the first */
+} attn_norm_kind;
 
 /* At which point args.scores is taken. */
 typedef enum attn_scores_stage {
@@ -148,6 +160,12 @@ typedef struct attn_spec {
     double center_width; /* of args.center c: keys ceil(c - width) <= j <= floor(c + width) are
                             seen; 0: all. A limit, no gradient passes through it */
     double center_sigma; /* - (j - c)^2 / (2 sigma^2) is added to the score; 0: nothing */
+    attn_norm_kind normaliser;
+    double norm_shift; /* SIGMOID, RELU2, LINEAR: added to every score */
+    bool norm_count;   /* SIGMOID: -ln m instead */
+    bool norm_mean;    /* SIGMOID, RELU2, LINEAR: every weight is divided by m */
+    double alpha;      /* ENTMAX, 1 .. 4; 0: 1.5. Below 1.01 it is softmax */
+    int64_t top_k;     /* TOP_K, at least 1 */
 } attn_spec;
 
 /* ---- args: what it is computed on ------------------------------------------------------ */
@@ -197,6 +215,8 @@ typedef struct attn_args {
     /* attn_jvp: tangents come in (absent: 0) and go out. Other calls ignore these. */
     attn_tensor t_q, t_k, t_v, t_bias_pre, t_bias;
     attn_tensor t_out, t_lse;
+
+    attn_tensor alpha, d_alpha; /* H: ENTMAX, in place of spec.alpha; its gradient */
 } attn_args;
 
 #ifndef __cplusplus

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * args.def as an array, for those who walk all tensors of a call. */
+ * For those who check a call: args.def as an array, to walk all its tensors, and rules. */
 #ifndef ATTN__ENGINE_ARGS_H
 #define ATTN__ENGINE_ARGS_H
 
@@ -39,5 +39,16 @@ static inline const attn_tensor *attn__arg_in(const attn_args *args, const attn_
 {
     return (const attn_tensor *)(const void *)((const char *)args + arg->at);
 }
+
+/* ---- check.c ------------------------------------------------------------------------------
+ */
+
+typedef struct attn__rule {
+    bool ok;
+    attn_status status;
+    const char *where, *what;
+} attn__rule;
+/* The first rule that is broken says why. */
+attn_status attn__rules_check(const attn__rule *rules, size_t n, attn_error *error);
 
 #endif

@@ -48,6 +48,13 @@ void attn__back_look(const attn__run *r, char *scratch, int64_t index);
 char *attn__back_kept(const attn__run *r, int64_t index);
 void attn__back_sinks(const attn__run *r); /* d_sink, from what is kept */
 
+/* ---- back_norm.c ------------------------------------------------------------------------- */
+
+/* What the normaliser knows of the rows of a panel, and the parts of their gradients that take
+ * the whole row. */
+void attn__back_norm(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
+                     int64_t index, struct attn__norm *norm);
+
 /* ---- back_step.c ------------------------------------------------------------------------- */
 
 typedef struct attn__back_panel {

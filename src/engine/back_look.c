@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine/back.h"
+#include "engine/norm.h"
 
 char *attn__back_kept(const attn__run *r, int64_t index)
 {
@@ -48,11 +49,13 @@ static bool look_gradients(const attn__run *r, char *scratch, const attn__seq *s
         memset(kept + b->g_rows, 0, (size_t)(E * panel->n * real));
         return true;
     }
-    attn__panel_stage(r, seq, panel, &a->out, false, scratch + r->plan->at.rows, rows);
-    k->pack(panel->n, panel->w, E, rows, 1, out);
     attn__panel_stage(r, seq, panel, &a->d_out, false, kept + b->g_rows, rows);
     k->pack(panel->n, panel->w, E, rows, 1, gt);
-    k->dot(E, panel->w, gt, out, look_doubles(kept, b->delta_sum));
+    if (attn__norm_of(r->p)->op < 0) {
+        attn__panel_stage(r, seq, panel, &a->out, false, scratch + r->plan->at.rows, rows);
+        k->pack(panel->n, panel->w, E, rows, 1, out);
+        k->dot(E, panel->w, gt, out, look_doubles(kept, b->delta_sum));
+    }
     return k->finite(E * panel->w, gt);
 }
 
@@ -95,7 +98,10 @@ void attn__back_look(const attn__run *r, char *scratch, int64_t index)
     finite[0] = true;
     for (int l = 0; l < panel.n; l++) finite[0] = finite[0] && k->finite(r->p->D, rows[l]);
     finite[1] = look_gradients(r, scratch, &seq, &panel, kept);
-    look_stats(r, &seq, &panel, kept);
+    if (attn__norm_of(r->p)->op < 0) look_stats(r, &seq, &panel, kept);
+    panel.norm = (attn__norm *)(void *)(kept + b->norm);
+    attn__norm_open(r->p, &panel);
+    if (attn__norm_looks(r->p)) attn__back_norm(r, scratch, &seq, g, at, panel.norm);
 }
 
 /* ---- sinks ------------------------------------------------------------------------------- */
@@ -108,34 +114,54 @@ static void look_sink(const attn__run *r, const attn__seq *seq, const attn__pane
     const attn_tensor *d_sink = &r->p->at.d_sink;
     const double *top = look_doubles(kept, b->top_sum);
     const double *delta = look_doubles(kept, b->delta_sum);
+    const attn__norm *norm = (const attn__norm *)(const void *)(kept + b->norm);
     for (int l = 0; l < panel->n; l++) {
         const int64_t h = panel->h[l];
         const double sink = attn__float_at(&r->p->at.sink, seq->b, h) * ATTN__LOG2E;
         const int64_t at = (d_sink->shape[0] == 1 ? 0 : seq->b) * d_sink->shape[1] +
                            (d_sink->shape[1] == 1 ? 0 : h);
-        if (sink > -(double)INFINITY || sink != sink)
+        if (attn__norm_of(r->p)->op >= 0)
+            sums[at] += norm->d_sink[l];
+        else if (sink > -(double)INFINITY || sink != sink)
             sums[at] -= attn__exp2(sink - top[l]) * delta[l];
     }
 }
 
+static void look_alpha(const attn__run *r, const attn__panel *panel, const attn__norm *norm,
+                       double *sums)
+{
+    const attn_tensor *d_alpha = &r->p->at.d_alpha;
+    for (int l = 0; l < panel->n; l++)
+        sums[d_alpha->shape[0] == 1 ? 0 : panel->h[l]] += norm->d_alpha[l];
+}
+
 void attn__back_sinks(const attn__run *r)
 {
-    const attn_tensor *d_sink = &r->p->at.d_sink;
+    const attn_tensor *d_sink = &r->p->at.d_sink, *d_alpha = &r->p->at.d_alpha;
     const int64_t *panel0 =
         (const int64_t *)(const void *)(r->workspace + r->plan->back.panel0);
-    double *sums = (double *)(void *)(r->workspace + r->plan->back.sink);
-    if (!attn__present(d_sink)) return;
+    double *sums = look_doubles(r->workspace, r->plan->back.sink);
+    double *alphas = look_doubles(r->workspace, r->plan->back.alpha);
+    if (!attn__present(d_sink) && !attn__present(d_alpha)) return;
     const int64_t heads = d_sink->shape[1];
-    memset(sums, 0, (size_t)(d_sink->shape[0] * heads) * sizeof *sums);
+    const int64_t n = attn__present(d_sink) ? d_sink->shape[0] * heads : 0;
+    const int64_t n_alpha = attn__present(d_alpha) ? d_alpha->shape[0] : 0;
+    memset(sums, 0, (size_t)n * sizeof *sums);
+    memset(alphas, 0, (size_t)n_alpha * sizeof *alphas);
     for (int64_t index = 0; index < panel0[r->p->N]; index++) {
         attn__seq seq;
         attn__panel panel;
         int64_t g;
         const int64_t at = look_find(r, index, &seq, &g);
         attn__panel_lanes(r, &seq, g, at, &panel);
-        look_sink(r, &seq, &panel, attn__back_kept(r, index), sums);
+        const char *kept = attn__back_kept(r, index);
+        if (n) look_sink(r, &seq, &panel, attn__back_kept(r, index), sums);
+        if (n_alpha)
+            look_alpha(r, &panel, (const attn__norm *)(const void *)(kept + r->plan->back.norm),
+                       alphas);
     }
-    for (int64_t b = 0; b < d_sink->shape[0]; b++)
-        for (int64_t h = 0; h < heads; h++)
-            attn__put(d_sink->dtype, attn__at(d_sink, b, h, 0, 0), 0, sums[b * heads + h]);
+    for (int64_t b = 0; b < n; b++)
+        attn__put(d_sink->dtype, attn__at(d_sink, b / heads, b % heads, 0, 0), 0, sums[b]);
+    for (int64_t h = 0; h < n_alpha; h++)
+        attn__put(d_alpha->dtype, attn__at(d_alpha, h, 0, 0, 0), 0, alphas[h]);
 }

@@ -4,6 +4,7 @@
  * numbers and the f64 gradient of each query row, and of each key row when several units meet
  * there. */
 #include "engine/back.h"
+#include "engine/norm.h"
 
 #define PLAN_PARTS(at, parts) attn__plan_parts(at, parts, sizeof(parts) / sizeof((parts)[0]))
 
@@ -56,6 +57,7 @@ static bool back_kept(attn_plan *plan)
                                     {&b->top, w, real},
                                     {&b->delta, w, real},
                                     {&b->finite, 2, sizeof(bool)},
+                                    {&b->norm, attn__norm_on(p), sizeof(attn__norm)},
                                     {&b->q_rows, own_q ? w * p->D : 0, real},
                                     {&b->g_rows, own_g ? w * p->E : 0, real}};
     return PLAN_PARTS(&b->kept_bytes, kept);

@@ -56,12 +56,12 @@ typedef struct attn__back_plan {
     int ring;
     attn__sum sum[ATTN__N_SUMS];
     /* offsets into the workspace */
-    int64_t chunks_max, by_chunk, order, panel0, chunk0, kept, sink, dq, dq_done, dk_all,
+    int64_t chunks_max, by_chunk, order, panel0, chunk0, kept, sink, alpha, dq, dq_done, dk_all,
         dv_all, dk_done, progress;
     /* offsets into what is kept of a panel from its first look to the end: f64 top [48] and
      * delta [48], both as reals, two flags, and rows of q [48][D] and g [48][E] where they are
      * not reals already */
-    int64_t top_sum, delta_sum, top, delta, finite, q_rows, g_rows, kept_bytes;
+    int64_t top_sum, delta_sum, top, delta, finite, q_rows, g_rows, norm, kept_bytes;
     /* offsets into a thread's scratch; those with a * inside one of four panels */
     int64_t dk, dv, panel, panel_bytes;
     int64_t gt, gr;                             /* * [E][w], [2R+1][w] */

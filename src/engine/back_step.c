@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/back.h"
+#include "engine/norm.h"
 #include "engine/score.h"
 
 static double *back_doubles(char *memory, int64_t at)
@@ -61,6 +62,7 @@ static void back_open_panel(const attn__back_unit *u, int64_t index, char *memor
     lanes->qt = memory + r->plan->at.qt;
     lanes->rq = memory + r->plan->at.rq;
     lanes->wt = memory + r->plan->at.wt;
+    lanes->norm = (attn__norm *)(void *)(panel->kept + b->norm);
     back_rows(u, lanes, &r->p->at.q, r->p->R > 0, panel->kept + b->q_rows, panel->q_rows);
     back_rows(u, lanes, &r->p->at.d_out, !attn__present(&r->p->at.d_out),
               panel->kept + b->g_rows, panel->g_rows);

@@ -98,8 +98,9 @@ bool attn__back_sums_plan(attn_plan *plan)
     attn__back_plan *b = &plan->back;
     const attn_tensor *d_sink = &p->at.d_sink;
     const int64_t sinks = attn__present(d_sink) ? d_sink->shape[0] * d_sink->shape[1] : 0;
-    const attn__plan_part sink = {&b->sink, sinks, 8};
-    if (!attn__plan_parts(&plan->bytes, &sink, 1)) return false;
+    const attn__plan_part rows[] = {{&b->sink, sinks, 8},
+                                    {&b->alpha, attn__present(&p->at.d_alpha) ? p->H : 0, 8}};
+    if (!attn__plan_parts(&plan->bytes, rows, 2)) return false;
     for (int i = 0; i < ATTN__N_SUMS; i++) {
         attn__sum *sum = &b->sum[i];
         if (!attn__present(sum_tensor(p, i))) continue;

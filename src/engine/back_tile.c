@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine/back.h"
+#include "engine/norm.h"
 
 static bool back_bit(const uint64_t *words, int64_t j, int l)
 {
@@ -95,6 +96,20 @@ static void back_warm_block(attn__back_step *s, const attn__panel *panel, int64_
     attn__back_lanes_warm(s, panel, j, n);
 }
 
+/* p takes the place of the scores, ds that of dp. */
+static void back_grade(const attn__tile *t, const attn__back_panel *panel)
+{
+    const attn__back_plan *b = &t->r->plan->back;
+    const attn__kernels *k = t->r->plan->kernels;
+    const uint64_t *allowed = t->masked ? t->allowed : NULL;
+    const int op = attn__norm_of(t->r->p)->op;
+    if (op < 0)
+        k->grade(t->n, t->panel->w, t->coef, t->s, allowed, panel->kept + b->top,
+                 panel->kept + b->delta, t->ds);
+    else
+        k->norm_grade[op](t->n, t->panel->w, &t->panel->norm->rows, t->s, allowed, t->ds);
+}
+
 bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
 {
     attn__back_unit *u = s->u;
@@ -121,14 +136,13 @@ bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
     attn__tile *t = &tile;
     if (plan->problem.spec.tile) t->slope = u->scratch + b->slope;
     back_warm_block(s, &panel->lanes, j0 + ATTN__BLOCK);
-    if (!attn__tile_prepare(t, u->j0, &u->staged)) return false;
+    if (!attn__tile_prepare(t, u->j0, &u->staged) || !attn__norm_select(t)) return false;
     t->ds = m + b->ds + (t->j0 - j0) * row;
     back_products(t, panel, &u->staged, u->j0);
     const bool dropped = plan->problem.spec.dropout > 0;
     if (dropped) attn__tile_keep(t, 0, t->n, keep);
     if (dropped) k->drop(t->n, t->panel->w, keep, t->ds);
-    k->grade(t->n, t->panel->w, t->coef, t->s, t->masked ? t->allowed : NULL,
-             panel->kept + b->top, panel->kept + b->delta, t->ds);
+    back_grade(t, panel);
     attn__terms_grad(t);
     attn__back_score_tile(t, panel, u);
     if (dropped) k->drop(t->n, t->panel->w, keep, t->s);

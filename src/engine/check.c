@@ -6,14 +6,9 @@
 #include <math.h>
 
 #include "engine/args.h"
+#include "engine/norm.h"
 
-typedef struct check_rule {
-    bool ok;
-    attn_status status;
-    const char *where, *what;
-} check_rule;
-
-static attn_status check_rules(const check_rule *rules, size_t n, attn_error *error)
+attn_status attn__rules_check(const attn__rule *rules, size_t n, attn_error *error)
 {
     for (size_t i = 0; i < n; i++)
         if (!rules[i].ok)
@@ -21,11 +16,12 @@ static attn_status check_rules(const check_rule *rules, size_t n, attn_error *er
     return ATTN_OK;
 }
 
-#define CHECK_ALL(rules, error) check_rules(rules, sizeof(rules) / sizeof((rules)[0]), error)
+#define CHECK_ALL(rules, error)                                                                \
+    attn__rules_check(rules, sizeof(rules) / sizeof((rules)[0]), error)
 
 static attn_status check_enums(const attn_spec *s, attn_error *error)
 {
-    const check_rule rules[] = {
+    const attn__rule rules[] = {
         {(unsigned)s->align <= ATTN_ALIGN_OFFSET, ATTN_E_ENUM, "align", "not an attn_align"},
         {(unsigned)s->head_map <= ATTN_HEADS_TILED, ATTN_E_ENUM, "head_map",
          "not an attn_head_map"},
@@ -37,6 +33,8 @@ static attn_status check_enums(const attn_spec *s, attn_error *error)
          "not an attn_scores_stage"},
         {(unsigned)s->score <= ATTN_SCORE_ADDITIVE, ATTN_E_ENUM, "score",
          "not an attn_score_kind"},
+        {(unsigned)s->normaliser <= ATTN_NORM_TOP_K, ATTN_E_ENUM, "normaliser",
+         "not an attn_norm_kind"},
     };
     return CHECK_ALL(rules, error);
 }
@@ -45,7 +43,7 @@ static attn_status check_numbers(const attn_spec *s, attn_error *error)
 {
     const int64_t far = (int64_t)1 << 47;
     const attn_window *w = &s->window;
-    const check_rule rules[] = {
+    const attn__rule rules[] = {
         {isfinite(s->scale), ATTN_E_PARAM, "scale", "must be finite"},
         {isfinite(s->softcap) && s->softcap >= 0, ATTN_E_PARAM, "softcap",
          "must be finite and not negative"},
@@ -94,7 +92,7 @@ static attn_status check_belongings(const attn__problem *p, attn_error *error)
     const attn_args *a = &p->at;
     const attn_spec *s = &p->spec;
     const bool rope = s->rope.kind != ATTN_ROPE_NONE;
-    const check_rule rules[] = {
+    const attn__rule rules[] = {
         {attn__present(&a->q_seg) == attn__present(&a->k_seg), ATTN_E_PARAM, "q_seg",
          "q_seg and k_seg come together"},
         {attn__present(&a->rope_cos) == attn__present(&a->rope_sin), ATTN_E_PARAM, "rope_cos",
@@ -122,7 +120,7 @@ static attn_status check_score(const attn__problem *p, attn_error *error)
     const attn_args *a = &p->at;
     const attn_spec *s = &p->spec;
     const bool centred = s->center_width > 0 || s->center_sigma > 0;
-    const check_rule rules[] = {
+    const attn__rule rules[] = {
         {s->score == ATTN_SCORE_DOT || !attn__present(&a->rel_k), ATTN_E_PARAM, "rel_k",
          "is a product with q and goes with ATTN_SCORE_DOT alone"},
         {s->score == ATTN_SCORE_ADDITIVE || !attn__present(&a->score_w), ATTN_E_PARAM,
@@ -157,14 +155,16 @@ static attn_status check_backward(const attn__problem *p, attn_error *error)
 {
     const attn_args *a = &p->at;
     const attn_dtype least = p->real == ATTN_DTYPE_F64 ? ATTN_DTYPE_F64 : ATTN_DTYPE_F32;
-    const check_rule rules[] = {
+    const bool own = attn__norm_of(p)->op >= 0; /* weights that need neither */
+    const attn__rule rules[] = {
         {attn__present(&a->d_out) || attn__present(&a->d_lse), ATTN_E_NULL, "d_out",
          "the gradient of out or of lse is needed"},
         {check_asked(p), ATTN_E_NULL, "d_q", "at least one gradient is to be asked for"},
-        {attn__present(&a->lse), ATTN_E_STATS, "lse", "is needed as attn_forward left it"},
-        {attn__present(&a->out) || !attn__present(&a->d_out), ATTN_E_STATS, "out",
+        {attn__present(&a->lse) || own, ATTN_E_STATS, "lse",
          "is needed as attn_forward left it"},
-        {attn_dtype_size(a->lse.dtype) >= attn_dtype_size(least), ATTN_E_STATS, "lse",
+        {attn__present(&a->out) || !attn__present(&a->d_out) || own, ATTN_E_STATS, "out",
+         "is needed as attn_forward left it"},
+        {own || attn_dtype_size(a->lse.dtype) >= attn_dtype_size(least), ATTN_E_STATS, "lse",
          least == ATTN_DTYPE_F64 ? "must be f64 in an f64 call: its rounding is in every weight"
                                  : "must be f32 or f64: its rounding is in every weight"},
         {!p->spec.tile || p->spec.tile_slope, ATTN_E_PARAM, "tile_slope",
@@ -176,7 +176,7 @@ static attn_status check_backward(const attn__problem *p, attn_error *error)
 static attn_status check_jvp(const attn__problem *p, attn_error *error)
 {
     const attn_args *a = &p->at;
-    const check_rule rules[] = {
+    const attn__rule rules[] = {
         {attn__present(&a->t_out) || attn__present(&a->t_lse), ATTN_E_NULL, "t_out",
          "the tangent of out or of lse is to be asked for"},
         {!p->spec.tile || p->spec.tile_slope, ATTN_E_PARAM, "tile_slope",
@@ -241,7 +241,7 @@ static attn_status check_rel(attn__problem *p, attn_error *error)
 static attn_status check_range(const attn__problem *p, attn_error *error)
 {
     const double most = p->real == ATTN_DTYPE_F32 ? (double)FLT_MAX : DBL_MAX;
-    const check_rule rules[] = {
+    const attn__rule rules[] = {
         {fabs(p->spec.scale) <= most / 2, ATTN_E_PARAM, "scale", "is too large for f32"},
         {p->spec.softcap <= most / 2, ATTN_E_PARAM, "softcap", "is too large for f32"},
     };
@@ -267,6 +267,7 @@ attn_status attn__problem_check(attn__problem *p, attn__call_kind call, const at
     ATTN_TRY(attn__shapes_check(p, args, error));
     ATTN_TRY(check_belongings(p, error));
     ATTN_TRY(check_score(p, error));
+    ATTN_TRY(attn__norm_check(p, error));
     ATTN_TRY(check_call(p, error));
     ATTN_TRY(check_rope(p, error));
     ATTN_TRY(check_rel(p, error));

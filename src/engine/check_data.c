@@ -2,7 +2,7 @@
  * What only the contents can tell: lengths inside their buffers, cumulative lengths that rise,
  * operands long enough for the longest packed sequence, positions inside their tables, and an
  * alignment where T and S differ. O(N) except for explicit positions, which are O(T + S). */
-#include "engine/engine.h"
+#include "engine/norm.h"
 
 static attn_status data_cu(const attn_tensor *cu, const char *where, int64_t rows,
                            attn_error *error)
@@ -136,6 +136,7 @@ attn_status attn__data_check(const attn__problem *p, attn_error *error)
                         p->T, p->N, error));
     ATTN_TRY(data_range(&a->k_start, &a->k_len, attn__present(&a->k_len) ? "k_len" : "k_start",
                         p->S, p->N, error));
+    ATTN_TRY(attn__norm_check_data(p, error));
     int64_t longest_t = 0, longest_s = 0;
     for (int64_t b = 0; b < p->N; b++) {
         attn__seq q = attn__seq_get(p, b);

@@ -102,6 +102,9 @@ typedef struct attn__layout {
      * rel_k, the state of the tangents */
     int64_t ts, capped, slope, t_rows, t_seen, t_acc, t_l;
     int64_t t_qt, t_rq, t_sm, t_sl, t_so;
+    int64_t seen;  /* [2R+1] words */
+    int64_t whole; /* all scores of a panel, [S][w], for normalisers that need them first */
+    int64_t norm;  /* inside a panel: an attn__norm */
     int64_t panel_bytes, bytes;
 } attn__layout;
 
@@ -172,6 +175,7 @@ typedef struct attn__panel {
     void *qt, *rq, *wt;
     double *sm, *sl, *so; /* the state: maximum, sum, outputs */
     char *memory;         /* the parts of attn__layout inside a panel */
+    struct attn__norm *norm;
 } attn__panel;
 
 int64_t attn__panels_count(const attn__problem *p, int64_t T);
@@ -252,6 +256,8 @@ typedef struct attn__tile {
     void *capped, *slope;
     void *ds;                     /* [n][w]: the derivative by the scores */
     struct attn__back_tile *back; /* whose sums it joins */
+    uint64_t *counts; /* forward, where the sign of a weight says nothing: [n] words, bit l: it
+                         counts */
 } attn__tile;
 
 typedef struct attn__staged {

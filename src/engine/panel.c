@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/norm.h"
 #include "engine/score.h"
 
 /* Query heads that fit side by side, at least 1. Relative tables of each head keep them apart,
@@ -193,6 +194,8 @@ void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, i
     panel->sm = (double *)(void *)(memory + plan->at.sm);
     panel->sl = (double *)(void *)(memory + plan->at.sl);
     panel->so = (double *)(void *)(memory + plan->at.so);
+    panel->norm = (attn__norm *)(void *)(memory + plan->at.norm);
+    attn__norm_open(r->p, panel);
     attn__panel_queries(r, scratch, seq, panel, scratch + plan->at.rows, rows);
     if (r->p->call == ATTN__JVP) attn__jvp_open(r, scratch, seq, panel);
 }

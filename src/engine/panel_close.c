@@ -3,7 +3,7 @@
  * to the caller in his types and strides. */
 #include <math.h>
 
-#include "engine/engine.h"
+#include "engine/norm.h"
 
 /* The terms of the denominator that go nowhere: exp(sink) and exp(0). */
 static double panel_sink(const attn__problem *p, const attn__seq *seq, int64_t h)
@@ -76,8 +76,11 @@ void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
     const attn__problem *p = r->p;
     const attn_tensor *lse = &p->at.lse;
     double inv[ATTN__PANEL] = {0}, mean[ATTN__PANEL] = {0};
+    const bool final = attn__norm_of(p)->op >= 0; /* the weights are what they are */
     if (panel->fresh) attn__panel_reset(r, panel);
     for (int l = 0; l < panel->n; l++) {
+        inv[l] = 1 / (1 - p->spec.dropout);
+        if (final) continue;
         inv[l] = panel_join(p, panel, l, panel_sink(p, seq, panel->h[l]), &mean[l]);
         if (attn__present(lse))
             attn__put(lse->dtype, attn__at(lse, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0),

@@ -2,6 +2,7 @@
  * The plan: the only place that chooses. Kernel table, panels a task, whether keys are split,
  * and where everything lies in the workspace. Nothing chosen here shows in a result. */
 #include "engine/back.h"
+#include "engine/norm.h"
 #include "engine/score.h"
 
 enum { PLAN_MAGIC = 0x6E616C70, PLAN_SLOTS_A_THREAD = 8, PLAN_ANGLES = 1 << 16 };
@@ -40,12 +41,15 @@ static bool plan_scratch(attn_plan *plan)
     const int64_t jvp = p->call == ATTN__JVP, additive = plan->score == ATTN_SCORE_ADDITIVE;
     const int64_t tall = attn__max(jvp * p->D, C);
     attn__layout *at = &plan->at;
+    int64_t whole = 0;
+    if (attn__norm_of(p)->threshold && !attn__mul(p->S, w, &whole)) return false;
     const attn__plan_part panel[] = {{&at->qt, p->D * w, real},
                                      {&at->rq, W * w, real},
                                      {&at->sm, w, 8},
                                      {&at->sl, w, 8},
                                      {&at->so, p->E * w, 8},
                                      {&at->wt, additive * p->D * w, real},
+                                     {&at->norm, attn__norm_on(p), sizeof(attn__norm)},
                                      {&at->t_qt, jvp * p->D * w, real},
                                      {&at->t_rq, jvp * W * w, real},
                                      {&at->t_sm, jvp * w, 8},
@@ -70,6 +74,8 @@ static bool plan_scratch(attn_plan *plan)
                                        {&at->capped, jvp * C * w, real},
                                        {&at->slope, jvp * C * w, real},
                                        {&at->t_seen, jvp * W, 8},
+                                       {&at->whole, whole, real},
+                                       {&at->seen, attn__norm_of(p)->negative ? W : 0, 8},
                                        {&at->t_rows, jvp * C * attn__max(p->D, p->E), real}};
     if (!PLAN_PARTS(&at->panel_bytes, panel) || !PLAN_PARTS(&at->bytes, scratch)) return false;
     return plan_take(&at->bytes, plan->panels_per_task, at->panel_bytes, &at->panels);
@@ -127,7 +133,7 @@ static void plan_tiles(attn_plan *plan)
         plan->panels_per_task /= 2;
     plan->max_tasks = attn__plan_tasks(p, plan->panels_per_task);
     plan->split = threads > 1 && plan->panels_per_task == 1 && plan->max_tasks < 2 * threads &&
-                  p->S >= 4 * ATTN__CHUNK;
+                  p->S >= 4 * ATTN__CHUNK && !attn__norm_looks(p);
     plan->slots = attn__max(plan->max_tasks, PLAN_SLOTS_A_THREAD * threads);
     if (!plan->split) plan->threads = (int)attn__max(1, attn__min(threads, plan->max_tasks));
 }

@@ -8,7 +8,7 @@
  * order. Both ways fold the same numbers in the same order, so the bits are the same. */
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/norm.h"
 
 /* A task and the memory it works in. */
 typedef struct run_task {
@@ -44,6 +44,7 @@ static void run_open(const attn__run *r, char *scratch, run_task *task, char *me
         attn__panel *panel = &task->panels[x];
         attn__panel_open(r, scratch, &task->seq, task->g, task->first + x, panel,
                          memory + x * r->plan->at.panel_bytes);
+        if (attn__norm_looks(r->p)) attn__norm_look_at(r, scratch, &task->seq, task->g, panel);
         lo = attn__min(lo, panel->any_lo);
         hi = attn__max(hi, panel->any_hi);
     }

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/norm.h"
 
 static const attn__kernels *term_kernels(const attn__tile *t)
 {
@@ -71,8 +71,8 @@ static void term_rel_k(attn__tile *t)
 static bool term_scale_on(const attn__problem *p)
 {
     const attn_args *a = &p->at;
-    return p->spec.softcap > 0 || p->spec.tile || attn__present(&a->bias_pre) ||
-           attn__present(&a->bias) || attn__present(&a->alibi) ||
+    return p->spec.softcap > 0 || p->spec.tile || attn__norm_on(p) ||
+           attn__present(&a->bias_pre) || attn__present(&a->bias) || attn__present(&a->alibi) ||
            attn__present(&a->rel_table) || p->spec.center_sigma > 0 ||
            (attn__present(&a->mask) && attn__dtype_is_float(a->mask.dtype));
 }

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/norm.h"
 #include "engine/score.h"
 
 enum { TILE_WARM_KEYS = 16 }; /* a row asked for with every key, as long as rows are left */
@@ -106,7 +107,17 @@ static void tile_drop(attn__tile *t, int64_t first, int64_t n, char *s)
 {
     uint64_t *keep = tile_part(t, t->r->plan->at.keep);
     attn__tile_keep(t, first, n, keep);
+    for (int64_t j = 0; j < n && t->counts; j++) t->counts[first + j] &= keep[j];
     t->r->plan->kernels->drop(n, t->panel->w, keep, s);
+}
+
+static bool tile_finite(const attn__kernels *k, int64_t n, int64_t width, const char *rows,
+                        int64_t stride)
+{
+    bool finite = true;
+    for (int64_t j = 0; j < n && finite; j++)
+        finite = k->finite(width, rows + j * stride * (int64_t)attn__real_size(k));
+    return finite;
 }
 
 /* acc += weights of keys first .. first + n times their values, or = in the first block of a
@@ -119,12 +130,33 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
     const int64_t real = (int64_t)attn__real_size(k), E = t->r->p->E, j = t->j0 + first;
     const int w = t->panel->w;
     char *acc = tile_part(t, t->r->plan->at.acc);
+    const char *values = (const char *)staged->v + (j - chunk0) * staged->v_stride * real;
     int64_t until;
+    if (masked && t->counts && !tile_finite(k, n, E, values, staged->v_stride)) {
+        attn__weigh_some(k, n, w, E, (char *)t->s + first * w * real, values, staged->v_stride,
+                         t->counts + first, first == 0, acc);
+        return;
+    }
     const int lane = attn__tile_first_lane(t, j, &until);
     if (first == 0 && lane > 0) memset(acc, 0, (size_t)(E * w * real));
-    k->weigh(n, w - lane, E, (char *)t->s + (first * w + lane) * real, w,
-             (const char *)staged->v + (j - chunk0) * staged->v_stride * real, staged->v_stride,
-             masked, first == 0 && lane == 0, acc + lane * real);
+    k->weigh(n, w - lane, E, (char *)t->s + (first * w + lane) * real, w, values,
+             staged->v_stride, masked && !t->counts, first == 0 && lane == 0,
+             acc + lane * real);
+}
+
+/* The same for weights of either sign: entries that no weight meets are left out. */
+static void tile_rel_v_some(const attn__tile *t, const void *bucket, const char *rows)
+{
+    const attn__problem *p = t->r->p;
+    const attn__panel *panel = t->panel;
+    uint64_t *seen = tile_part(t, t->r->plan->at.seen);
+    memset(seen, 0, (size_t)p->shaw_n * sizeof *seen);
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < panel->n; l++)
+            seen[attn__shaw_index(p, panel->p[l], t->j0 + j)] |= t->counts[j] & (uint64_t)1
+                                                                                    << l;
+    attn__weigh_some(t->r->plan->kernels, p->shaw_n, panel->w, p->E, bucket, rows, p->E, seen,
+                     false, tile_part(t, t->r->plan->at.acc));
 }
 
 /* Relative values: the weights of each distance are summed, then weigh the table. */
@@ -142,12 +174,15 @@ static void tile_rel_v(const attn__tile *t)
         for (int l = 0; l < panel->n; l++) {
             const double x = attn__real_get(k, t->s, j * w + l);
             const int64_t at = attn__shaw_index(p, panel->p[l], t->j0 + j) * w + l;
-            if (!signbit(x)) sum[at] += x;
+            if (t->counts ? t->counts[j] >> l & 1 : !signbit(x)) sum[at] += x;
         }
     for (int64_t i = 0; i < p->shaw_n * w; i++) attn__real_put(k, bucket, i, sum[i]);
     attn__stage_table(k, &p->at.rel_v, panel->h[0], rows);
-    k->weigh(p->shaw_n, w, p->E, bucket, w, rows, p->E, true, false,
-             tile_part(t, t->r->plan->at.acc));
+    if (t->counts && !tile_finite(k, p->shaw_n, p->E, rows, p->E))
+        tile_rel_v_some(t, bucket, rows);
+    else
+        k->weigh(p->shaw_n, w, p->E, bucket, w, rows, p->E, !t->counts, false,
+                 tile_part(t, t->r->plan->at.acc));
 }
 
 /* The largest allowed score of each lane, in units of log 2: the product with a positive number
@@ -181,23 +216,52 @@ static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stag
     return attn__tile_prepare(t, chunk0, staged);
 }
 
+/* The weights of keys first .. first + n take the place of their scores. Those that are final
+ * as they are stand beside a maximum of 0 and no sum. */
+static void tile_weights(const attn__tile *t, int64_t first, int64_t n, const void *m, void *l)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const int w = t->panel->w, op = attn__norm_of(t->r->p)->op;
+    char *s = (char *)t->s + first * w * (int64_t)attn__real_size(k);
+    const uint64_t *allowed = t->masked ? t->allowed + first : NULL;
+    if (op < 0)
+        k->exp_sum(n, w, t->coef, s, allowed, m, l);
+    else
+        k->norm[op](n, w, &t->panel->norm->rows, s, allowed);
+}
+
+/* Before the first weights: the maximum, and which pairs count where no sign will say it. */
+static void tile_begin(attn__tile *t, uint64_t *counts, void *m, void *l)
+{
+    const attn__norm_kind *kind = attn__norm_of(t->r->p);
+    const size_t bytes = (size_t)t->panel->w * attn__real_size(t->r->plan->kernels);
+    memset(l, 0, bytes);
+    if (kind->op < 0)
+        tile_max(t, m);
+    else
+        memset(m, 0, bytes);
+    if (!kind->negative) return;
+    t->counts = counts;
+    for (int64_t j = 0; j < t->n; j++)
+        counts[j] = t->masked ? t->allowed[j] : ((uint64_t)1 << t->panel->n) - 1;
+}
+
 bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged)
 {
     attn__tile tile = *panel_at, *t = &tile;
     const attn_plan *plan = t->r->plan;
-    const attn__kernels *k = plan->kernels;
-    const int64_t real = (int64_t)attn__real_size(k);
+    const int64_t real = (int64_t)attn__real_size(plan->kernels);
     const int w = t->panel->w;
     const bool dropped = t->r->p->spec.dropout > 0, jvp = t->r->p->call == ATTN__JVP;
-    if (!tile_prepare(t, chunk, staged)) return false;
+    uint64_t counts[ATTN__CHUNK];
+    if (!tile_prepare(t, chunk, staged) || !attn__norm_select(t)) return false;
     void *m = tile_part(t, plan->at.m), *l = tile_part(t, plan->at.l);
-    memset(l, 0, (size_t)(w * real));
     if (jvp) attn__jvp_scores(t, staged, chunk);
-    tile_max(t, m);
+    tile_begin(t, counts, m, l);
     for (int64_t j = 0, n; j < t->n; j += n) {
         n = attn__min(ATTN__BLOCK - (t->j0 + j) % ATTN__BLOCK, t->n - j);
         char *s = (char *)t->s + j * w * real;
-        k->exp_sum(n, w, t->coef, s, t->masked ? t->allowed + j : NULL, m, l);
+        tile_weights(t, j, n, m, l);
         if (jvp) attn__jvp_block(t, staged, chunk, j, n);
         if (dropped) tile_drop(t, j, n, s);
         tile_weigh(t, staged, chunk, j, n, t->masked || dropped);
@@ -249,11 +313,12 @@ static void tile_write_weights(attn__tile *t)
     const attn__kernels *k = t->r->plan->kernels;
     const attn__panel *panel = t->panel;
     void *m = tile_part(t, t->r->plan->at.m), *l = tile_part(t, t->r->plan->at.l);
+    const bool final = attn__norm_of(t->r->p)->op >= 0;
     double factor[ATTN__PANEL];
-    tile_max(t, m);
-    k->exp_sum(t->n, panel->w, t->coef, t->s, t->masked ? t->allowed : NULL, m, l);
+    if (!final) tile_max(t, m);
+    tile_weights(t, 0, t->n, m, l);
     for (int i = 0; i < panel->n; i++)
-        factor[i] = tile_weight_factor(panel, i, attn__real_get(k, m, i));
+        factor[i] = final ? 1 : tile_weight_factor(panel, i, attn__real_get(k, m, i));
     tile_emit(t, &t->r->p->at.weights, factor, 0);
 }
 
@@ -288,5 +353,5 @@ void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__sta
     if (!(weights || (scores && !early)) || !tile_prepare(&tile, chunk, staged)) return;
     for (int l = 0; l < tile.panel->n; l++) factor[l] = tile.coef * ATTN__LN2;
     if (scores && !early) tile_emit(&tile, &p->at.scores, factor, -(double)INFINITY);
-    if (weights) tile_write_weights(&tile);
+    if (weights && attn__norm_select(&tile)) tile_write_weights(&tile);
 }

@@ -44,7 +44,11 @@ typedef struct oracle_result {
     double *magnitude; /* N H W_T W_S: what scores went through, as kappa but of the pair */
     double *spread;    /* N H W_T W_S: |scale| times the root of the sum of the squares of all
                           partial sums over d, the standard deviation of what they round away */
-    bool *key_used;    /* KB G S: some query is allowed to see this key (KB: batch dim of k) */
+    bool own;          /* weights without lse */
+    double *rough;     /* B H T E: sum_j |v| times the errors of the weights, in roundings */
+    double *weight_rough; /* N H W_T W_S: of the weights, above 0 where allowed */
+    bool kink;            /* some row is where an error of its scores makes a jump */
+    bool *key_used; /* KB G S: some query is allowed to see this key (KB: batch dim of k) */
 } oracle_result;
 
 /* False only without memory. */
@@ -83,6 +87,8 @@ typedef struct oracle_sums {
 
 typedef struct oracle_grads {
     double unit;
+    bool kink;
+    oracle_sums alpha;              /* H 1 1 1 */
     oracle_sums of[ORACLE_N_GRADS]; /* of every operand that is there, asked for or not */
 } oracle_grads;
 

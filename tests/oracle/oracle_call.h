@@ -62,6 +62,21 @@ typedef struct oracle_head {
     oracle_real *keys, *key_mags, *query; /* S x D each, 2 x D */
 } oracle_head;
 
+/* A key of a row as its normaliser sees it: allowed, score and error (absolute, in roundings)
+ * come in. */
+typedef struct oracle_norm_key {
+    bool allowed;
+    oracle_real score, error;
+    oracle_real weight, weight_error, slope, slope_error; /* slope: by the score alone */
+} oracle_norm_key;
+
+typedef struct oracle_norm {
+    oracle_norm_key *key; /* n keys, then the sinks: softmax1, sink */
+    int64_t n, sinks;
+    oracle_real alpha;
+    bool kink; /* an error of the scores may change the result at a jump */
+} oracle_norm;
+
 /* A pair as its derivatives see it: everything by which its score enters the results. */
 typedef struct oracle_link {
     oracle_pair pair;
@@ -71,6 +86,7 @@ typedef struct oracle_link {
     oracle_real cap_rough;        /* what the error of its argument makes of it */
     oracle_real bend, bend_rough; /* slope of the callback */
     oracle_real rough;            /* error of s - lse in roundings */
+    oracle_real slope, slope_rough, weight_rough; /* of normalisers that make final weights */
 } oracle_link;
 
 /* The row of query i: all its links. */
@@ -83,6 +99,9 @@ typedef struct oracle_line {
     oracle_link *link;              /* S */
     oracle_real total, sink, rough; /* lse; weight of the sink; the worst of the links */
     bool seen, saved;               /* some key is allowed */
+    bool own;                       /* weights without lse */
+    oracle_norm norm;
+    bool kinks; /* some row was at one */
 } oracle_line;
 
 /* oracle_call.c */
@@ -125,6 +144,16 @@ void oracle_sum_add(oracle_sum *s, oracle_sum term);
 bool oracle_sums_make(oracle_sums *s, const int64_t shape[4]);
 /* Element at, where a dimension of 1 answers to every index. */
 oracle_sum *oracle_sums_at(const oracle_sums *s, int64_t a, int64_t b, int64_t c, int64_t d);
+
+/* oracle_norm.c */
+bool oracle_norm_make(oracle_norm *row, int64_t keys);
+void oracle_norm_free(oracle_norm *row);
+/* Weights of the row from its scores; TOP_K only clears allowed. False only without memory. */
+bool oracle_norm_row(const oracle_problem *p, int64_t n, int64_t h, oracle_norm *row);
+static inline bool oracle_norm_own(const oracle_problem *p)
+{
+    return p->spec.normaliser != ATTN_NORM_SOFTMAX && p->spec.normaliser != ATTN_NORM_TOP_K;
+}
 
 /* oracle_position.c */
 int64_t oracle_rel_index(const oracle_problem *p, const oracle_pair *pair);

@@ -66,14 +66,18 @@ bool oracle_line_make(oracle_line *w, const attn_spec *spec, const attn_args *ar
     w->bare = w->p;
     w->bare.spec.tile = NULL;
     w->bare.spec.scores_stage = ATTN_SCORES_CAPPED;
-    if (saved) w->lse = oracle_rows(&args->lse);
+    w->own = oracle_norm_own(&w->p);
+    w->saved = saved && !w->own;
+    if (w->saved) w->lse = oracle_rows(&args->lse);
     w->link = malloc(((size_t)w->p.S + 1) * sizeof *w->link);
-    return ok && oracle_head_make(&w->at, &w->p) && w->link;
+    return ok && oracle_head_make(&w->at, &w->p) && oracle_norm_make(&w->norm, w->p.S) &&
+           w->link;
 }
 
 void oracle_line_free(oracle_line *w)
 {
     free(w->link);
+    oracle_norm_free(&w->norm);
     oracle_head_free(&w->at);
     oracle_problem_free(&w->p);
 }
@@ -134,23 +138,51 @@ static oracle_real line_exp(const oracle_line *w, oracle_real s)
     return isinf(s) && s < 0 ? 0 : expl(s - w->total);
 }
 
+/* Another normaliser: what TOP_K leaves, or weights with their slopes. */
+static void line_norm(oracle_line *w)
+{
+    oracle_norm *row = &w->norm;
+    if (w->p.spec.normaliser == ATTN_NORM_SOFTMAX) return;
+    row->n = w->at.s->S;
+    for (int64_t j = 0; j < row->n; j++)
+        row->key[j] = (oracle_norm_key){.allowed = w->link[j].allowed,
+                                        .score = w->link[j].weight,
+                                        .error = w->link[j].rough};
+    oracle_norm_row(&w->p, w->at.n, w->at.h, row);
+    w->kinks = w->kinks || row->kink;
+    for (int64_t j = 0; j < row->n; j++) {
+        oracle_link *link = &w->link[j];
+        link->allowed = row->key[j].allowed;
+        if (!w->own || !link->allowed) continue;
+        link->weight = row->key[j].weight;
+        link->weight_rough = row->key[j].weight_error;
+        link->slope = row->key[j].slope;
+        link->slope_rough = row->key[j].slope_error;
+    }
+}
+
 void oracle_line_at(oracle_line *w, int64_t i)
 {
     const oracle_sequence *s = w->at.s;
     w->i = i;
     w->query = oracle_head_query(&w->at, i);
     for (int64_t j = 0; j < s->S; j++) line_link(w, j);
+    line_norm(w);
+    w->seen = false;
+    for (int64_t j = 0; j < s->S; j++) {
+        if (!w->link[j].allowed) w->link[j].weight = 0;
+        w->seen = w->seen || w->link[j].allowed;
+    }
+    if (w->own) return;
     w->total = w->saved
                    ? (oracle_real)oracle_read(&w->lse, s->q_batch, w->at.h, s->q_row + i, 0)
                    : line_log_sum(w);
     w->sink = line_exp(w, line_sink(w));
     w->rough = 0;
-    w->seen = false;
     for (int64_t j = 0; j < s->S; j++) {
         oracle_link *link = &w->link[j];
         link->weight = link->allowed ? line_exp(w, link->weight) : 0;
         link->rough += 4 * fabsl(w->total);
-        w->seen = w->seen || link->allowed;
         if (link->allowed && link->rough > w->rough) w->rough = link->rough;
     }
 }

@@ -16,6 +16,7 @@ typedef struct softmax_head {
     oracle_result *r;
     oracle_score *scores; /* S */
     oracle_real *weights; /* S */
+    oracle_norm norm;
 } softmax_head;
 
 static int64_t softmax_cell(const softmax_head *w, const oracle_pair *pair)
@@ -51,6 +52,23 @@ static oracle_real softmax_scores(const softmax_head *w, int64_t i, oracle_real 
         if (s->spread > *spread) *spread = s->spread;
     }
     return kappa;
+}
+
+/* Another normaliser: what it leaves of the row. */
+static void softmax_norm(softmax_head *w)
+{
+    const oracle_problem *p = w->at.p;
+    oracle_norm *row = &w->norm;
+    if (p->spec.normaliser == ATTN_NORM_SOFTMAX) return;
+    row->n = w->at.s->S;
+    for (int64_t j = 0; j < row->n; j++)
+        row->key[j] = (oracle_norm_key){.allowed = w->scores[j].allowed,
+                                        .score = w->scores[j].value,
+                                        .error = 6.5L * w->scores[j].spread +
+                                                 oracle_operations(p) * w->scores[j].magnitude};
+    oracle_norm_row(p, w->at.n, w->at.h, row);
+    w->r->kink = w->r->kink || row->kink;
+    for (int64_t j = 0; j < row->n; j++) w->scores[j].allowed = row->key[j].allowed;
 }
 
 typedef struct softmax_sum {
@@ -95,42 +113,55 @@ static void softmax_weights(const softmax_head *w, int64_t i, softmax_sum total)
         w->weights[j] = 0;
         if (w->scores[j].allowed && bad) w->weights[j] = total.sum;
         if (allowed && !bad) w->weights[j] = expl(w->scores[j].value - total.max) / total.sum;
+        if (w->r->own) w->weights[j] = allowed ? w->norm.key[j].weight : 0;
+        if (w->r->own && allowed)
+            w->r->weight_rough[softmax_cell(w, &pair)] =
+                (double)(w->norm.key[j].weight_error + 1e-300L);
         w->r->weights[softmax_cell(w, &pair)] = (double)w->weights[j];
         w->weights[j] *= oracle_head_kept(&w->at, i, j);
     }
 }
 
-static void softmax_values(const softmax_head *w, int64_t i, double *out, double *mass)
+static void softmax_values(const softmax_head *w, int64_t i, double *out, double *mass,
+                           double *rough)
 {
     const oracle_problem *p = w->at.p;
     bool rel = p->rel_v.data && p->flip != ORACLE_FLIP_REL_V;
     for (int64_t e = 0; e < p->E; e++) {
-        oracle_real sum = 0, size = 0;
+        oracle_real sum = 0, size = 0, off = 0;
         for (int64_t j = 0; j < w->at.s->S; j++) {
-            if (w->weights[j] == 0) continue;
+            const bool unsure = w->r->own && w->scores[j].allowed &&
+                                w->norm.key[j].weight_error > 0 &&
+                                oracle_head_kept(&w->at, i, j) != 0;
+            if (w->weights[j] == 0 && !unsure) continue;
             oracle_real weight = w->weights[j], shaw = 0;
             oracle_real v = (oracle_real)oracle_read(&p->v, w->at.s->k_batch, w->at.g,
                                                      w->at.s->k_row + j, e);
             int64_t clip = rel ? oracle_clip(j - i - w->at.s->offset, p->rel_v.shape[1]) : 0;
             if (rel) shaw = (oracle_real)oracle_read(&p->rel_v, w->at.h, clip, e, 0);
             sum += weight * (v + shaw);
-            size += weight * (fabsl(v) + fabsl(shaw));
+            size += fabsl(weight) * (fabsl(v) + fabsl(shaw));
+            if (unsure)
+                off += w->norm.key[j].weight_error * oracle_head_kept(&w->at, i, j) *
+                       (fabsl(v) + fabsl(shaw));
         }
+        rough[e] = (double)off;
         out[e] = (double)sum;
         mass[e] = (double)size;
     }
 }
 
-static void softmax_row(const softmax_head *w, int64_t i)
+static void softmax_row(softmax_head *w, int64_t i)
 {
     oracle_result *r = w->r;
     const oracle_problem *p = w->at.p;
     int64_t row = (w->at.s->q_batch * r->H + w->at.h) * r->T + w->at.s->q_row + i;
     int64_t line = (w->at.n * r->H + w->at.h) * r->W_T + oracle_head_pair(&w->at, i, 0).row;
     oracle_real spread, kappa = softmax_scores(w, i, &spread);
+    softmax_norm(w);
     softmax_sum total = softmax_total(w, true);
     softmax_weights(w, i, total);
-    softmax_values(w, i, r->out + row * r->E, r->mass + row * r->E);
+    softmax_values(w, i, r->out + row * r->E, r->mass + row * r->E, r->rough + row * r->E);
     r->lse[row] = (double)softmax_lse(softmax_total(w, p->flip != ORACLE_FLIP_LSE_SINK));
     /* The sink is a score too: its own rounding and its distance to the maximum count. */
     if (p->sink.data) {
@@ -198,6 +229,9 @@ static bool softmax_result_make(const oracle_problem *p, oracle_result *r)
     if (p->v.shape[0] > r->KB) r->KB = p->v.shape[0];
     r->out = softmax_array(rows * r->E, 0);
     r->mass = softmax_array(rows * r->E, 0);
+    r->rough = softmax_array(rows * r->E, 0);
+    r->weight_rough = softmax_array(cells, 0);
+    r->own = oracle_norm_own(p);
     r->lse = softmax_array(rows, -(double)INFINITY);
     r->kappa = softmax_array(rows, 0);
     r->row_kappa = softmax_array(r->N * r->H * r->W_T, 0);
@@ -210,8 +244,9 @@ static bool softmax_result_make(const oracle_problem *p, oracle_result *r)
     r->spec = p->spec;
     r->level = p->D == 0 || p->scale == 0 || (p->S > 1 && p->k.stride[2] == 0);
     r->key_used = calloc((size_t)(r->KB * r->G * r->S) + 1, 1);
-    return r->out && r->mass && r->lse && r->kappa && r->row_kappa && r->row_spread &&
-           r->row_lse && r->weights && r->scores && r->magnitude && r->spread && r->key_used;
+    return r->out && r->mass && r->rough && r->weight_rough && r->lse && r->kappa &&
+           r->row_kappa && r->row_spread && r->row_lse && r->weights && r->scores &&
+           r->magnitude && r->spread && r->key_used;
 }
 
 static bool softmax_head_make(const oracle_problem *p, oracle_result *r, softmax_head *w)
@@ -220,12 +255,14 @@ static bool softmax_head_make(const oracle_problem *p, oracle_result *r, softmax
     *w = (softmax_head){.r = r};
     w->scores = malloc(keys * sizeof *w->scores);
     w->weights = malloc(keys * sizeof *w->weights);
-    return oracle_head_make(&w->at, p) && w->scores && w->weights;
+    return oracle_head_make(&w->at, p) && oracle_norm_make(&w->norm, p->S) && w->scores &&
+           w->weights;
 }
 
 static void softmax_head_free(softmax_head *w)
 {
     oracle_head_free(&w->at);
+    oracle_norm_free(&w->norm);
     free(w->scores);
     free(w->weights);
 }
@@ -248,6 +285,8 @@ void oracle_free(oracle_result *r)
 {
     free(r->out);
     free(r->mass);
+    free(r->rough);
+    free(r->weight_rough);
     free(r->lse);
     free(r->kappa);
     free(r->row_kappa);

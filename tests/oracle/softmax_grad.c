@@ -20,10 +20,10 @@ typedef struct grad_walk {
     oracle_grads *g;
     oracle_grad_flip flip;
     oracle_operand out, d_out, d_lse;
-    oracle_real *go;     /* E: d_out of the row */
-    oracle_sum *dq, *dk; /* D and S x D, turned */
-    oracle_sum delta;
-    oracle_real d_total; /* d_lse of the row */
+    oracle_real *go;        /* E: d_out of the row */
+    oracle_sum *dq, *dk;    /* D and S x D, turned */
+    oracle_sum delta, mean; /* mean: of other normalisers */
+    oracle_real d_total;    /* d_lse of the row */
 } grad_walk;
 
 static void grad_add(const grad_walk *w, oracle_grad to, const int64_t at[4], oracle_sum term)
@@ -80,7 +80,7 @@ static void grad_incoming(grad_walk *w)
         bool none = !w->d_out.data || !line->seen;
         w->go[e] =
             none ? 0 : (oracle_real)oracle_read(&w->d_out, s->q_batch, line->at.h, row, e);
-        oracle_real term = none ? 0 : w->go[e] * grad_out(w, e);
+        oracle_real term = none || line->own ? 0 : w->go[e] * grad_out(w, e);
         if (w->flip != ORACLE_GRAD_FLIP_DELTA) oracle_chain_add(&delta, term, fabsl(term));
     }
     if (w->d_lse.data && w->flip != ORACLE_GRAD_FLIP_D_LSE) {
@@ -91,28 +91,45 @@ static void grad_incoming(grad_walk *w)
     w->delta = oracle_chain_sum(&delta);
 }
 
-/* d_v, d_rel_v, and the gradient of the kept weight. */
-static oracle_sum grad_values(const grad_walk *w, const oracle_link *link, int64_t j)
+/* The gradient of the kept weight. */
+static oracle_sum grad_product(const grad_walk *w, const oracle_link *link, int64_t j)
+{
+    oracle_chain dp = {0};
+    for (int64_t e = 0; e < w->line.p.E; e++) {
+        oracle_real v = grad_value(w, j, e), shaw = grad_rel(&w->line.p.rel_v, &link->pair, e);
+        if (w->flip == ORACLE_GRAD_FLIP_REL_V) shaw = 0;
+        oracle_chain_add(&dp, w->go[e] * v, fabsl(w->go[e] * v));
+        if (shaw != 0) oracle_chain_add(&dp, w->go[e] * shaw, fabsl(w->go[e] * shaw));
+    }
+    return oracle_chain_sum(&dp);
+}
+
+/* d_v and d_rel_v. */
+static void grad_values(const grad_walk *w, const oracle_link *link, int64_t j)
 {
     const oracle_problem *p = &w->line.p;
     const oracle_sequence *s = w->line.at.s;
-    oracle_chain dp = {0};
     oracle_real kept = w->flip == ORACLE_GRAD_FLIP_DROPOUT_V ? 1 : link->kept;
-    oracle_sum weight = {link->weight * kept, link->weight * kept,
-                         link->weight * kept * link->rough};
+    oracle_real rough = w->line.own ? link->weight_rough : link->weight * link->rough;
+    oracle_sum weight = {link->weight * kept, fabsl(link->weight) * kept, rough * kept};
     int64_t clip =
         p->rel_v.data ? oracle_clip(link->pair.j - link->pair.p, p->rel_v.shape[1]) : 0;
     for (int64_t e = 0; e < p->E; e++) {
         oracle_sum term = oracle_sum_times(weight, w->go[e], fabsl(w->go[e]));
-        oracle_real v = grad_value(w, j, e), shaw = grad_rel(&p->rel_v, &link->pair, e);
-        if (w->flip == ORACLE_GRAD_FLIP_REL_V) shaw = 0;
-        oracle_chain_add(&dp, w->go[e] * v, fabsl(w->go[e] * v));
-        if (shaw != 0) oracle_chain_add(&dp, w->go[e] * shaw, fabsl(w->go[e] * shaw));
         if (kept == 0) continue;
         grad_add(w, ORACLE_GRAD_v, GRAD_AT(s->k_batch, w->line.at.g, s->k_row + j, e), term);
         grad_add(w, ORACLE_GRAD_rel_v, GRAD_AT(w->line.at.h, clip, e, 0), term);
     }
-    return oracle_chain_sum(&dp);
+}
+
+/* By the score that another normaliser saw. */
+static oracle_sum grad_own(const grad_walk *w, const oracle_link *link, oracle_sum dp)
+{
+    const oracle_sum *mean = &w->mean;
+    oracle_real mass = link->kept * dp.mass + mean->mass;
+    return (oracle_sum){link->slope * (link->kept * dp.value - mean->value), link->slope * mass,
+                        link->slope * (link->kept * dp.rough + mean->rough) +
+                            link->slope_rough * mass};
 }
 
 /* By the score that the softmax saw. */
@@ -120,6 +137,7 @@ static oracle_sum grad_softmax(const grad_walk *w, const oracle_link *link, orac
 {
     oracle_real weight = link->weight, kept = link->kept;
     if (kept == 0) dp = (oracle_sum){0}; /* whatever the value was */
+    if (w->line.own) return grad_own(w, link, dp);
     oracle_sum ds = {weight * (kept * dp.value - w->delta.value),
                      weight * (kept * dp.mass + w->delta.mass),
                      weight * (kept * dp.rough + w->delta.rough)};
@@ -213,7 +231,8 @@ static void grad_pair(const grad_walk *w, int64_t j)
     oracle_real bend = w->flip == ORACLE_GRAD_FLIP_TILE ? 1 : link->bend;
     oracle_real cap = w->flip == ORACLE_GRAD_FLIP_SOFTCAP ? 1 : link->cap,
                 scale = w->line.p.scale;
-    oracle_sum ds = grad_softmax(w, link, grad_values(w, link, j));
+    grad_values(w, link, j);
+    oracle_sum ds = grad_softmax(w, link, grad_product(w, link, j));
     oracle_sum bent = oracle_sum_times(ds, bend, fabsl(bend));
     bent.rough += ds.mass * link->bend_rough;
     oracle_sum capped = oracle_sum_times(bent, cap, link->cap_mass);
@@ -221,6 +240,67 @@ static void grad_pair(const grad_walk *w, int64_t j)
     grad_bias(w, &link->pair, bent, capped);
     grad_tables(w, &link->pair, bent);
     grad_products(w, link, j, oracle_sum_times(capped, scale, fabsl(scale)));
+}
+
+/* d alpha of the row: dA/dalpha = (A - P) / (alpha-1)^2 + (h - P sum h) / (alpha-1) with P the
+ * slopes over their sum, h = -A ln A; near 1 (h ln A - A sum of h ln A) / 2. mass: that of each
+ * part, times what logarithms and the scores' own size make of an error. */
+static void grad_alpha(const grad_walk *w, oracle_real total)
+{
+    const oracle_norm *row = &w->line.norm;
+    const oracle_real less = row->alpha - 1;
+    oracle_real h = 0, hl = 0, size = 0;
+    oracle_sum *to = oracle_sums_at(&w->g->alpha, w->line.at.h, 0, 0, 0);
+    for (int64_t j = 0; j < row->n + row->sinks; j++) {
+        const oracle_real a = row->key[j].weight, ln = a > 0 ? logl(a) : 0;
+        if (!row->key[j].allowed) continue;
+        h -= a * ln;
+        hl -= a * ln * ln;
+        if (row->key[j].error > size) size = row->key[j].error;
+    }
+    for (int64_t j = 0; j < row->n; j++) {
+        const oracle_link *link = &w->line.link[j];
+        if (!link->allowed || link->kept == 0) continue;
+        const oracle_real a = link->weight, ln = a > 0 ? logl(a) : 0, p = link->slope / total;
+        const oracle_sum dp = grad_product(w, link, j);
+        const oracle_real by = row->alpha < 1.01 ? (-a * ln * ln - a * hl) / 2
+                                                 : ((a - p) / less + (-a * ln - p * h)) / less;
+        const oracle_real mass =
+            (a + p) * (1 + fabsl(ln)) * (1 + fabsl(ln)) + p * h + a * fabsl(hl);
+        oracle_sum_add(to, (oracle_sum){by * link->kept * dp.value, mass * link->kept * dp.mass,
+                                        mass * link->kept * (dp.rough + dp.mass * (size + 8))});
+    }
+}
+
+/* The mean that entmax takes from the gradients of its weights, the sinks' gradient and that of
+ * alpha. */
+static void grad_entmax(grad_walk *w)
+{
+    const oracle_norm *row = &w->line.norm;
+    oracle_sum sum = {0};
+    oracle_real total = 0, rough = 0;
+    w->mean = (oracle_sum){0};
+    if (w->line.p.spec.normaliser != ATTN_NORM_ENTMAX || !w->line.seen) return;
+    for (int64_t j = 0; j < row->n + row->sinks; j++) {
+        if (!row->key[j].allowed) continue;
+        total += row->key[j].slope;
+        rough += row->key[j].slope_error;
+        if (j >= row->n || w->line.link[j].kept == 0) continue;
+        oracle_sum dp = grad_product(w, &w->line.link[j], j);
+        oracle_sum term = oracle_sum_times(dp, row->key[j].slope * w->line.link[j].kept,
+                                           row->key[j].slope * w->line.link[j].kept);
+        term.rough += row->key[j].slope_error * dp.mass * w->line.link[j].kept;
+        oracle_sum_add(&sum, term);
+    }
+    if (total == 0) return;
+    w->mean = oracle_sum_times(sum, 1 / total, 1 / total);
+    w->mean.rough += w->mean.mass * rough / total;
+    const oracle_norm_key *sink = &row->key[row->n + 1];
+    oracle_sum term = oracle_sum_times(w->mean, -sink->slope, sink->slope);
+    term.rough += w->mean.mass * sink->slope_error;
+    if (sink->allowed)
+        grad_add(w, ORACLE_GRAD_sink, GRAD_AT(w->line.at.n, w->line.at.h, 0, 0), term);
+    grad_alpha(w, total);
 }
 
 static void grad_sink(const grad_walk *w)
@@ -240,10 +320,11 @@ static void grad_row(grad_walk *w, int64_t i)
     const oracle_sequence *s = w->line.at.s;
     oracle_line_at(&w->line, i);
     grad_incoming(w);
-    grad_sink(w);
+    if (!w->line.own) grad_sink(w);
+    grad_entmax(w);
     for (int64_t d = 0; d < p->D; d++) w->dq[d] = (oracle_sum){0};
     for (int64_t j = 0; j < s->S; j++)
-        if (w->line.link[j].weight != 0) grad_pair(w, j);
+        if (w->line.link[j].weight != 0 || w->line.link[j].slope != 0) grad_pair(w, j);
     if (w->flip != ORACLE_GRAD_FLIP_ROPE)
         oracle_turn_back(p, oracle_head_query_position(&w->line.at, i), w->dq);
     for (int64_t d = 0; d < p->D; d++)
@@ -286,8 +367,8 @@ static bool grad_sums_make(oracle_grads *g, const oracle_problem *p)
 #include "oracle/grads.def"
 #undef GRAD
     };
-    bool ok = true;
-    *g = (oracle_grads){.unit = (double)p->unit};
+    bool ok = oracle_sums_make(&g->alpha, GRAD_AT(p->H, 1, 1, 1));
+    g->unit = (double)p->unit;
     for (int i = 0; i < ORACLE_N_GRADS; i++) {
         attn_dtype dtype = operands[i]->dtype;
         bool real = dtype >= ATTN_DTYPE_F64 && dtype <= ATTN_DTYPE_F16;
@@ -316,6 +397,7 @@ bool oracle_backward(oracle_grads *g, const attn_spec *spec, const attn_args *ar
     *g = (oracle_grads){0};
     bool ok = oracle_line_make(&w.line, spec, args, saved) && grad_make(&w, args);
     if (ok) grad_all(&w);
+    g->kink = w.line.kinks;
     free(w.go);
     free(w.dq);
     free(w.dk);
@@ -325,6 +407,7 @@ bool oracle_backward(oracle_grads *g, const attn_spec *spec, const attn_args *ar
 
 void oracle_grads_free(oracle_grads *g)
 {
+    free(g->alpha.x);
     for (int i = 0; i < ORACLE_N_GRADS; i++) free(g->of[i].x);
     *g = (oracle_grads){0};
 }

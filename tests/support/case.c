@@ -208,6 +208,9 @@ static void case_print_spec(FILE *file, const attn_spec *s)
             (long long)s->rel.width);
     fprintf(file, "  score %d center width %g sigma %g\n", (int)s->score, s->center_width,
             s->center_sigma);
+    fprintf(file, "  normaliser %d shift %g count %d mean %d alpha %g top_k %lld\n",
+            (int)s->normaliser, s->norm_shift, s->norm_count, s->norm_mean, s->alpha,
+            (long long)s->top_k);
     fprintf(file, "  dropout %g seed %llu stage %d tile %d classify %d\n", s->dropout,
             (unsigned long long)s->seed, (int)s->scores_stage, s->tile != NULL,
             s->classify != NULL);

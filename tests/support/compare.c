@@ -123,7 +123,8 @@ static void compare_out(compare_place *at, const attn_tensor *t, const oracle_re
         int64_t row = compare_row(r, at->index, t->rank - 1);
         int64_t e = row * r->E + at->index[t->rank - 1];
         double relative = at->flat + at->per_kappa * r->kappa[row];
-        compare_value(at, r->out[e], at->unit * relative * r->mass[e]);
+        if (r->own) relative = at->flat + 6.5 * sqrt((double)(r->S < 512 ? r->S : 512) / 3);
+        compare_value(at, r->out[e], at->unit * (relative * r->mass[e] + r->rough[e]));
     } while (test_index_next(t, at->index));
 }
 
@@ -151,7 +152,8 @@ static void compare_weights(compare_place *at, const attn_tensor *t, const oracl
         int64_t cell = compare_cell(r, t, at->index), row = cell / r->W_S;
         double score = 6.5 * r->row_spread[row] + at->operations * r->row_kappa[row];
         double error = at->flat + 2 * score + 4 * r->row_lse[row];
-        compare_value(at, r->weights[cell], at->unit * error * r->weights[cell]);
+        error = r->own ? r->weight_rough[cell] : error * r->weights[cell];
+        compare_value(at, r->weights[cell], at->unit * error);
     } while (test_index_next(t, at->index));
 }
 

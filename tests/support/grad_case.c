@@ -173,7 +173,8 @@ static void grad_mark_seen(const test_case *c, const oracle_result *r, bool *see
                 int64_t line = (n * r->H + h) * r->W_T + (c->q_packed ? i : s->q_row + i);
                 int64_t row = (s->q_batch * r->H + h) * r->T + s->q_row + i;
                 for (int64_t j = 0; j < r->W_S; j++)
-                    seen[row] = seen[row] || r->weights[line * r->W_S + j] != 0;
+                    seen[row] = seen[row] || r->weights[line * r->W_S + j] != 0 ||
+                                r->weight_rough[line * r->W_S + j] > 0;
             }
 }
 
