@@ -370,6 +370,7 @@ set(TEST_PROGRAMS
     test_mech_grad
     test_mech_run
     test_merge_rope
+    test_norm
     test_norm_bits
     test_norm_grad_bits
     test_norm_grid

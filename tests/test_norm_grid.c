@@ -114,6 +114,38 @@ static void grid_gradients(void **state)
     assert_true(kinks * 20 <= grid_cases() + 100);
 }
 
+/* ---- tangents: of TOP_K, a softmax under a mask -------------------------------------------
+ */
+
+static void grid_tangent_one(uint64_t seed, grid_totals *totals)
+{
+    test_case c;
+    test_report report = {0};
+    attn_error error = {0};
+    oracle_tangents t = {0};
+    test_jvp_draw(&c, seed, &(test_profile){.allow = TEST_ALL_OPTIONS & ~TEST_OPTION(POISON)});
+    c.spec.normaliser = ATTN_NORM_TOP_K;
+    c.spec.top_k = 1 + (int64_t)(seed % 23);
+    attn_ctx *ctx = test_contexts_get(
+        &contexts, contexts.usable[c.isa_choice % contexts.n_usable], c.threads);
+    const attn_status status = attn_jvp(ctx, &c.spec, &c.args, &error);
+    assert_true(oracle_jvp(&t, &c.spec, &c.args, ORACLE_GRAD_FLIP_NONE));
+    kinks += t.kink;
+    if (!grid_refused(status, &error, &report) && !t.kink)
+        test_compare_tangents(&report, &c.args, &t);
+    if (grid_add(totals, &report, false)) grid_print(&c, report.text, "test_norm_grid");
+    oracle_tangents_free(&t);
+    test_case_free(&c);
+}
+
+static void grid_tangents(void **state)
+{
+    (void)state;
+    kinks = 0;
+    grid_walk(grid_cases() / 10 + 1, 8250000041, INT64_MAX, grid_tangent_one);
+    assert_true(kinks * 20 <= grid_cases() + 100);
+}
+
 /* ---- the comparison has power ------------------------------------------------------------ */
 
 /* A number of the kind a little different. */
@@ -185,6 +217,7 @@ int main(void)
         cmocka_unit_test(grid_changes_are_noticed),
         cmocka_unit_test(grid_results),
         cmocka_unit_test(grid_gradients),
+        cmocka_unit_test(grid_tangents),
     };
     return cmocka_run_group_tests(tests, contexts_setup, contexts_finish);
 }

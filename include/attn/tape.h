@@ -333,10 +333,11 @@ ATTN_API attn_var attn_tape_ctc(attn_tape *t, attn_var log_probs, attn_var targe
  * memory must outlive the tape's use of it, as that of inputs. */
 typedef struct attn_attention_vars {
     attn_var q, k, v, bias_pre, bias, mask, alibi, sink, rel_table, rel_k, rel_v;
-    attn_var score_w, center;
+    attn_var score_w, center, alpha;
 } attn_attention_vars;
 
-/* One fused node: keeps q, k, v, out and lse. lse may be NULL; it has a gradient too. */
+/* One fused node: keeps q, k, v, out and lse. lse may be NULL; it has a gradient too. Where the
+ * normaliser has none, asking for it is an error. */
 ATTN_API attn_var attn_tape_attention(attn_tape *t, const attn_spec *spec,
                                       const attn_attention_vars *vars, const attn_args *args,
                                       attn_var *lse);

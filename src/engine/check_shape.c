@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/args.h"
+#include "engine/norm.h"
 
 typedef struct shape_letters {
     int64_t size['z' + 1]; /* by letter; -1 not bound */
@@ -104,13 +105,16 @@ static const attn_tensor *shape_original(const attn_args *args, const attn__arg 
     return NULL;
 }
 
-/* Tangents of outputs stand for themselves: those outputs need not be given. */
+/* Tangents of outputs stand for themselves: those outputs need not be given; nor need they
+ * where no gradient is made from them. */
 static attn_status shape_like(const attn__problem *p, const attn_args *args,
                               const attn__arg *arg, attn_error *error)
 {
     const attn_tensor *t = attn__arg_in(args, arg), *like = shape_original(args, arg);
     if (!like || (p->call == ATTN__JVP && attn__arg_output(arg, p->call))) return ATTN_OK;
-    if (!attn__present(like) && p->call == ATTN__BACKWARD && !attn__arg_output(arg, p->call))
+    const bool in = p->call == ATTN__BACKWARD && !attn__arg_output(arg, p->call);
+    if (!attn__present(like) && in && attn__norm_of(p)->op >= 0) return ATTN_OK;
+    if (!attn__present(like) && in)
         return attn__fail(error, ATTN_E_STATS, arg->name + 2,
                           "is needed as attn_forward left it");
     if (!attn__present(like))

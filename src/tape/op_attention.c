@@ -27,9 +27,9 @@ typedef struct attention_field {
             offsetof(attn_args, d_##name)                                                      \
     }
 static const attention_field attention_fields[] = {
-    FIELD(q),     FIELD(k),       FIELD(v),     FIELD(bias_pre),  FIELD(bias),
-    FIELD(mask),  FIELD(alibi),   FIELD(sink),  FIELD(rel_table), FIELD(rel_k),
-    FIELD(rel_v), FIELD(score_w), FIELD(center)};
+    FIELD(q),     FIELD(k),       FIELD(v),      FIELD(bias_pre),  FIELD(bias),
+    FIELD(mask),  FIELD(alibi),   FIELD(sink),   FIELD(rel_table), FIELD(rel_k),
+    FIELD(rel_v), FIELD(score_w), FIELD(center), FIELD(alpha)};
 #undef FIELD
 
 enum {
@@ -43,6 +43,12 @@ enum {
 static attn_tensor *attention_at(attn_args *args, size_t offset)
 {
     return (attn_tensor *)(void *)((char *)args + offset);
+}
+
+/* Whether the weights are exponentials over their sum, so that there is an lse. */
+static bool attention_sums(const attn_spec *spec)
+{
+    return spec->normaliser == ATTN_NORM_SOFTMAX || spec->normaliser == ATTN_NORM_TOP_K;
 }
 
 /* The operands take their places among the tensors that the caller gave. */
@@ -99,7 +105,7 @@ attn_status attn__attention_forward(attn__call *c)
     attn_args args = attention_args(c, &ask->args);
     ATTN_TRY(attention_settle(c, &args));
     args.out = c->out[0];
-    args.lse = c->out[1];
+    if (attention_sums(&ask->spec)) args.lse = c->out[1];
     ATTN_TRY(attn_forward(c->ctx, &ask->spec, &args, c->error));
     c->attr.object = NULL; /* is the caller's, and gone by the time of the backward */
     if (!c->recording) return ATTN_OK;
@@ -127,9 +133,11 @@ attn_status attn__attention_backward(attn__call *c)
     attn_args args = attention_args(c, &ask->args);
     ATTN_TRY(attention_settle(c, &args));
     args.out = c->out[0];
-    args.lse = c->out[1];
     args.d_out = c->d_out[0];
-    args.d_lse = c->d_out[1];
+    if (attention_sums(&ask->spec)) {
+        args.lse = c->out[1];
+        args.d_lse = c->d_out[1];
+    }
     for (int i = 0; i < ATTENTION_FIELDS; i++)
         ATTN_TRY(attention_target(c, i, attention_at(&args, attention_fields[i].grad)));
     ATTN_TRY(attn_backward(c->ctx, &ask->spec, &args, c->error));
@@ -172,6 +180,9 @@ attn_var attn_tape_attention(attn_tape *t, const attn_spec *spec,
                               (int64_t)(first ? sizeof *spec : sizeof *args),
                               (int64_t)(first ? spec->size : args->size));
     }
+    if (lse && !attention_sums(&ask.spec))
+        return attn__var_fail(t, ATTN_E_PARAM, "attention",
+                              "lse: this normaliser has no log-sum-exp", 0, 0);
     for (int i = 0; vars && i < ATTENTION_FIELDS; i++)
         memcpy(&in[i], (const char *)vars + attention_fields[i].var, sizeof in[i]);
     const attn__attr attr = {.object = &ask};

@@ -101,6 +101,7 @@ void oracle_grads_free(oracle_grads *g);
 
 typedef struct oracle_tangents {
     double unit;
+    bool kink;
     oracle_sums out, lse; /* B H T E and B H T 1; 0 outside sequences */
 } oracle_tangents;
 

@@ -168,6 +168,7 @@ bool oracle_jvp(oracle_tangents *t, const attn_spec *spec, const attn_args *args
         jvp_keys(&w);
         for (int64_t i = 0; i < w.line.at.s->T; i++) jvp_row(&w, i);
     }
+    t->kink = w.line.kinks;
     free(w.turned);
     free(w.ts);
     oracle_line_free(&w.line);

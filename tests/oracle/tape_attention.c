@@ -95,9 +95,19 @@ static void attention_draw(tape_draw *d)
 
 static void attention_apply(attn_tape *t, const tape_draw *d, const attn_var *in, attn_var *out)
 {
-    const attn_attention_vars vars = {
-        in[Q],    in[K],         in[V],     in[BIAS_PRE], in[BIAS],    in[MASK],  in[ALIBI],
-        in[SINK], in[REL_TABLE], in[REL_K], in[REL_V],    in[SCORE_W], in[CENTER]};
+    const attn_attention_vars vars = {.q = in[Q],
+                                      .k = in[K],
+                                      .v = in[V],
+                                      .bias_pre = in[BIAS_PRE],
+                                      .bias = in[BIAS],
+                                      .mask = in[MASK],
+                                      .alibi = in[ALIBI],
+                                      .sink = in[SINK],
+                                      .rel_table = in[REL_TABLE],
+                                      .rel_k = in[REL_K],
+                                      .rel_v = in[REL_V],
+                                      .score_w = in[SCORE_W],
+                                      .center = in[CENTER]};
     attn_spec spec =
         ATTN_SPEC(.scale = d->f[SCALE], .softcap = d->f[CAP], .causal = d->i[CAUSAL] != 0,
                   .align = ATTN_ALIGN_BOTTOM_RIGHT, .score = (attn_score_kind)d->i[KIND],

@@ -50,7 +50,8 @@
     SLOT(rope_cos, SOFTMAX_IN, "P L", "cosines by position, L pairs, in place of rope_base")   \
     SLOT(rope_sin, SOFTMAX_IN, "P L", "sines by position")                                     \
     SLOT(score_w, SOFTMAX_D, "*H D", "weights of score=additive; absent: ones")                \
-    SLOT(center, SOFTMAX_D, "*B H T", "where a query looks, in positions of keys")
+    SLOT(center, SOFTMAX_D, "*B H T", "where a query looks, in positions of keys")             \
+    SLOT(alpha, SOFTMAX_D, "*H", "of entmax, for each head, in place of the parameter")
 
 #define SOFTMAX_ROW(name, kind, shape, about)    {#name, kind, shape, about},
 #define SOFTMAX_NUMBER(name, kind, shape, about) SLOT_##name,
@@ -101,7 +102,17 @@ static const attn_slot softmax_slots[] = {
     PARAM(center_width, 'f', "0", NULL, "keys this near to center are seen; 0: all",           \
           s.center_width = p.f)                                                                \
     PARAM(center_sigma, 'f', "0", NULL, "adds -(j - center)^2 / (2 sigma^2); 0: nothing",      \
-          s.center_sigma = p.f)
+          s.center_sigma = p.f)                                                                \
+    PARAM(normaliser, 'e', "softmax", "softmax|sigmoid|relu2|linear|entmax|top_k",             \
+          "what makes weights of scores", s.normaliser = (attn_norm_kind)p.i)                  \
+    PARAM(norm_shift, 'f', "0", NULL, "added to scores: sigmoid, relu2, linear",               \
+          s.norm_shift = p.f)                                                                  \
+    PARAM(norm_count, 'b', "false", NULL, "sigmoid: -ln of the keys seen, added",              \
+          s.norm_count = p.i)                                                                  \
+    PARAM(norm_mean, 'b', "false", NULL, "sigmoid, relu2, linear: over the keys seen",         \
+          s.norm_mean = p.i)                                                                   \
+    PARAM(alpha, 'f', "0", NULL, "entmax: 1 softmax, 2 sparsemax; 0: 1.5", s.alpha = p.f)      \
+    PARAM(top_k, 'i', "0", NULL, "top_k: so many largest scores", s.top_k = p.i)
 
 #define SOFTMAX_PARAM_ROW(name, kind, fallback, choices, about, set)                           \
     {#name, kind, fallback, choices, about},
@@ -174,6 +185,7 @@ static const struct {
     SOFTMAX_GRADIENT(bias),      SOFTMAX_GRADIENT(mask),    SOFTMAX_GRADIENT(alibi),
     SOFTMAX_GRADIENT(sink),      SOFTMAX_GRADIENT(rel_k),   SOFTMAX_GRADIENT(rel_v),
     SOFTMAX_GRADIENT(rel_table), SOFTMAX_GRADIENT(score_w), SOFTMAX_GRADIENT(center),
+    SOFTMAX_GRADIENT(alpha),
 };
 
 static void softmax_take_gradients(const attn_mech_call *call, attn_args *args)
@@ -245,6 +257,8 @@ static attn_status softmax_both(attn_ctx *ctx, const attn_mech_call *call,
     softmax_take_gradients(call, &args);
     args.out = saved->out;
     args.lse = saved->lse;
+    if (spec->normaliser != ATTN_NORM_SOFTMAX && spec->normaliser != ATTN_NORM_TOP_K)
+        args.lse = (attn_tensor){0}; /* they have none */
     ATTN_TRY(softmax_plans(ctx, spec, &args, saved, error));
     ATTN_TRY(
         attn_plan_run(saved->forward, &args, saved->workspace, saved->workspace_size, error));
