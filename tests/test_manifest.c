@@ -23,7 +23,8 @@
 #    define ATTN_SOURCE_DIR "."
 #endif
 
-enum { MANIFEST_FIRST = 400, MANIFEST_CASES = 480 };
+/* Cases from MANIFEST_NORMS on are of other normalisers. */
+enum { MANIFEST_FIRST = 400, MANIFEST_NORMS = 480, MANIFEST_CASES = 580 };
 
 static test_contexts contexts;
 
@@ -36,8 +37,9 @@ static const uint64_t manifest_later[] = {TEST_OPTION(L2), TEST_OPTION(ADDITIVE)
 static test_profile manifest_profile(int i)
 {
     const size_t n = sizeof manifest_later / sizeof manifest_later[0];
-    const uint64_t later =
-        i < MANIFEST_FIRST ? 0 : manifest_later[(size_t)(i - MANIFEST_FIRST) / 2 % n];
+    const uint64_t later = i < MANIFEST_FIRST || i >= MANIFEST_NORMS
+                               ? 0
+                               : manifest_later[(size_t)(i - MANIFEST_FIRST) / 2 % n];
     test_profile profile = {.pairs = i % 4 ? 500 : 12000};
     profile.allow = TEST_ALL_OPTIONS & ~(TEST_OPTION(POISON) | TEST_OPTION(THREADS));
     profile.allow &= ~TEST_LATER_OPTIONS;
@@ -52,16 +54,16 @@ typedef attn_status (*manifest_call)(attn_ctx *ctx, const attn_spec *spec,
 
 typedef struct manifest_column {
     const char *name;
-    manifest_draw draw;
+    manifest_draw draw, draw_norm;
     manifest_call call; /* after attn_forward */
     const char *kinds;  /* of tensors.def whose bits count */
 } manifest_column;
 
 enum { MANIFEST_COLUMNS = 3 };
 static const manifest_column columns[MANIFEST_COLUMNS] = {
-    {"results", test_case_draw, NULL, "o"},
-    {"gradients", test_grad_draw, attn_backward, "D"},
-    {"tangents", test_jvp_draw, attn_jvp, "T"},
+    {"results", test_case_draw, test_norm_draw, NULL, "o"},
+    {"gradients", test_grad_draw, test_norm_grad_draw, attn_backward, "D"},
+    {"tangents", test_jvp_draw, test_norm_jvp_draw, attn_jvp, "T"},
 };
 
 static uint64_t manifest_bits(const attn_args *a, const char *kinds)
@@ -78,7 +80,8 @@ static uint64_t manifest_hash(const manifest_column *column, int i, int isa)
 {
     test_case c;
     test_profile profile = manifest_profile(i);
-    column->draw(&c, UINT64_C(0xA77E0000) + (uint64_t)i, &profile);
+    (i < MANIFEST_NORMS ? column->draw
+                        : column->draw_norm)(&c, UINT64_C(0xA77E0000) + (uint64_t)i, &profile);
     attn_ctx *ctx = test_contexts_get(&contexts, isa, 1);
     attn_status status = ATTN_OK;
     if (c.args.out.dtype || c.args.lse.dtype)

@@ -123,9 +123,8 @@ static void grid_tangent_one(uint64_t seed, grid_totals *totals)
     test_report report = {0};
     attn_error error = {0};
     oracle_tangents t = {0};
-    test_jvp_draw(&c, seed, &(test_profile){.allow = TEST_ALL_OPTIONS & ~TEST_OPTION(POISON)});
-    c.spec.normaliser = ATTN_NORM_TOP_K;
-    c.spec.top_k = 1 + (int64_t)(seed % 23);
+    test_norm_jvp_draw(&c, seed,
+                       &(test_profile){.allow = TEST_ALL_OPTIONS & ~TEST_OPTION(POISON)});
     attn_ctx *ctx = test_contexts_get(
         &contexts, contexts.usable[c.isa_choice % contexts.n_usable], c.threads);
     const attn_status status = attn_jvp(ctx, &c.spec, &c.args, &error);

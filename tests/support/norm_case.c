@@ -60,6 +60,13 @@ void test_norm_draw(test_case *c, uint64_t seed, const test_profile *profile)
     norm_apply(c, &rng, ATTN_NORM_SOFTMAX, 3);
 }
 
+void test_norm_jvp_draw(test_case *c, uint64_t seed, const test_profile *profile)
+{
+    test_rng rng = test_rng_make(seed ^ UINT64_C(0x9042a11));
+    test_jvp_draw(c, seed, profile);
+    norm_apply(c, &rng, ATTN_NORM_TOP_K, 2);
+}
+
 void test_norm_grad_draw(test_case *c, uint64_t seed, const test_profile *profile)
 {
     test_rng rng = test_rng_make(seed ^ UINT64_C(0x9042a11));

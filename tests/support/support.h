@@ -192,9 +192,10 @@ double test_norm_error(const attn_tensor *out, const oracle_result *r);
 void test_grad_draw(test_case *c, uint64_t seed, const test_profile *profile);
 /* The same with tangents, and t_out, t_lse asked for. */
 void test_jvp_draw(test_case *c, uint64_t seed, const test_profile *profile);
-/* norm_case.c: the first two with another normaliser. */
+/* norm_case.c: the same with another normaliser; with tangents, with TOP_K. */
 void test_norm_draw(test_case *c, uint64_t seed, const test_profile *profile);
 void test_norm_grad_draw(test_case *c, uint64_t seed, const test_profile *profile);
+void test_norm_jvp_draw(test_case *c, uint64_t seed, const test_profile *profile);
 /* NaN into keys and values nobody sees, into queries that see nobody and what comes in for
  * them, into padding, and into tangents of the same places (option POISON). */
 void test_grad_poison(test_case *c);
