@@ -372,6 +372,7 @@ set(TEST_PROGRAMS
     test_merge_rope
     test_norm
     test_norm_bits
+    test_norm_edges
     test_norm_grad_bits
     test_norm_grid
     test_oracle_grad

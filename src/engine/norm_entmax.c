@@ -5,20 +5,22 @@
  *   F(tau) = sum over j of max(x_j - tau, 0)^p = 1,    a_j = max(x_j - tau, 0)^p / F(tau)
  *
  * It lies in [max x - 1, max x). For p >= 1 the p-norm F^(1/p) is convex in tau, so Newton's
- * steps for F^(1/p) = 1 from the left end rise to tau and never past it; they end where a step
- * no longer rises. For p < 1 the interval is halved. All sums are f64 chains over ascending
- * keys, and a row that has ended stays where it is while others go on, so no row depends on its
- * neighbours. A sink is one more key, without a value. */
+ * steps for F^(1/p) = 1 from the left end rise to tau and never past it; they end with a step
+ * under 2^-30, or where none rises. For p < 1 the interval is halved. All sums are f64 chains
+ * over ascending keys, and a row that has ended stays where it is while others go on, so no row
+ * depends on its neighbours. A sink is one more key, without a value. */
 #include <math.h>
 
 #include "engine/norm.h"
 
 enum { ENTMAX_STEPS = 64 };
+#define ENTMAX_LAST 0x1p-30 /* what a step this short leaves is its square */
 
 typedef struct entmax_search {
     const attn__norm_look *look;
     double total[ATTN__PANEL], slope[ATTN__PANEL]; /* F, and the sum of max(x - tau, 0)^(p-1) */
     double low[ATTN__PANEL], high[ATTN__PANEL];    /* p < 1 */
+    bool done[ATTN__PANEL];                        /* the last step was made */
 } entmax_search;
 
 double attn__norm_power(double y, double power, double *slope)
@@ -29,9 +31,9 @@ double attn__norm_power(double y, double power, double *slope)
         *slope = 1;
         return y;
     }
-    const double log = attn__log2(y);
-    *slope = power == 2 ? y : attn__exp2((power - 1) * log);
-    return power == 2 ? y * y : attn__exp2(power * log);
+    const double value = power == 2 ? y * y : attn__exp2(power * attn__log2(y));
+    *slope = power == 2 ? y : value / y;
+    return value;
 }
 
 static void entmax_start(entmax_search *e)
@@ -81,7 +83,8 @@ static bool entmax_newton(entmax_search *e, int l)
                         : power == 2 ? sqrt(total)
                                      : attn__exp2(attn__log2(total) / power);
     const double next = rows->shift[l] + (norm - 1) * total / (norm * e->slope[l]);
-    if (!(next > rows->shift[l])) return false;
+    if (e->done[l] || !(next > rows->shift[l])) return false;
+    e->done[l] = next - rows->shift[l] < ENTMAX_LAST;
     rows->shift[l] = next;
     return true;
 }

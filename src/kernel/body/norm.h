@@ -269,11 +269,11 @@ K(d_norm_power)(d_vec y, d_vec own, const int power, d_vec *slope, d_vec *log)
     d_vec value = power == 1 ? y : d_mul(y, y);
     *slope = power == 1 ? one : y;
     if (power == 0) {
-        const d_vec base = K(d_log2)(d_select(some, y, one));
-        *log = d_select(soft, y, d_mul(own, base));
+        const d_vec above = d_select(some, y, one);
+        *log = d_select(soft, y, d_mul(own, K(d_log2)(above)));
         const d_mask is_one = d_lt(d_abs(d_sub(own, one)), d_set(0x1p-1000));
         const d_mask is_two = d_lt(d_abs(d_sub(own, d_set(2.0))), d_set(0x1p-1000));
-        const d_vec any = K(d_exp2)(*log), up = K(d_exp2)(d_mul(d_sub(own, one), base));
+        const d_vec any = K(d_exp2)(*log), up = d_div(any, above);
         value = d_select(is_one, y, d_select(is_two, d_mul(y, y), any));
         *slope = d_select(is_one, one, d_select(is_two, y, d_select(soft, any, up)));
     }
