@@ -141,6 +141,7 @@ set(TAPE_SOURCES
     src/tape/walk.c)
 
 set(MECH_SOURCES
+    src/mech/alignment/align.c
     src/mech/build.c
     src/mech/lift.c
     src/mech/param.c
