@@ -307,6 +307,7 @@ set(GALLERY_SUPPORT_SOURCES
 
 # tests/<name>.c, a program each.
 set(TEST_PROGRAMS
+    test_alignment
     test_alloc
     test_bad_input
     test_base
