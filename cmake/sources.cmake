@@ -78,6 +78,7 @@ set(ENGINE_SOURCES
     src/engine/merge.c
     src/engine/norm.c
     src/engine/norm_entmax.c
+    src/engine/norm_jvp.c
     src/engine/norm_top.c
     src/engine/output.c
     src/engine/panel.c

@@ -114,8 +114,7 @@ static void grid_gradients(void **state)
     assert_true(kinks * 20 <= grid_cases() + 100);
 }
 
-/* ---- tangents: of TOP_K, a softmax under a mask -------------------------------------------
- */
+/* ---- tangents ---------------------------------------------------------------------------- */
 
 static void grid_tangent_one(uint64_t seed, grid_totals *totals)
 {
@@ -123,8 +122,8 @@ static void grid_tangent_one(uint64_t seed, grid_totals *totals)
     test_report report = {0};
     attn_error error = {0};
     oracle_tangents t = {0};
-    test_norm_jvp_draw(&c, seed,
-                       &(test_profile){.allow = TEST_ALL_OPTIONS & ~TEST_OPTION(POISON)});
+    test_norm_jvp_draw(&c, seed, &(test_profile){0});
+    test_grad_poison(&c);
     attn_ctx *ctx = test_contexts_get(
         &contexts, contexts.usable[c.isa_choice % contexts.n_usable], c.threads);
     const attn_status status = attn_jvp(ctx, &c.spec, &c.args, &error);

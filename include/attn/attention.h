@@ -216,7 +216,8 @@ typedef struct attn_args {
     attn_tensor t_q, t_k, t_v, t_bias_pre, t_bias;
     attn_tensor t_out, t_lse;
 
-    attn_tensor alpha, d_alpha; /* H: ENTMAX, in place of spec.alpha; its gradient */
+    attn_tensor alpha, d_alpha; /* H: ENTMAX, in place of spec.alpha; its gradient. It has no
+                                   tangent: attn_jvp holds it still */
 } attn_args;
 
 #ifndef __cplusplus

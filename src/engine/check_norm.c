@@ -55,8 +55,8 @@ static attn_status norm_sums(const attn__problem *p, attn_error *error)
          "this normaliser has no log-sum-exp: only softmax and top_k do"},
         {!own || !attn__present(&a->d_lse), ATTN_E_PARAM, "d_lse",
          "this normaliser has no log-sum-exp: only softmax and top_k do"},
-        {!own || p->call != ATTN__JVP, ATTN_E_PARAM, "normaliser",
-         "forward mode knows softmax and top_k; attn_backward knows all"},
+        {!own || !attn__present(&a->t_lse), ATTN_E_PARAM, "t_lse",
+         "this normaliser has no log-sum-exp: only softmax and top_k do"},
     };
     return attn__rules_check(rules, sizeof rules / sizeof rules[0], error);
 }

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/norm.h"
 #include "engine/score.h"
 
 static const attn__layout *jvp_layout(const attn__tile *t)
@@ -62,9 +63,10 @@ void attn__jvp_close(const attn__run *r, char *scratch, const attn__seq *seq,
     const attn__layout *at = &r->plan->at;
     const double *sum = jvp_doubles(panel, at->t_sl);
     double *so = jvp_doubles(panel, at->t_so);
+    const bool final = attn__norm_of(r->p)->op >= 0; /* no lse has to be taken away */
     for (int l = 0; l < panel->n; l++) {
         const double t_lse = sum[l] * mean[l];
-        for (int64_t e = 0; e < r->p->E; e++)
+        for (int64_t e = 0; e < r->p->E && !final; e++)
             so[e * panel->w + l] -= t_lse * panel->so[e * panel->w + l];
         if (attn__present(&a->t_lse))
             attn__put(a->t_lse.dtype,
@@ -162,9 +164,10 @@ void attn__jvp_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0)
 
 /* ---- their sums -------------------------------------------------------------------------- */
 
-/* acc += a rows, over the pairs whose weight is not marked. */
-static void jvp_weigh(const attn__tile *t, const char *a, const char *marks, int64_t n,
-                      int64_t width, const char *rows, int64_t stride, bool fresh, void *acc)
+/* acc += a rows, over the pairs whose weight is not marked, or where counts says so. */
+static void jvp_weigh(const attn__tile *t, const char *a, const char *marks,
+                      const uint64_t *counts, int64_t n, int64_t width, const char *rows,
+                      int64_t stride, bool fresh, void *acc)
 {
     const attn__kernels *k = t->r->plan->kernels;
     const int w = t->panel->w;
@@ -177,10 +180,10 @@ static void jvp_weigh(const attn__tile *t, const char *a, const char *marks, int
         k->weigh(n, w, width, a, w, rows, stride, false, fresh, acc);
         return;
     }
-    for (int64_t j = 0; j < n; j++)
+    for (int64_t j = 0; j < n && !counts; j++)
         for (int l = 0; l < t->panel->n; l++)
             words[j] |= (uint64_t)!signbit(attn__real_get(k, marks, j * w + l)) << l;
-    attn__weigh_some(k, n, w, width, a, rows, stride, words, fresh, acc);
+    attn__weigh_some(k, n, w, width, a, rows, stride, counts ? counts : words, fresh, acc);
 }
 
 void attn__jvp_block(attn__tile *t, const attn__staged *staged, int64_t chunk0, int64_t first,
@@ -192,20 +195,22 @@ void attn__jvp_block(attn__tile *t, const attn__staged *staged, int64_t chunk0, 
     const int64_t offset = first * t->panel->w * real;
     char *p = (char *)t->s + offset, *ts = (char *)t->ds + offset;
     char *acc = t->scratch + at->t_acc, *l = t->scratch + at->t_l;
-    uint64_t keep[ATTN__BLOCK];
+    uint64_t keep[ATTN__BLOCK], *counts = t->counts ? t->counts + first : NULL;
     int64_t stride;
     if (first == 0) memset(l, 0, (size_t)(t->panel->w * real));
-    k->tilt(n, t->panel->w, p, ts, l);
+    if (attn__norm_of(t->r->p)->op < 0) k->tilt(n, t->panel->w, p, ts, l);
     if (t->r->p->spec.dropout > 0) {
         attn__tile_keep(t, first, n, keep);
         k->drop(n, t->panel->w, keep, ts);
         k->drop(n, t->panel->w, keep, p);
+        for (int64_t x = 0; x < n && counts; x++) counts[x] &= keep[x];
     }
-    jvp_weigh(t, ts, p, n, E, (const char *)staged->v + (j - chunk0) * staged->v_stride * real,
+    jvp_weigh(t, ts, p, counts, n, E,
+              (const char *)staged->v + (j - chunk0) * staged->v_stride * real,
               staged->v_stride, first == 0, acc);
     if (!attn__present(&t->r->p->at.t_v)) return;
     const char *rows = jvp_rows(t, &t->r->p->at.t_v, &stride);
-    jvp_weigh(t, p, p, n, E, rows + first * stride * real, stride, false, acc);
+    jvp_weigh(t, p, p, counts, n, E, rows + first * stride * real, stride, false, acc);
 }
 
 /* sum by distance of the tangents, times the relative values; an entry that no weight of a lane
@@ -225,7 +230,9 @@ void attn__jvp_tables(attn__tile *t)
     memset(seen, 0, (size_t)p->shaw_n * sizeof *seen);
     for (int64_t j = 0; j < t->n; j++)
         for (int l = 0; l < panel->n; l++) {
-            if (signbit(attn__real_get(k, t->s, j * w + l))) continue;
+            if (t->counts ? !(t->counts[j] >> l & 1)
+                          : signbit(attn__real_get(k, t->s, j * w + l)))
+                continue;
             const int64_t entry = attn__shaw_index(p, panel->p[l], t->j0 + j);
             sum[entry * w + l] += attn__real_get(k, t->ds, j * w + l);
             seen[entry] |= (uint64_t)1 << l;

@@ -62,7 +62,7 @@ int attn__norm_sinks(const attn__problem *p, const attn__seq *seq, int64_t h, do
 
 /* ---- the keys of a row ------------------------------------------------------------------- */
 
-static attn__tile norm_tile(const attn__norm_look *look, int64_t j0)
+attn__tile attn__norm_tile(const attn__norm_look *look, int64_t j0)
 {
     return (attn__tile){.r = look->r,
                         .seq = look->seq,
@@ -101,7 +101,7 @@ static void norm_count(const attn__norm_look *look)
     attn__norm_rows *rows = &look->panel->norm->rows;
     int64_t count[ATTN__PANEL] = {0};
     for (int64_t j0 = look->first; j0 < look->first + look->n; j0 += ATTN__CHUNK) {
-        attn__tile tile = norm_tile(look, j0);
+        attn__tile tile = attn__norm_tile(look, j0);
         if (!norm_allowed(&tile)) continue;
         for (int64_t j = 0; j < tile.n && tile.masked; j++)
             for (int l = 0; l < look->panel->n; l++)
@@ -130,7 +130,7 @@ static void norm_scores(attn__norm_look *look)
     const int64_t row = look->panel->w * (int64_t)attn__real_size(k);
     look->scores = look->scratch + r->plan->at.whole;
     for (int64_t j0 = look->first; j0 < look->first + look->n; j0 += ATTN__CHUNK) {
-        attn__tile tile = norm_tile(look, j0), *t = &tile;
+        attn__tile tile = attn__norm_tile(look, j0), *t = &tile;
         const int64_t end = j0 + t->n;
         const attn__staged staged =
             attn__stage_chunk(r, look->scratch, look->seq, look->g, j0, end);
@@ -161,5 +161,7 @@ attn__norm_look attn__norm_look_at(const attn__run *r, char *scratch, const attn
     }
     norm_scores(&look);
     attn__norm_of(r->p)->find(&look);
+    if (r->p->call == ATTN__JVP && r->p->spec.normaliser == ATTN_NORM_ENTMAX)
+        attn__norm_tangents(&look);
     return look;
 }

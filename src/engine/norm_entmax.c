@@ -36,6 +36,14 @@ double attn__norm_power(double y, double power, double *slope)
     return value;
 }
 
+double attn__norm_sink_slope(const attn__norm_rows *rows, int l, double sink)
+{
+    double slope;
+    const double y = fma(sink, rows->slope[l], -rows->shift[l]);
+    const double value = attn__norm_power(y, rows->power[l], &slope);
+    return rows->power[l] == 0 ? rows->factor[l] * value : slope;
+}
+
 static void entmax_start(entmax_search *e)
 {
     const attn__norm_look *look = e->look;

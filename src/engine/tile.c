@@ -217,7 +217,7 @@ static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stag
 }
 
 /* The weights of keys first .. first + n take the place of their scores. Those that are final
- * as they are stand beside a maximum of 0 and no sum. */
+ * as they are stand beside a maximum of 0 and no sum, and take their tangents along. */
 static void tile_weights(const attn__tile *t, int64_t first, int64_t n, const void *m, void *l)
 {
     const attn__kernels *k = t->r->plan->kernels;
@@ -226,6 +226,9 @@ static void tile_weights(const attn__tile *t, int64_t first, int64_t n, const vo
     const uint64_t *allowed = t->masked ? t->allowed + first : NULL;
     if (op < 0)
         k->exp_sum(n, w, t->coef, s, allowed, m, l);
+    else if (t->r->p->call == ATTN__JVP)
+        k->norm_grade[op](n, w, &t->panel->norm->rows, s, allowed,
+                          (char *)t->ds + (s - (char *)t->s));
     else
         k->norm[op](n, w, &t->panel->norm->rows, s, allowed);
 }

@@ -90,6 +90,29 @@ static oracle_sum jvp_score(const jvp_walk *w, int64_t j)
     return bent;
 }
 
+/* The mean of ts by the slopes of entmax, sinks among them; of other normalisers 0. */
+static void jvp_own_mean(jvp_walk *w)
+{
+    const oracle_norm *row = &w->line.norm;
+    oracle_real total = 0, rough = 0;
+    oracle_sum sum = {0};
+    w->mean = sum;
+    if (w->line.p.spec.normaliser != ATTN_NORM_ENTMAX) return;
+    for (int64_t j = 0; j < row->n + row->sinks; j++) {
+        const oracle_norm_key *key = &row->key[j];
+        if (!key->allowed) continue;
+        total += key->slope;
+        rough += key->slope_error;
+        if (j >= row->n || (key->slope == 0 && key->weight == 0)) continue;
+        oracle_sum term = oracle_sum_times(w->ts[j], key->slope, key->slope);
+        term.rough += key->slope_error * w->ts[j].mass;
+        oracle_sum_add(&sum, term);
+    }
+    if (total == 0) return;
+    w->mean = oracle_sum_times(sum, 1 / total, 1 / total);
+    w->mean.rough += w->mean.mass * rough / total;
+}
+
 /* ts of the row and its mean by the weights. The weights come from scores of the whole row, so
  * each carries the worst of their errors. */
 static void jvp_scores(jvp_walk *w)
@@ -97,12 +120,23 @@ static void jvp_scores(jvp_walk *w)
     w->mean = (oracle_sum){0};
     for (int64_t j = 0; j < w->line.at.s->S; j++) {
         const oracle_link *link = &w->line.link[j];
-        if (link->weight == 0) continue;
+        if (link->weight == 0 && link->slope == 0) continue;
         w->ts[j] = jvp_score(w, j);
         w->ts[j].rough += w->ts[j].mass * w->line.rough;
         oracle_sum_add(&w->mean, oracle_sum_times(w->ts[j], link->weight, link->weight));
     }
+    if (w->line.own) jvp_own_mean(w);
     if (w->flip == ORACLE_GRAD_FLIP_TANGENT_LSE) w->mean = (oracle_sum){0};
+}
+
+/* What link j adds to an element: its weight kept times d, of the softmax or of another. */
+static oracle_sum jvp_slope(const jvp_walk *w, const oracle_link *link, oracle_sum d,
+                            oracle_real value, oracle_real size)
+{
+    const oracle_real slope = (w->line.own ? link->slope : link->weight) * link->kept;
+    oracle_sum term = oracle_sum_times(d, slope * value, slope * size);
+    if (w->line.own) term.rough += link->slope_rough * link->kept * size * d.mass;
+    return term;
 }
 
 static oracle_sum jvp_element(const jvp_walk *w, int64_t e)
@@ -114,16 +148,17 @@ static oracle_sum jvp_element(const jvp_walk *w, int64_t e)
         const oracle_link *link = &w->line.link[j];
         oracle_real weight = link->weight * link->kept, tv = 0;
         int64_t key = at->s->k_row + j;
-        if (weight == 0) continue;
+        if (weight == 0 && (link->slope == 0 || link->kept == 0)) continue;
         oracle_real v = (oracle_real)oracle_read(&p->v, at->s->k_batch, at->g, key, e);
         oracle_real shaw = jvp_shaw(&p->rel_v, &link->pair, e), size = fabsl(v) + fabsl(shaw);
         if (w->v.data && w->flip != ORACLE_GRAD_FLIP_TANGENT_V)
             tv = (oracle_real)oracle_read(&w->v, at->s->k_batch, at->g, key, e);
         oracle_sum ds = oracle_sum_times(w->mean, -1, 1);
         oracle_sum_add(&ds, w->ts[j]);
-        oracle_sum_add(&sum, oracle_sum_times(ds, weight * (v + shaw), weight * size));
-        oracle_sum_add(&sum, (oracle_sum){weight * tv, weight * fabsl(tv),
-                                          weight * fabsl(tv) * w->line.rough});
+        oracle_real rough = w->line.own ? link->weight_rough : link->weight * w->line.rough;
+        oracle_sum_add(&sum, jvp_slope(w, link, ds, v + shaw, size));
+        oracle_sum_add(&sum, (oracle_sum){weight * tv, fabsl(weight * tv),
+                                          rough * link->kept * fabsl(tv)});
     }
     return sum;
 }

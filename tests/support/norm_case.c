@@ -64,7 +64,9 @@ void test_norm_jvp_draw(test_case *c, uint64_t seed, const test_profile *profile
 {
     test_rng rng = test_rng_make(seed ^ UINT64_C(0x9042a11));
     test_jvp_draw(c, seed, profile);
-    norm_apply(c, &rng, ATTN_NORM_TOP_K, 2);
+    const bool sums = c->args.t_lse.dtype && !c->args.t_out.dtype;
+    norm_apply(c, &rng, sums ? ATTN_NORM_TOP_K : ATTN_NORM_SOFTMAX, 2);
+    if (c->spec.normaliser != ATTN_NORM_TOP_K) c->args.t_lse = (attn_tensor){0};
 }
 
 void test_norm_grad_draw(test_case *c, uint64_t seed, const test_profile *profile)

@@ -192,7 +192,7 @@ double test_norm_error(const attn_tensor *out, const oracle_result *r);
 void test_grad_draw(test_case *c, uint64_t seed, const test_profile *profile);
 /* The same with tangents, and t_out, t_lse asked for. */
 void test_jvp_draw(test_case *c, uint64_t seed, const test_profile *profile);
-/* norm_case.c: the same with another normaliser; with tangents, with TOP_K. */
+/* norm_case.c: the same with another normaliser. */
 void test_norm_draw(test_case *c, uint64_t seed, const test_profile *profile);
 void test_norm_grad_draw(test_case *c, uint64_t seed, const test_profile *profile);
 void test_norm_jvp_draw(test_case *c, uint64_t seed, const test_profile *profile);
