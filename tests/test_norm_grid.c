@@ -156,7 +156,8 @@ static void grid_shift(test_case *c, attn_spec *s)
 static void grid_alpha_off(test_case *c, attn_spec *s)
 {
     (void)c;
-    s->alpha = (s->alpha == 0 ? 1.5 : s->alpha) + (s->alpha < 1.01 && s->alpha ? 0.03 : 0.01);
+    s->alpha =
+        (s->alpha == 0 ? 1.5 : s->alpha) + (s->alpha != 0 && s->alpha < 1.01 ? 0.03 : 0.01);
 }
 
 static void grid_one_more(test_case *c, attn_spec *s)

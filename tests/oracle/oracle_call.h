@@ -74,6 +74,8 @@ typedef struct oracle_norm {
     oracle_norm_key *key; /* n keys, then the sinks: softmax1, sink */
     int64_t n, sinks;
     oracle_real alpha;
+    oracle_real total, h, hl, worst; /* ENTMAX: sums of the slopes, of -a ln a, of -a (ln a)^2;
+                                        the largest error of a score */
     bool kink; /* an error of the scores may change the result at a jump */
 } oracle_norm;
 
@@ -150,6 +152,9 @@ bool oracle_norm_make(oracle_norm *row, int64_t keys);
 void oracle_norm_free(oracle_norm *row);
 /* Weights of the row from its scores; TOP_K only clears allowed. False only without memory. */
 bool oracle_norm_row(const oracle_problem *p, int64_t n, int64_t h, oracle_norm *row);
+/* The derivative of weight j of entmax by alpha: its mass that of each part, rough what errors
+ * of the scores do to it. */
+oracle_sum oracle_norm_by_alpha(const oracle_norm *row, int64_t j);
 static inline bool oracle_norm_own(const oracle_problem *p)
 {
     return p->spec.normaliser != ATTN_NORM_SOFTMAX && p->spec.normaliser != ATTN_NORM_TOP_K;

@@ -144,7 +144,7 @@ static void norm_soft_key(oracle_norm_key *key, oracle_real x, oracle_real sum, 
 static void norm_entmax(const oracle_problem *p, oracle_norm *row, oracle_real *z)
 {
     const oracle_real less = row->alpha - 1, unit = p->unit;
-    const bool soft = row->alpha < 1.01;
+    const bool soft = row->alpha < (oracle_real)1.01;
     oracle_real worst = 0, top = -(oracle_real)INFINITY, sum = 0, tau = 0;
     int64_t n = 0;
     oracle_norm_key *key = row->key;
@@ -168,6 +168,35 @@ static void norm_entmax(const oracle_problem *p, oracle_norm *row, oracle_real *
         else
             norm_entmax_key(row, &key[j], less * s - tau, 1 / less, e * unit, unit);
     }
+}
+
+/* Sums over the row that its derivative by alpha takes. */
+static void norm_sums(oracle_norm *row)
+{
+    row->total = row->h = row->hl = row->worst = 0;
+    for (int64_t j = 0; j < row->n + row->sinks; j++) {
+        const oracle_norm_key *key = &row->key[j];
+        const oracle_real ln = key->weight > 0 ? logl(key->weight) : 0;
+        if (!key->allowed) continue;
+        row->total += key->slope;
+        row->h -= key->weight * ln;
+        row->hl -= key->weight * ln * ln;
+        if (key->error > row->worst) row->worst = key->error;
+    }
+}
+
+/* (A - P) / (alpha - 1)^2 + (h - P sum h) / (alpha - 1), P the slopes over their sum and h = -A
+ * ln A; near 1 (h ln A - A sum of h ln A) / 2. */
+oracle_sum oracle_norm_by_alpha(const oracle_norm *row, int64_t j)
+{
+    const oracle_norm_key *key = &row->key[j];
+    const oracle_real a = key->weight, ln = a > 0 ? logl(a) : 0, less = row->alpha - 1;
+    const oracle_real p = row->total == 0 ? 0 : key->slope / row->total;
+    const oracle_real far = 1 + fabsl(ln);
+    return (oracle_sum){row->alpha < (oracle_real)1.01
+                            ? (-a * ln * ln - a * row->hl) / 2
+                            : ((a - p) / less + (-a * ln - p * row->h)) / less,
+                        (a + p) * far * far + p * row->h + a * fabsl(row->hl), row->worst + 8};
 }
 
 /* ---- top_k ------------------------------------------------------------------------------- */
@@ -231,6 +260,7 @@ bool oracle_norm_row(const oracle_problem *p, int64_t n, int64_t h, oracle_norm 
     }
     oracle_real *z = malloc(((size_t)row->n + 2) * sizeof *z);
     if (z) norm_entmax(p, row, z);
+    if (z) norm_sums(row);
     free(z);
     return z != NULL;
 }

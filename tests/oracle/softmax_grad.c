@@ -242,33 +242,18 @@ static void grad_pair(const grad_walk *w, int64_t j)
     grad_products(w, link, j, oracle_sum_times(capped, scale, fabsl(scale)));
 }
 
-/* d alpha of the row: dA/dalpha = (A - P) / (alpha-1)^2 + (h - P sum h) / (alpha-1) with P the
- * slopes over their sum, h = -A ln A; near 1 (h ln A - A sum of h ln A) / 2. mass: that of each
- * part, times what logarithms and the scores' own size make of an error. */
-static void grad_alpha(const grad_walk *w, oracle_real total)
+/* d alpha of the row, of every weight what comes in for it. */
+static void grad_alpha(const grad_walk *w)
 {
-    const oracle_norm *row = &w->line.norm;
-    const oracle_real less = row->alpha - 1;
-    oracle_real h = 0, hl = 0, size = 0;
     oracle_sum *to = oracle_sums_at(&w->g->alpha, w->line.at.h, 0, 0, 0);
-    for (int64_t j = 0; j < row->n + row->sinks; j++) {
-        const oracle_real a = row->key[j].weight, ln = a > 0 ? logl(a) : 0;
-        if (!row->key[j].allowed) continue;
-        h -= a * ln;
-        hl -= a * ln * ln;
-        if (row->key[j].error > size) size = row->key[j].error;
-    }
-    for (int64_t j = 0; j < row->n; j++) {
+    for (int64_t j = 0; j < w->line.norm.n; j++) {
         const oracle_link *link = &w->line.link[j];
         if (!link->allowed || link->kept == 0) continue;
-        const oracle_real a = link->weight, ln = a > 0 ? logl(a) : 0, p = link->slope / total;
-        const oracle_sum dp = grad_product(w, link, j);
-        const oracle_real by = row->alpha < 1.01 ? (-a * ln * ln - a * hl) / 2
-                                                 : ((a - p) / less + (-a * ln - p * h)) / less;
-        const oracle_real mass =
-            (a + p) * (1 + fabsl(ln)) * (1 + fabsl(ln)) + p * h + a * fabsl(hl);
-        oracle_sum_add(to, (oracle_sum){by * link->kept * dp.value, mass * link->kept * dp.mass,
-                                        mass * link->kept * (dp.rough + dp.mass * (size + 8))});
+        const oracle_sum by = oracle_norm_by_alpha(&w->line.norm, j);
+        oracle_sum term = oracle_sum_times(grad_product(w, link, j), by.value * link->kept,
+                                           by.mass * link->kept);
+        term.rough += term.mass * by.rough;
+        oracle_sum_add(to, term);
     }
 }
 
@@ -300,7 +285,7 @@ static void grad_entmax(grad_walk *w)
     term.rough += w->mean.mass * sink->slope_error;
     if (sink->allowed)
         grad_add(w, ORACLE_GRAD_sink, GRAD_AT(w->line.at.n, w->line.at.h, 0, 0), term);
-    grad_alpha(w, total);
+    grad_alpha(w);
 }
 
 static void grad_sink(const grad_walk *w)
