@@ -359,6 +359,7 @@ set(TEST_PROGRAMS
     test_kernel_backward
     test_kernel_gemm
     test_kernel_map
+    test_kernel_norm
     test_kernel_product
     test_kernel_score
     test_kernel_softmax

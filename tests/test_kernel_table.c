@@ -27,6 +27,8 @@ static void table_complete(const attn__kernels *k)
     assert_true(k->grade && k->spread && k->bend && k->times && k->tilt);
     assert_true(k->dot && k->gather && k->settle && k->finite && k->tidy);
     assert_true(k->gemm && k->gemm_rows > 0 && k->gemm_cols % k->step == 0);
+    assert_true(k->forbid && k->count_above && k->entmax_total && k->entmax_sums);
+    for (int op = 0; op < ATTN__N_NORMS; op++) assert_true(k->norm[op] && k->norm_grade[op]);
     for (int map = 0; map < ATTN__N_MAPS; map++) assert_non_null(k->map[map]);
 }
 

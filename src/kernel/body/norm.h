@@ -30,6 +30,13 @@ static inline v_vec K(norm_field)(const K(norm_reals) * rows, int field, int l)
     return v_load(rows->of[field] + l);
 }
 
+/* Powers beyond this are of keys far above the threshold of their row: there are none. */
+#if REAL_BITS == 32
+#    define NORM_HIGH 120.0f
+#else
+#    define NORM_HIGH 1000.0
+#endif
+
 /* ---- a weight and its slope ---------------------------------------------------------------
  */
 
@@ -107,6 +114,7 @@ static inline v_vec K(entmax_any_at)(v_vec x, const K(norm_reals) * rows, int l,
     const v_mask is_one = v_lt(v_abs(v_sub(power, one)), v_set(REAL_LEAST));
     const v_mask is_two = v_lt(v_abs(v_sub(power, v_set(2))), v_set(REAL_LEAST));
     v_vec e[2] = {v_select(soft, y, v_mul(power, log)), v_mul(v_sub(power, one), log)};
+    for (int i = 0; i < 2; i++) e[i] = v_min(v_set(NORM_HIGH), e[i]);
     K(v_exp2)(e, 2);
     v_vec weight = v_select(is_one, y, v_select(is_two, v_mul(y, y), e[0]));
     weight = v_mul(factor, weight);
@@ -273,7 +281,7 @@ K(d_norm_power)(d_vec y, d_vec own, const int power, d_vec *slope, d_vec *log)
         *log = d_select(soft, y, d_mul(own, K(d_log2)(above)));
         const d_mask is_one = d_lt(d_abs(d_sub(own, one)), d_set(0x1p-1000));
         const d_mask is_two = d_lt(d_abs(d_sub(own, d_set(2.0))), d_set(0x1p-1000));
-        const d_vec any = K(d_exp2)(*log), up = d_div(any, above);
+        const d_vec any = K(d_exp2)(d_min(d_set(1000.0), *log)), up = d_div(any, above);
         value = d_select(is_one, y, d_select(is_two, d_mul(y, y), any));
         *slope = d_select(is_one, one, d_select(is_two, y, d_select(soft, any, up)));
     }
