@@ -87,13 +87,12 @@ static attn_var reinforced_draw(const attn__build *b)
 static attn_var reinforced_attend(const attn__build *b, attn_var z)
 {
     attn_tape *t = b->t;
-    const attn_var *in = b->in, none = {0};
+    const attn_var *in = b->in;
     const attn_var head = attn_tape_slice(t, z, 2, 0, 1);
     const attn_var dependent = attn_tape_squeeze(t, attn_tape_slice(t, z, 2, 1, 2), 2);
-    const attn_attention_vars vars = {
-        .q = attn__heads_split(t, attn_tape_linear(t, in[X], in[W_Q], none, ATTN_ACT_NONE), 1),
-        .k = attn__heads_split(t, attn_tape_linear(t, in[X], in[W_K], none, ATTN_ACT_NONE), 1),
-        .v = attn__heads_split(t, attn_tape_linear(t, in[X], in[W_V], none, ATTN_ACT_NONE), 1)};
+    const attn_attention_vars vars = {.q = attn__heads_from(t, in[X], in[W_Q], 1),
+                                      .k = attn__heads_from(t, in[X], in[W_K], 1),
+                                      .v = attn__heads_from(t, in[X], in[W_V], 1)};
     const attn_spec spec = ATTN_SPEC(.tile = reinforced_tile, .tile_slope = attn_tile_adds);
     const attn_var drawn = attn_tape_less(t, attn_tape_scalar(t, 0), dependent);
     const attn_var s = attn__attend(t, &spec, &vars, drawn, (attn_tensor){0});
