@@ -35,6 +35,7 @@ static attn__norm_rows norm_rows(kernel_case *c)
         rows.power[l] = powers[kind];
         rows.factor[l] = 0.25 + test_rng_uniform(&c->rng);
         rows.mean[l] = test_rng_normal(&c->rng);
+        rows.top[l] = (double)(float)test_rng_normal(&c->rng);
     }
     return rows;
 }
@@ -48,7 +49,7 @@ typedef struct norm_pair {
 static norm_pair norm_truth(int op, const attn__norm_rows *r, int l, double x)
 {
     const double f = r->factor[l], y = (x + r->shift[l]) * log(2);
-    const double z = r->slope[l] * x - r->shift[l], p = r->power[l];
+    const double z = r->slope[l] * (x - r->top[l]) - r->shift[l], p = r->power[l];
     if (op == ATTN__NORM_sigmoid) {
         const double s = 1 / (1 + exp(-y));
         return (norm_pair){f * s, f * s / (1 + exp(y))};
@@ -72,7 +73,7 @@ static void norm_near(kernel_case *c, const char *what, double got, double want,
 static void norm_judge(kernel_case *c, int op, const attn__norm_rows *rows, int l, double x,
                        double weight)
 {
-    const double z = rows->slope[l] * x - rows->shift[l];
+    const double z = rows->slope[l] * (x - rows->top[l]) - rows->shift[l];
     const norm_pair want = norm_truth(op, rows, l, x);
     if (op == ATTN__NORM_entmax && fabs(z) < 1e-3) return;
     norm_near(c, norm_names[op], weight, want.weight, x);

@@ -50,6 +50,31 @@ static void norm_specials(void **state)
         }
 }
 
+/* ---- scores beyond all digits ------------------------------------------------------------- */
+
+/* One key wins, whatever the size of the scores. */
+static void norm_huge(void **state)
+{
+    test_arena arena = {0};
+    attn_args a = norm_call(&arena), one = a;
+    int64_t index[ATTN_MAX_RANK] = {0};
+    (void)state;
+    do test_put(&a.q, index, test_get(&a.q, index) * 0x1p100);
+    while (test_index_next(&a.q, index));
+    one.q = a.q;
+    one.out = TEST_TENSOR(&arena, F32, 1, H, T, E);
+    for (size_t i = 4; i < sizeof kinds / sizeof kinds[0] - 1; i++)
+        for (int c = 0; c < contexts.n_usable; c++) {
+            attn_spec spec = kinds[i];
+            attn_spec best = ATTN_SPEC(.normaliser = ATTN_NORM_TOP_K, .top_k = 1);
+            spec.size = sizeof spec;
+            assert_int_equal(attn_forward(norm_ctx(c), &spec, &a, NULL), ATTN_OK);
+            assert_int_equal(attn_forward(norm_ctx(c), &best, &one, NULL), ATTN_OK);
+            assert_true(test_same_bits(a.out, one.out));
+        }
+    test_arena_reset(&arena);
+}
+
 /* ---- what is refused ----------------------------------------------------------------------
  */
 
@@ -177,9 +202,8 @@ static void norm_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(norm_specials),
-        cmocka_unit_test(norm_refusals),
-        cmocka_unit_test(norm_refuses_t_lse),
+        cmocka_unit_test(norm_specials), cmocka_unit_test(norm_huge),
+        cmocka_unit_test(norm_refusals), cmocka_unit_test(norm_refuses_t_lse),
         cmocka_unit_test(norm_long),
     };
     return cmocka_run_group_tests(tests, contexts_setup, contexts_finish);

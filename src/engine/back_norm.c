@@ -70,7 +70,7 @@ static void norm_chunk(const attn__norm_look *look, const norm_lanes *lanes, int
 static double norm_sink(const attn__norm_rows *rows, int l, double sink, attn__norm_sums *sums)
 {
     double slope;
-    const double y = fma(sink, rows->slope[l], -rows->shift[l]);
+    const double y = attn__norm_sink_y(rows, l, sink);
     const double a = rows->factor[l] * attn__norm_power(y, rows->power[l], &slope);
     const double ln = attn__log2(a) * ATTN__LN2;
     if (rows->power[l] == 0) slope = a;

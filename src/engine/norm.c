@@ -45,7 +45,7 @@ void attn__norm_open(const attn__problem *p, attn__panel *panel)
         rows->slope[l] = soft ? 1 : (alpha - 1) * ATTN__LN2;
         rows->power[l] = soft ? 0 : 1 / (alpha - 1);
         rows->factor[l] = 1;
-        rows->mean[l] = 0;
+        rows->mean[l] = rows->top[l] = 0;
         panel->norm->limit[l] = INT64_MAX;
         panel->norm->d_sink[l] = panel->norm->d_alpha[l] = 0;
     }

@@ -58,7 +58,8 @@ bool attn__norm_select(attn__tile *t);
 int attn__norm_sinks(const attn__problem *p, const attn__seq *seq, int64_t h, double sinks[2]);
 /* max(y, 0)^power and its slope as entmax_total has them. */
 double attn__norm_power(double y, double power, double *slope);
-/* The slope of the weight of a sink of lane l. */
+/* y of a sink of lane l, and the slope of its weight. */
+double attn__norm_sink_y(const attn__norm_rows *rows, int l, double sink);
 double attn__norm_sink_slope(const attn__norm_rows *rows, int l, double sink);
 /* Keys j0 on, at most a chunk, as a tile without scores. */
 attn__tile attn__norm_tile(const attn__norm_look *look, int64_t j0);

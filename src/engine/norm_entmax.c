@@ -36,11 +36,16 @@ double attn__norm_power(double y, double power, double *slope)
     return value;
 }
 
+double attn__norm_sink_y(const attn__norm_rows *rows, int l, double sink)
+{
+    return fma(sink - rows->top[l], rows->slope[l], -rows->shift[l]);
+}
+
 double attn__norm_sink_slope(const attn__norm_rows *rows, int l, double sink)
 {
     double slope;
-    const double y = fma(sink, rows->slope[l], -rows->shift[l]);
-    const double value = attn__norm_power(y, rows->power[l], &slope);
+    const double value =
+        attn__norm_power(attn__norm_sink_y(rows, l, sink), rows->power[l], &slope);
     return rows->power[l] == 0 ? rows->factor[l] * value : slope;
 }
 
@@ -58,10 +63,10 @@ static void entmax_start(entmax_search *e)
         const int64_t h = panel->h[l < panel->n ? l : 0];
         const int n = attn__norm_sinks(look->r->p, look->seq, h, sinks);
         for (int i = 0; i < n; i++) top = sinks[i] > top ? sinks[i] : top;
-        const bool none = top < 0 && isinf(top), soft = rows->power[l] == 0;
-        rows->shift[l] = none ? 0 : soft ? top : rows->slope[l] * top - 1;
-        e->low[l] = rows->shift[l];
-        e->high[l] = rows->slope[l] * top;
+        attn__real_put(k, most, l, top < 0 && isinf(top) ? 0 : top);
+        rows->top[l] = attn__real_get(k, most, l);
+        e->high[l] = rows->slope[l] * (top - rows->top[l]);
+        e->low[l] = rows->shift[l] = rows->power[l] == 0 ? 0 : e->high[l] - 1;
     }
 }
 
@@ -76,7 +81,7 @@ static void entmax_total(entmax_search *e)
         double sinks[2], slope;
         const int n = attn__norm_sinks(look->r->p, look->seq, panel->h[l], sinks);
         for (int i = 0; i < n; i++) {
-            const double y = fma(sinks[i], rows->slope[l], -rows->shift[l]);
+            const double y = attn__norm_sink_y(rows, l, sinks[i]);
             e->total[l] += attn__norm_power(y, rows->power[l], &slope);
             e->slope[l] += slope;
         }

@@ -80,9 +80,11 @@ typedef enum attn__norm_op {
  * log 2, LN2 x in natural ones.
  *   sigmoid  factor / (1 + 2^-(x + shift))           linear  factor LN2 (x + shift)
  *   relu2    factor max(LN2 (x + shift), 0)^2
- *   entmax   factor max(y, 0)^power, y = slope x - shift; power 0: factor 2^y */
+ *   entmax   factor max(y, 0)^power, y = slope (x - top) - shift; power 0: factor 2^y. top is a
+ *            real near the largest x, so that no size of the scores costs digits */
 typedef struct attn__norm_rows {
     double shift[ATTN__PANEL], slope[ATTN__PANEL], power[ATTN__PANEL], factor[ATTN__PANEL];
+    double top[ATTN__PANEL];
     double mean[ATTN__PANEL]; /* entmax: what is taken from the gradients of the weights */
 } attn__norm_rows;
 

@@ -8,8 +8,8 @@
  *
  * Beside a weight stands how far it may be off, as an absolute error in roundings u: what an
  * error e of the argument makes of it, (f(x + e) - f(x - e)) / u, and a few roundings of its
- * own. e of entmax: the score's own error and, through tau, the largest of the row; three
- * roundings of (alpha - 1) s and of tau. Where a weight or its slope jumps within that error,
+ * own. e of entmax: the score's own error and, through tau, the largest of the row; roundings
+ * of (alpha - 1) (s - max s) and of tau, which is within 1 of it. Where a weight or its slope jumps within that error,
  * or two scores that decide are not told apart, the row is at a kink and nothing is compared.
  */
 #include "oracle/oracle_call.h"
@@ -160,11 +160,10 @@ static void norm_entmax(const oracle_problem *p, oracle_norm *row, oracle_real *
     if (!soft) tau = norm_tau(z, n, row->alpha);
     for (int64_t j = 0; j < row->n + row->sinks; j++) {
         const oracle_real s = key[j].score;
-        const oracle_real e =
-            less * (key[j].error + worst) + 3 * (fabsl(less * s) + fabsl(tau)) + 4;
+        const oracle_real e = less * (key[j].error + worst) + 3 * fabsl(less * (s - top)) + 8;
         if (!key[j].allowed) continue;
         if (soft)
-            norm_soft_key(&key[j], s - top, sum, worst + 3 * fabsl(s));
+            norm_soft_key(&key[j], s - top, sum, worst);
         else
             norm_entmax_key(row, &key[j], less * s - tau, 1 / less, e * unit, unit);
     }

@@ -11,7 +11,7 @@
 #define ATTN__BODY_NORM_H
 
 /* The rows of attn__norm_rows as reals, [NORM_FIELDS][ATTN__PANEL]. */
-enum { NORM_SHIFT, NORM_SLOPE, NORM_POWER, NORM_FACTOR, NORM_MEAN, NORM_FIELDS };
+enum { NORM_SHIFT, NORM_SLOPE, NORM_POWER, NORM_FACTOR, NORM_MEAN, NORM_TOP, NORM_FIELDS };
 
 typedef struct K(norm_reals) {
     real of[NORM_FIELDS][ATTN__PANEL];
@@ -19,8 +19,8 @@ typedef struct K(norm_reals) {
 
 static void K(norm_load)(int w, const attn__norm_rows *rows, K(norm_reals) * to)
 {
-    const double *from[NORM_FIELDS] = {rows->shift, rows->slope, rows->power, rows->factor,
-                                       rows->mean};
+    const double *from[NORM_FIELDS] = {rows->shift,  rows->slope, rows->power,
+                                       rows->factor, rows->mean,  rows->top};
     for (int i = 0; i < NORM_FIELDS; i++)
         for (int l = 0; l < w; l++) to->of[i][l] = (real)from[i][l];
 }
@@ -83,7 +83,7 @@ static inline v_vec K(linear_at)(v_vec x, const K(norm_reals) * rows, int l, v_v
 
 static inline v_vec K(entmax_y)(v_vec x, const K(norm_reals) * rows, int l)
 {
-    return v_fma(x, K(norm_field)(rows, NORM_SLOPE, l),
+    return v_fma(v_sub(x, K(norm_field)(rows, NORM_TOP, l)), K(norm_field)(rows, NORM_SLOPE, l),
                  v_sub(v_set(0), K(norm_field)(rows, NORM_SHIFT, l)));
 }
 
@@ -263,7 +263,7 @@ static inline d_vec K(d_log2)(d_vec x)
 
 static inline d_vec K(d_norm_y)(const real *x, const attn__norm_rows *rows, int l)
 {
-    return d_fma(d_load_real(x + l), d_load(rows->slope + l),
+    return d_fma(d_sub(d_load_real(x + l), d_load(rows->top + l)), d_load(rows->slope + l),
                  d_sub(d_set(0.0), d_load(rows->shift + l)));
 }
 
