@@ -120,12 +120,14 @@ void attn__norm_top(const attn__norm_look *look)
     top_settle(&t);
 }
 
-static uint64_t top_word(const attn__tile *t, int64_t j)
+/* Of the allowed lanes those that are taken. */
+static uint64_t top_word(const attn__tile *t, int64_t j, uint64_t allowed)
 {
     const attn__kernels *k = t->r->plan->kernels;
     const attn__norm *norm = t->panel->norm;
     uint64_t word = 0;
     for (int l = 0; l < t->panel->n; l++) {
+        if (!(allowed >> l & 1)) continue;
         const double x = attn__real_get(k, t->s, j * t->panel->w + l);
         const double level = norm->rows.shift[l];
         const bool in = !(x <= level) || (x == level && t->j0 + j < norm->limit[l]);
@@ -139,8 +141,7 @@ bool attn__norm_select(attn__tile *t)
     uint64_t any = 0;
     if (t->r->p->spec.normaliser != ATTN_NORM_TOP_K) return true;
     for (int64_t j = 0; j < t->n; j++) {
-        const uint64_t word = top_word(t, j);
-        t->allowed[j] = t->masked ? t->allowed[j] & word : word;
+        t->allowed[j] = top_word(t, j, t->masked ? t->allowed[j] : ~(uint64_t)0);
         any |= t->allowed[j];
     }
     t->masked = true;
