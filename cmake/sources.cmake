@@ -89,6 +89,13 @@ set(ENGINE_SOURCES
     src/engine/rotate.c
     src/engine/run.c
     src/engine/score.c
+    src/engine/scan_back.c
+    src/engine/scan_check.c
+    src/engine/scan_plan.c
+    src/engine/scan_rows.c
+    src/engine/scan_run.c
+    src/engine/scan_shape.c
+    src/engine/scan_walk.c
     src/engine/seq.c
     src/engine/some.c
     src/engine/stage.c

@@ -25,7 +25,8 @@ ARROWS = {
     "cuda": {"base", "engine"},
 }
 PUBLIC = {"base.h": "base", "ctx.h": "base", "status.def": "base", "dtype.def": "base",
-          "isa.def": "base", "measure.def": "explain", "attention.h": "engine", "io.h": "io", "mech.h": "mech",
+          "isa.def": "base", "measure.def": "explain", "attention.h": "engine",
+          "recurrent.h": "engine", "io.h": "io", "mech.h": "mech",
           "cache.h": "engine", "tape.h": "tape", "nn.h": "nn", "explain.h": "explain",
           "dist.h": "dist"}
 

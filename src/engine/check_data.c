@@ -4,8 +4,8 @@
  * alignment where T and S differ. O(N) except for explicit positions, which are O(T + S). */
 #include "engine/norm.h"
 
-static attn_status data_cu(const attn_tensor *cu, const char *where, int64_t rows,
-                           attn_error *error)
+attn_status attn__data_cu(const attn_tensor *cu, const char *where, int64_t rows,
+                          attn_error *error)
 {
     if (!attn__present(cu)) return ATTN_OK;
     int64_t last = attn__int_at(cu, 0, 0);
@@ -23,8 +23,8 @@ static attn_status data_cu(const attn_tensor *cu, const char *where, int64_t row
     return ATTN_OK;
 }
 
-static attn_status data_range(const attn_tensor *start, const attn_tensor *len,
-                              const char *where, int64_t rows, int64_t n, attn_error *error)
+attn_status attn__data_range(const attn_tensor *start, const attn_tensor *len,
+                             const char *where, int64_t rows, int64_t n, attn_error *error)
 {
     if (!attn__present(start) && !attn__present(len)) return ATTN_OK;
     for (int64_t b = 0; b < n; b++) {
@@ -130,12 +130,14 @@ static attn_status data_operands(const attn__problem *p, int64_t longest_t, int6
 attn_status attn__data_check(const attn__problem *p, attn_error *error)
 {
     const attn_args *a = &p->at;
-    ATTN_TRY(data_cu(&a->cu_q, "cu_q", p->T, error));
-    ATTN_TRY(data_cu(&a->cu_k, "cu_k", p->S, error));
-    ATTN_TRY(data_range(&a->q_start, &a->q_len, attn__present(&a->q_len) ? "q_len" : "q_start",
-                        p->T, p->N, error));
-    ATTN_TRY(data_range(&a->k_start, &a->k_len, attn__present(&a->k_len) ? "k_len" : "k_start",
-                        p->S, p->N, error));
+    ATTN_TRY(attn__data_cu(&a->cu_q, "cu_q", p->T, error));
+    ATTN_TRY(attn__data_cu(&a->cu_k, "cu_k", p->S, error));
+    ATTN_TRY(attn__data_range(&a->q_start, &a->q_len,
+                              attn__present(&a->q_len) ? "q_len" : "q_start", p->T, p->N,
+                              error));
+    ATTN_TRY(attn__data_range(&a->k_start, &a->k_len,
+                              attn__present(&a->k_len) ? "k_len" : "k_start", p->S, p->N,
+                              error));
     ATTN_TRY(attn__norm_check_data(p, error));
     int64_t longest_t = 0, longest_s = 0;
     for (int64_t b = 0; b < p->N; b++) {

@@ -53,6 +53,11 @@ attn_status attn__problem_rebind(attn__problem *p, const attn_args *args, attn_e
 
 /* check_data.c: what only the contents can tell. */
 attn_status attn__data_check(const attn__problem *p, attn_error *error);
+/* Cumulative lengths over a side of so many rows; starts and lengths of its n sequences. */
+attn_status attn__data_cu(const attn_tensor *cu, const char *where, int64_t rows,
+                          attn_error *error);
+attn_status attn__data_range(const attn_tensor *start, const attn_tensor *len,
+                             const char *where, int64_t rows, int64_t n, attn_error *error);
 
 /* alias.c: outputs may overlap nothing. */
 attn_status attn__alias_check(const attn__problem *p, attn_error *error);

@@ -95,6 +95,44 @@ typedef struct attn__norm_sums {
     double hl[ATTN__PANEL], hld[ATTN__PANEL]; /* h ln a, times d */
 } attn__norm_sums;
 
+/* ---- scans: body/scan.h ------------------------------------------------------------------ */
+
+/* Rows and lanes of n pairs for each token t: row m at rows + t row_step + m row_head, [rows];
+ * its lanes at lanes + t lane_step + m lane_head, [w]. Doubles, whatever the arithmetic. */
+typedef struct attn__scan_side {
+    int n;
+    const double *rows;
+    int64_t row_step, row_head;
+    double *lanes;
+    int64_t lane_step, lane_head;
+} attn__scan_side;
+
+typedef enum attn__scan_decay {
+    ATTN__SCAN_KEEP,
+    ATTN__SCAN_ROWS, /* a[row] */
+    ATTN__SCAN_LANES /* a[lane] */
+} attn__scan_decay;
+
+typedef struct attn__scan {
+    int64_t n, rows, w; /* tokens; the state is [rows][w], w a multiple of lanes */
+    bool back;          /* from token n - 1 down to 0 */
+    double *state;
+    int64_t ld; /* between its rows */
+    attn__scan_decay decay;
+    bool late;       /* the decay comes last */
+    const double *a; /* of token t at a + t a_step */
+    int64_t a_step;
+    attn__scan_side before; /* read behind an early decay; n is 0 or 1 */
+    attn__scan_side updates, reads;
+    attn__scan_side after; /* added behind the reads, before a late decay */
+    const double *key;     /* not NULL: solve, and no before or after */
+    int64_t key_step;
+    const double *beta; /* [n] */
+    double *value;      /* in: v (or 0, from_zero); out: v - key . S */
+    int64_t value_step;
+    bool from_zero;
+} attn__scan;
+
 typedef struct attn__kernels {
     const char *name; /* of isa.def */
     uint32_t isa;     /* its ATTN_ISA bit */
@@ -251,6 +289,13 @@ typedef struct attn__kernels {
      * chain from 0; i < m, j < n, b(k, j) = b[j / gemm_cols * b_panel + k * b_row + j %
      * gemm_cols]. A NaN becomes the one quiet NaN. */
     void (*gemm)(const attn__gemm *g);
+
+    /* For each token: S[r][l] = a S[r][l] if early; before.lanes = rows . S; S[r][l] = fma(
+     * rows[m][r], lanes[m][l], S[r][l]) for each m of updates; with a key: value = v - key . S,
+     * S[r][l] = fma(key[r], beta value[l], S[r][l]), the product rounded; reads.lanes[m] =
+     * rows[m] . S; after, as updates; S = a S if late. rows . S is one fma chain from 0 over r
+     * ascending. */
+    void (*scan)(const attn__scan *s);
 } attn__kernels;
 
 /* ---- pick.c ------------------------------------------------------------------------------ */

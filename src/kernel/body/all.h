@@ -7,6 +7,7 @@
 #include "body/gemm.h"
 #include "body/map.h"
 #include "body/matmul.h"
+#include "body/scan.h"
 #include "body/softmax.h"
 #include "body/state.h"
 
@@ -74,6 +75,7 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .gemm_rows = V_TILE_R,
     .gemm_cols = V_TILE_V * V_LANES,
     .gemm = K(gemm),
+    .scan = K(scan),
     .map =
         {
 #define MAP(name) K(map_##name),
