@@ -259,6 +259,7 @@ set(ORACLE_SOURCES
     tests/oracle/oracle_number.c
     tests/oracle/oracle_philox.c
     tests/oracle/oracle_position.c
+    tests/oracle/oracle_scan.c
     tests/oracle/oracle_score.c
     tests/oracle/softmax.c
     tests/oracle/softmax_grad.c
@@ -397,6 +398,9 @@ set(TEST_PROGRAMS
     test_regression_number
     test_regression_position
     test_score_identity
+    test_scan
+    test_scan_bad
+    test_scan_bits
     test_special
     test_special_hide
     test_special_score

@@ -139,10 +139,10 @@ void attn__scan_store(const attn__scan_job *j)
                          attn__scan_at(j, j->plan->at.s));
 }
 
-/* Rows from first on of batch entry b. */
+/* Rows from first on of batch entry b; of a constant there are none. */
 static void scan_fill_rows(const attn_tensor *t, int64_t b, int64_t first)
 {
-    if (!attn__present(t) || attn__scan_constant(t)) return;
+    if (!attn__present(t)) return;
     for (int64_t h = 0; h < t->shape[1]; h++)
         for (int64_t i = first; i < t->shape[2]; i++)
             for (int64_t d = 0; d < t->shape[3]; d++)
@@ -155,6 +155,8 @@ void attn__scan_fill(const attn__scan_problem *p)
     const attn_tensor *cu_q = attn__present(&at->cu_q) ? &at->cu_q : &at->cu_k;
     const attn_tensor *q_len = p->spec.whole ? &at->q_len : &at->k_len;
     const attn_tensor *tokens[] = {&at->d_k, &at->d_v, &at->d_decay, &at->d_beta};
+    const bool constant[] = {false, false, attn__scan_constant(&at->d_decay),
+                             attn__scan_constant(&at->d_beta)};
     for (int64_t b = 0; b < (p->packed ? 1 : p->N); b++) {
         const int64_t T = p->packed              ? attn__int_at(cu_q, p->N, 0)
                           : attn__present(q_len) ? attn__int_at(q_len, b, 0)
@@ -164,6 +166,7 @@ void attn__scan_fill(const attn__scan_problem *p)
                                                       : p->S;
         scan_fill_rows(&at->out, b, T);
         scan_fill_rows(&at->d_q, b, T);
-        for (int i = 0; i < 4; i++) scan_fill_rows(tokens[i], b, S);
+        for (int i = 0; i < 4; i++)
+            if (!constant[i]) scan_fill_rows(tokens[i], b, S);
     }
 }
