@@ -16,9 +16,11 @@ enum bench_option {
     BENCH_BIAS = 8,     /* of H T S: the batch shares it */
     BENCH_D_BIAS = 16,  /* that, and its gradient */
     BENCH_A_TURNED = 32,
-    BENCH_B_TURNED = 64, /* in memory K M, N K */
-    BENCH_L2 = 128,      /* scores by distance */
-    BENCH_ADDITIVE = 256 /* by tanh, with weights of the features */
+    BENCH_B_TURNED = 64,  /* in memory K M, N K */
+    BENCH_L2 = 128,       /* scores by distance */
+    BENCH_ADDITIVE = 256, /* by tanh, with weights of the features */
+    BENCH_DELTA = 512,    /* scans: the delta update */
+    BENCH_DECAY = 1024    /* scans: a decay for each key */
 };
 
 enum { BENCH_SIZES = 6 };
@@ -67,6 +69,9 @@ typedef struct bench_job {
     attn_plan *plan;
     void *workspace;
     size_t workspace_size;
+    attn_scan_spec scan_spec; /* scans */
+    attn_scan_args scan_args;
+    attn_scan_plan *scan_plan;
     attn_tensor a, b, c; /* products */
     attn_tensor owned[BENCH_TENSORS];
     int n_owned;
@@ -95,10 +100,12 @@ typedef struct bench_result {
 /* Calls for about so many seconds, at least three times. */
 int bench_measure(bench_job *job, double seconds, bench_result *result);
 
-/* ---- bench_attention.c, bench_product.c: the open of suites ------------------------------ */
+/* ---- bench_attention.c, bench_product.c, bench_scan.c: the open of suites
+ * ------------------------------ */
 
 int bench_attention(bench_job *job, const bench_row *row, attn_dtype dtype);
 int bench_product(bench_job *job, const bench_row *row, attn_dtype dtype); /* halves: a and b */
+int bench_scan(bench_job *job, const bench_row *row, attn_dtype dtype);
 
 /* ---- bench_gallery.c: what mechanisms cost as their data grows -------------------------- */
 

@@ -32,6 +32,7 @@ int bench_memory(const bench_job *job)
 void bench_job_destroy(bench_job *job)
 {
     attn_plan_destroy(job->plan);
+    attn_scan_plan_destroy(job->scan_plan);
     free(job->workspace);
     for (int i = 0; i < job->n_owned; i++) cli_array_free(&job->owned[i]);
 }

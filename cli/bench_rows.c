@@ -49,6 +49,21 @@ static const bench_row matmul_rows[] = {
     {{1, 1, 4096, 4096}, BENCH_B_TURNED, NULL},
 };
 static const bench_row long_rows[] = {{{1, 1, 1, 65536, 65536, 64}, 0, NULL}};
+/* T and S are the tokens, E is D. */
+static const bench_row scan_rows[] = {
+    {{1, 1, 1, 65536, 65536, 64}, 0, NULL},
+    {{1, 1, 1, 65536, 65536, 64}, BENCH_DECAY, NULL},
+    {{1, 1, 1, 65536, 65536, 64}, BENCH_DELTA, NULL},
+    {{1, 1, 1, 65536, 65536, 64}, BENCH_DELTA | BENCH_DECAY, NULL},
+    {{1, 1, 1, 65536, 65536, 64}, BENCH_BACKWARD, NULL},
+    {{1, 1, 1, 65536, 65536, 64}, BENCH_BACKWARD | BENCH_DELTA | BENCH_DECAY, NULL},
+};
+static const bench_row long_scan_rows[] = {
+    {{1, 1, 1, 1000000, 1000000, 64}, 0, NULL},
+    {{1, 4, 4, 1000000, 1000000, 64}, 0, NULL},
+    {{1, 1, 1, 1000000, 1000000, 64}, BENCH_DELTA | BENCH_DECAY, NULL},
+    {{1, 4, 4, 1000000, 1000000, 64}, BENCH_DELTA | BENCH_DECAY, NULL},
+};
 
 #define ROWS(rows) rows, (int)(sizeof(rows) / sizeof((rows)[0]))
 
@@ -62,6 +77,8 @@ static const bench_suite bench_suites[] = {
     {"backward", ROWS(backward_rows), 6, BENCH_BACKWARD, BENCH_ENDS, false, bench_attention},
     {"jvp", ROWS(jvp_rows), 6, BENCH_JVP, BENCH_ENDS, false, bench_attention},
     {"matmul", ROWS(matmul_rows), 4, 0, BENCH_GIVEN, false, bench_product},
+    {"scan", ROWS(scan_rows), 6, 0, BENCH_ENDS, false, bench_scan},
+    {"long_scan", ROWS(long_scan_rows), 6, 0, BENCH_ENDS, true, bench_scan},
     {"long", ROWS(long_rows), 6, BENCH_CAUSAL, BENCH_GIVEN, true, bench_attention},
 };
 
@@ -83,13 +100,14 @@ const char *bench_suite_name(const void *unused, int i)
 static const struct {
     unsigned option;
     const char *word;
-    bool product; /* of matrices, so not for --shape */
+    bool other; /* of matrices or scans, so not for --shape */
 } bench_words[] = {
     {BENCH_CAUSAL, "causal", false},     {BENCH_BACKWARD, "backward", false},
     {BENCH_JVP, "jvp", false},           {BENCH_BIAS, "bias", false},
     {BENCH_D_BIAS, "d_bias", false},     {BENCH_A_TURNED, "ta", true},
     {BENCH_B_TURNED, "tb", true},        {BENCH_L2, "l2", false},
-    {BENCH_ADDITIVE, "additive", false},
+    {BENCH_ADDITIVE, "additive", false}, {BENCH_DELTA, "delta", true},
+    {BENCH_DECAY, "decay", true},
 };
 
 enum { BENCH_WORDS = (int)(sizeof bench_words / sizeof bench_words[0]) };
@@ -111,7 +129,7 @@ static bool bench_parse_words(const char *at, unsigned *options)
         const size_t n = strcspn(++at, ",");
         unsigned found = 0;
         for (int i = 0; i < BENCH_WORDS; i++)
-            if (!bench_words[i].product && strlen(bench_words[i].word) == n &&
+            if (!bench_words[i].other && strlen(bench_words[i].word) == n &&
                 strncmp(bench_words[i].word, at, n) == 0)
                 found = bench_words[i].option;
         if (!found) return false;

@@ -210,18 +210,20 @@ const cli_command cli_command_bench = {
     .operands = "[SUITE|MECHANISM...]",
     .about = "speed, as a fraction of this machine's measured ceiling",
     .details =
-        "Suites: prefill causal short dtype threads small backward jvp matmul, and long\n"
-        "(minutes; only when named). The name of a mechanism, or gallery for all of them,\n"
-        "gives its time and memory at lengths of 256 to 16384. The ceiling is measured right "
-        "before and after every\n"
-        "row with the same threads; spread is that of the middle half of the calls; gain,\n"
-        "where a row runs on one thread first, is against that. Behind the sizes stand\n"
-        "causal, backward or jvp, bias (of H T S), d_bias (its gradient too), l2 or\n"
-        "additive (scores that are no products, counted as if they were); products of\n"
-        "matrices are B,M,N,K with ta and tb for turned operands. Work is counted over\n"
+        "Suites: prefill causal short dtype threads small backward jvp matmul scan; long and\n"
+        "long_scan (minutes; only when named). The name of a mechanism, or gallery for all\n"
+        "of them, gives its time and memory at lengths of 256 to 16384. The ceiling is\n"
+        "measured right before and after every row with the same threads; spread is that of\n"
+        "the middle half of the calls; gain, where a row runs on one thread first, is against\n"
+        "that. Behind the sizes stand causal, backward or jvp, bias (of H T S), d_bias (its\n"
+        "gradient too), l2 or additive (scores that are no products, counted as if they\n"
+        "were); products of matrices are B,M,N,K with ta and tb for turned operands; scans\n"
+        "(recurrent attention of T tokens) have delta and decay. Work is counted over\n"
         "unmasked pairs alone: 2 B H D pairs, times 2, backward 5, jvp 6; for products\n"
-        "2 B M N K. The ceiling is that of f32, also for rows of f64, which has half.\n",
-    .complete = "prefill causal short dtype threads small backward jvp matmul long gallery",
+        "2 B M N K; for scans what a plan says. The ceiling is that of f32, also for rows of\n"
+        "f64 and for scans, which compute in f64 and have half.\n",
+    .complete = "prefill causal short dtype threads small backward jvp matmul scan long "
+                "long_scan gallery",
     .examples = bench_examples,
     .options = bench_options,
     .most = -1,

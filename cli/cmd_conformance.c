@@ -15,7 +15,9 @@ static const struct conformance_op {
     /* The opset that brought it. Operators of this name in other domains have low ones. */
     int64_t since;
     attn_status (*run)(onnx_case *c);
-} conformance_ops[] = {{"Attention", 23, onnx_attention}, {"RotaryEmbedding", 23, onnx_rotary}};
+} conformance_ops[] = {{"Attention", 23, onnx_attention},
+                       {"LinearAttention", 27, onnx_scan},
+                       {"RotaryEmbedding", 23, onnx_rotary}};
 
 enum verdict { PASS, FAIL, UNSUPPORTED, VERDICTS };
 static const char *const conformance_words[] = {"pass", "FAIL", "unsupported"};
@@ -225,7 +227,7 @@ static const char *const conformance_examples[] = {"conformance onnx/backend/tes
 const cli_command cli_command_conformance = {
     .name = "conformance",
     .operands = "DIR...",
-    .about = "run ONNX operator tests (Attention, RotaryEmbedding)",
+    .about = "run ONNX operator tests (Attention, LinearAttention ...)",
     .details =
         "DIR holds model.onnx and test_data_set_0, or directories that do. Exit code 6 when\n"
         "a test fails; operators this version does not know are listed, not failed.\n",

@@ -50,5 +50,6 @@ void onnx_compare(const onnx_case *c, double rtol, double atol, onnx_worst *wors
 
 attn_status onnx_attention(onnx_case *c);
 attn_status onnx_rotary(onnx_case *c);
+attn_status onnx_scan(onnx_case *c);
 
 #endif

@@ -212,6 +212,7 @@ set(CLI_SOURCES
     cli/bench_job.c
     cli/bench_product.c
     cli/bench_rows.c
+    cli/bench_scan.c
     cli/cmd_bench.c
     cli/cmd_completion.c
     cli/cmd_compute.c
@@ -238,6 +239,7 @@ set(CLI_SOURCES
     cli/onnx_attention.c
     cli/onnx_case.c
     cli/onnx_rotary.c
+    cli/onnx_scan.c
     cli/option.c
     cli/output.c
     cli/reference.c

@@ -56,7 +56,11 @@ ATTN_API attn_status attn_archive_save(attn_ctx *ctx, const char *path, int64_t 
 
 /* ---- the single node of an ONNX operator test ------------------------------------------- */
 
-typedef enum attn_onnx_kind { ATTN_ONNX_INT = 2, ATTN_ONNX_FLOAT = 1 } attn_onnx_kind;
+typedef enum attn_onnx_kind {
+    ATTN_ONNX_FLOAT = 1,
+    ATTN_ONNX_INT = 2,
+    ATTN_ONNX_TEXT = 3
+} attn_onnx_kind;
 
 typedef struct attn_onnx_node attn_onnx_node;
 
@@ -73,6 +77,8 @@ ATTN_API const char *attn_onnx_output(const attn_onnx_node *node, int i);
 /* An attribute, or the fallback when it is absent or of another kind. */
 ATTN_API int64_t attn_onnx_int(const attn_onnx_node *node, const char *name, int64_t fallback);
 ATTN_API double attn_onnx_float(const attn_onnx_node *node, const char *name, double fallback);
+ATTN_API const char *attn_onnx_text(const attn_onnx_node *node, const char *name,
+                                    const char *fallback);
 ATTN_API bool attn_onnx_has(const attn_onnx_node *node, const char *name);
 
 #ifdef __cplusplus

@@ -16,6 +16,7 @@ typedef struct onnx_attribute {
     int64_t type; /* attn_onnx_kind, or another number of onnx */
     int64_t i;
     double f;
+    const char *text; /* NULL: none, or bytes that are no text */
 } onnx_attribute;
 
 typedef struct onnx_names {
@@ -110,6 +111,18 @@ static attn_status onnx_attribute_int(onnx_reader *r, const attn__field *field, 
     return onnx_take_int(r, field, &a->i);
 }
 
+/* Bytes with a 0 among them are no text, and nobody asks for them. */
+static attn_status onnx_attribute_text(onnx_reader *r, const attn__field *field, void *user)
+{
+    onnx_attribute *a = user;
+    attn__span bytes;
+    ATTN_TRY(onnx_message(r, field, &bytes));
+    const size_t n = (size_t)(bytes.end - bytes.p);
+    if (n > 0 && memchr(bytes.p, 0, n)) return ATTN_OK;
+    a->text = attn__arena_text(&r->node->arena, bytes.p, n);
+    return a->text ? ATTN_OK : onnx_fail(r, ATTN_E_MEMORY, "an allocation failed");
+}
+
 static attn_status onnx_attribute_type(onnx_reader *r, const attn__field *field, void *user)
 {
     onnx_attribute *a = user;
@@ -118,11 +131,9 @@ static attn_status onnx_attribute_type(onnx_reader *r, const attn__field *field,
 
 static attn_status onnx_take_attribute(onnx_reader *r, const attn__field *field, void *user)
 {
-    static const onnx_rule rules[] = {{1, onnx_attribute_name},
-                                      {2, onnx_attribute_float},
-                                      {3, onnx_attribute_int},
-                                      {20, onnx_attribute_type},
-                                      {0, NULL}};
+    static const onnx_rule rules[] = {{1, onnx_attribute_name},  {2, onnx_attribute_float},
+                                      {3, onnx_attribute_int},   {4, onnx_attribute_text},
+                                      {20, onnx_attribute_type}, {0, NULL}};
     attn__span body;
     attn_onnx_node *node = r->node;
     onnx_attribute *a = &node->attributes[node->n_attributes];
@@ -381,6 +392,12 @@ double attn_onnx_float(const attn_onnx_node *node, const char *name, double fall
 {
     const onnx_attribute *a = onnx_find(node, name);
     return a && a->type == ATTN_ONNX_FLOAT ? a->f : fallback;
+}
+
+const char *attn_onnx_text(const attn_onnx_node *node, const char *name, const char *fallback)
+{
+    const onnx_attribute *a = onnx_find(node, name);
+    return a && a->type == ATTN_ONNX_TEXT && a->text ? a->text : fallback;
 }
 
 bool attn_onnx_has(const attn_onnx_node *node, const char *name)
