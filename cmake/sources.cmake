@@ -131,6 +131,7 @@ set(TAPE_SOURCES
     src/tape/op_norm.c
     src/tape/op_order.c
     src/tape/op_pool.c
+    src/tape/op_recurrence.c
     src/tape/op_recurrent.c
     src/tape/op_reduce.c
     src/tape/op_resize.c
@@ -284,6 +285,7 @@ set(TAPE_ORACLE_SOURCES
     tests/oracle/tape_norm.c
     tests/oracle/tape_order.c
     tests/oracle/tape_pool.c
+    tests/oracle/tape_recurrence.c
     tests/oracle/tape_recurrent.c
     tests/oracle/tape_reduce.c
     tests/oracle/tape_resize.c

@@ -24,6 +24,7 @@
 #define ATTN_TAPE_H
 
 #include "attn/attention.h"
+#include "attn/recurrent.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -341,6 +342,17 @@ typedef struct attn_attention_vars {
 ATTN_API attn_var attn_tape_attention(attn_tape *t, const attn_spec *spec,
                                       const attn_attention_vars *vars, const attn_args *args,
                                       attn_var *lse);
+
+/* The same for attn_scan_args. */
+typedef struct attn_scan_vars {
+    attn_var q, k, v, decay, beta, state, state_z;
+} attn_scan_vars;
+
+/* One node of the recurrent engine; keeps its operands alone. final_state (N G D E, in the
+ * tape's arithmetic) and final_z may be NULL; they have gradients too. */
+ATTN_API attn_var attn_tape_scan(attn_tape *t, const attn_scan_spec *spec,
+                                 const attn_scan_vars *vars, const attn_scan_args *args,
+                                 attn_var *final_state, attn_var *final_z);
 
 #ifdef __cplusplus
 }

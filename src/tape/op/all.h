@@ -22,6 +22,7 @@
 #include "tape/op/piece.h"
 #include "tape/op/pool.h"
 #include "tape/op/power.h"
+#include "tape/op/recurrence.h"
 #include "tape/op/recurrent.h"
 #include "tape/op/reduce.h"
 #include "tape/op/resize.h"

@@ -14,7 +14,7 @@
 #include "tape/op/line.h"
 
 /* Most of these: lines of the operand in, lines of the result out. */
-static attn_status K(scan_forward)(attn__call *c, void (*piece)(void *, int64_t, int64_t))
+static attn_status K(scan_run)(attn__call *c, void (*piece)(void *, int64_t, int64_t))
 {
     line_job job;
     ATTN_TRY(K(line_open)(c, K(line_bits)(c), true, &job));
@@ -22,8 +22,8 @@ static attn_status K(scan_forward)(attn__call *c, void (*piece)(void *, int64_t,
 }
 
 /* And back: lines of g, and of the operand or the result when the piece reads them. */
-static attn_status K(scan_backward)(attn__call *c, bool x, bool y,
-                                    void (*piece)(void *, int64_t, int64_t))
+static attn_status K(scan_back)(attn__call *c, bool x, bool y,
+                                void (*piece)(void *, int64_t, int64_t))
 {
     const uint32_t bits = K(line_bits)(c);
     line_job job;
@@ -50,7 +50,7 @@ static void K(cumsum_piece)(void *arg, int64_t from, int64_t to)
 
 static attn_status K(cumsum_forward)(attn__call *c)
 {
-    return K(scan_forward)(c, K(cumsum_piece));
+    return K(scan_run)(c, K(cumsum_piece));
 }
 
 static void K(cumsum_slope)(void *arg, int64_t from, int64_t to)
@@ -68,7 +68,7 @@ static void K(cumsum_slope)(void *arg, int64_t from, int64_t to)
 
 static attn_status K(cumsum_backward)(attn__call *c)
 {
-    return K(scan_backward)(c, false, false, K(cumsum_slope));
+    return K(scan_back)(c, false, false, K(cumsum_slope));
 }
 
 /* ---- cumprod ----------------------------------------------------------------------------- */
@@ -87,7 +87,7 @@ static void K(cumprod_piece)(void *arg, int64_t from, int64_t to)
 
 static attn_status K(cumprod_forward)(attn__call *c)
 {
-    return K(scan_forward)(c, K(cumprod_piece));
+    return K(scan_run)(c, K(cumprod_piece));
 }
 
 static void K(cumprod_slope)(void *arg, int64_t from, int64_t to)
@@ -206,7 +206,7 @@ static void K(softmax_slope)(void *arg, int64_t from, int64_t to)
 
 static attn_status K(softmax_backward)(attn__call *c)
 {
-    return K(scan_backward)(c, false, true, K(softmax_slope));
+    return K(scan_back)(c, false, true, K(softmax_slope));
 }
 
 /* ---- log_softmax ------------------------------------------------------------------------- */
@@ -226,7 +226,7 @@ static void K(log_softmax_piece)(void *arg, int64_t from, int64_t to)
 
 static attn_status K(log_softmax_forward)(attn__call *c)
 {
-    return K(scan_forward)(c, K(log_softmax_piece));
+    return K(scan_run)(c, K(log_softmax_piece));
 }
 
 static void K(log_softmax_block)(const attn__kernels *k, int64_t n, const real *y,
@@ -254,7 +254,7 @@ static void K(log_softmax_slope)(void *arg, int64_t from, int64_t to)
 
 static attn_status K(log_softmax_backward)(attn__call *c)
 {
-    return K(scan_backward)(c, false, true, K(log_softmax_slope));
+    return K(scan_back)(c, false, true, K(log_softmax_slope));
 }
 
 #endif
