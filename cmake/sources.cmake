@@ -464,6 +464,7 @@ set(EXAMPLES
     decode_step
     forward
     jvp
+    linear_decode
     packed
     plan
     train_copy)

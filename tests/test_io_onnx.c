@@ -40,6 +40,9 @@ static void test_attributes(void **state)
     assert_int_equal(attn_onnx_int(node, "mode", 9), 9);
     assert_int_equal(attn_onnx_int(node, "bare", 9), 9);
     assert_true(attn_onnx_float(node, "causal", 9) == 9);
+    assert_string_equal(attn_onnx_text(node, "mode", "none"), "text");
+    assert_string_equal(attn_onnx_text(node, "causal", "none"), "none");
+    assert_string_equal(attn_onnx_text(NULL, "mode", "none"), "none");
     /* but known to be there */
     assert_true(attn_onnx_has(node, "mode"));
     assert_true(attn_onnx_has(node, "bare"));

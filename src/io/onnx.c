@@ -90,43 +90,37 @@ static attn_status onnx_take_int(onnx_reader *r, const attn__field *field, void 
 
 static attn_status onnx_attribute_name(onnx_reader *r, const attn__field *field, void *user)
 {
-    onnx_attribute *a = user;
-    return onnx_take_name(r, field, &a->name);
+    return onnx_take_name(r, field, &((onnx_attribute *)user)->name);
 }
 
 static attn_status onnx_attribute_float(onnx_reader *r, const attn__field *field, void *user)
 {
-    onnx_attribute *a = user;
-    ATTN_TRY(attn__pb_expect(field, ATTN__WIRE_32, where, r->error));
-    uint32_t bits = (uint32_t)field->value;
+    const uint32_t bits = (uint32_t)field->value;
     float f;
+    ATTN_TRY(attn__pb_expect(field, ATTN__WIRE_32, where, r->error));
     memcpy(&f, &bits, sizeof f);
-    a->f = (double)f;
+    ((onnx_attribute *)user)->f = (double)f;
     return ATTN_OK;
 }
 
 static attn_status onnx_attribute_int(onnx_reader *r, const attn__field *field, void *user)
 {
-    onnx_attribute *a = user;
-    return onnx_take_int(r, field, &a->i);
+    return onnx_take_int(r, field, &((onnx_attribute *)user)->i);
 }
 
-/* Bytes with a 0 among them are no text, and nobody asks for them. */
 static attn_status onnx_attribute_text(onnx_reader *r, const attn__field *field, void *user)
 {
-    onnx_attribute *a = user;
-    attn__span bytes;
-    ATTN_TRY(onnx_message(r, field, &bytes));
-    const size_t n = (size_t)(bytes.end - bytes.p);
-    if (n > 0 && memchr(bytes.p, 0, n)) return ATTN_OK;
-    a->text = attn__arena_text(&r->node->arena, bytes.p, n);
-    return a->text ? ATTN_OK : onnx_fail(r, ATTN_E_MEMORY, "an allocation failed");
+    const char **text = &((onnx_attribute *)user)->text;
+    ATTN_TRY(attn__pb_expect(field, ATTN__WIRE_BYTES, where, r->error));
+    const size_t n = (size_t)(field->bytes.end - field->bytes.p);
+    if (n > 0 && memchr(field->bytes.p, 0, n)) return ATTN_OK; /* is no text */
+    *text = attn__arena_text(&r->node->arena, field->bytes.p, n);
+    return *text ? ATTN_OK : onnx_fail(r, ATTN_E_MEMORY, "an allocation failed");
 }
 
 static attn_status onnx_attribute_type(onnx_reader *r, const attn__field *field, void *user)
 {
-    onnx_attribute *a = user;
-    return onnx_take_int(r, field, &a->type);
+    return onnx_take_int(r, field, &((onnx_attribute *)user)->type);
 }
 
 static attn_status onnx_take_attribute(onnx_reader *r, const attn__field *field, void *user)
