@@ -167,6 +167,7 @@ set(MECH_SOURCES
     src/mech/piece_sample.c
     src/mech/piece_wave.c
     src/mech/piece_window.c
+    src/mech/piece_scan.c
     src/mech/registry.c)
 # A mechanism is a line of mechs.def: its file and its oracle follow from it.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/mech/mechs.def)

@@ -256,6 +256,20 @@ attn_var attn__wave_places(attn_tape *t, const attn__wave *w, bool along_x);
 /* What queries carry: asks ... N F holds factors of the sines, then of the cosines, of the
  * distance from a query to a key; places N F are those of the queries. */
 attn_var attn__wave_turn(attn_tape *t, attn_var asks, attn_var places);
+/* ---- piece_scan.c: linear and recurrent attention --------------------------------------- */
+
+/* Feature maps by their place in this list, which is the choices of a parameter. */
+#define ATTN__FEATURES "elu1|relu|exp|square|identity"
+attn_var attn__feature(const attn__build *b, attn_var x, int64_t kind);
+/* x over its length along the last dimension; a row of zeros stays. */
+attn_var attn__unit_rows(attn_tape *t, attn_var x);
+/* x B H S D, 0 where mask (B S, or empty) is false, whatever stood there. */
+attn_var attn__hide_rows(attn_tape *t, attn_var x, attn_var mask);
+/* What broadcasts against B H T D, as a view of that shape. */
+attn_var attn__decay(const attn__build *b, attn_var decay);
+/* attn_tape_scan; its last state becomes out[final_state] when that is wanted (-1: none). */
+attn_var attn__remember(const attn__build *b, const attn_scan_spec *spec,
+                        const attn_scan_vars *vars, int final_state);
 
 /* ---- lift.c: what a caller may leave out, and what packing changes ---------------------- */
 
