@@ -146,12 +146,21 @@ static double promise_linear_in_v(const verify_problem *p, attn_ctx *ctx)
     return error;
 }
 
+/* Whether its first dimension is the batch, and more than a broadcast 1. */
+static bool promise_has_batch(const char *shape, const attn_tensor *t)
+{
+    int rank = 1;
+    const bool broadcasts = *shape == '*';
+    for (const char *p = shape; *p; p++) rank += *p == ' ';
+    return t->data && shape[broadcasts] == 'B' && t->rank == rank && t->shape[0] > 1;
+}
+
 /* Sequence 1 alone against sequence 1 in its batch. */
 static double promise_batch_free(const verify_problem *p, attn_ctx *ctx)
 {
     verify_problem alone = *p;
     for (int i = 0; p->mech->slots[i].name; i++)
-        if (alone.slots[i].data && p->mech->slots[i].shape[0] == 'B')
+        if (promise_has_batch(p->mech->slots[i].shape, &alone.slots[i]))
             alone.slots[i] = attn_tensor_slice(alone.slots[i], 0, 1, 2);
     attn_tensor all = promise_run(p, ctx), one = promise_run(&alone, ctx);
     double error = HUGE_VAL;

@@ -386,6 +386,7 @@ set(TEST_PROGRAMS
     test_mech
     test_mech_grad
     test_mech_run
+    test_mech_linear
     test_merge_rope
     test_norm
     test_norm_bits
