@@ -374,6 +374,7 @@ set(TEST_PROGRAMS
     test_kernel_map
     test_kernel_norm
     test_kernel_product
+    test_kernel_scan
     test_kernel_score
     test_kernel_softmax
     test_kernel_state

@@ -142,11 +142,50 @@ static void scan_backward_random(void **state)
     for (int64_t i = 0; i < n; i++) scan_backward_one((uint64_t)(first + i));
 }
 
+/* ---- a long text ------------------------------------------------------------------------- */
+
+/* Sums of a million products, against sums in wider arithmetic: f32 states would be off by 1e-4. */
+static void scan_long(void **state)
+{
+    enum { D = 2, E = 3 };
+    const int64_t T = test_env_share(1000000);
+    test_arena arena = {0};
+    test_rng rng = test_rng_make(3);
+    (void)state;
+    const attn_tensor k = TEST_TENSOR(&arena, F32, 1, 1, T, D),
+                      q = TEST_TENSOR(&arena, F32, 1, 1, T, D);
+    const attn_tensor v = TEST_TENSOR(&arena, F32, 1, 1, T, E),
+                      o = TEST_TENSOR(&arena, F64, 1, 1, T, E);
+    test_fill_normal(&k, &rng, 1);
+    test_fill_normal(&q, &rng, 1);
+    test_fill_normal(&v, &rng, 1);
+    attn_ctx *ctx = test_contexts_get(&contexts, contexts.usable[contexts.n_usable - 1], 2);
+    assert_int_equal(attn_scan_forward(ctx, &ATTN_SCAN_SPEC(.scale = 1),
+                                       &ATTN_SCAN_ARGS(.q = q, .k = k, .v = v, .out = o), NULL),
+                     ATTN_OK);
+    long double s[D][E] = {{0}}, off = 0, size = 0;
+    const float *kp = k.data, *qp = q.data, *vp = v.data;
+    for (int64_t t = 0; t < T; t++)
+        for (int e = 0; e < E; e++) {
+            long double want = 0;
+            for (int d = 0; d < D; d++) {
+                s[d][e] += (long double)kp[t * D + d] * (long double)vp[t * E + e];
+                want += s[d][e] * (long double)qp[t * D + d];
+            }
+            const long double apart = want - (long double)((double *)o.data)[t * E + e];
+            off += apart * apart;
+            size += want * want;
+        }
+    if (!(off <= 1e-26L * size)) fail_msg("off by %.3Lg of %.3Lg", sqrtl(off), sqrtl(size));
+    test_arena_reset(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scan_forward_random),
         cmocka_unit_test(scan_backward_random),
+        cmocka_unit_test(scan_long),
     };
     return cmocka_run_group_tests(tests, contexts_setup, contexts_finish);
 }
