@@ -97,7 +97,7 @@ class Help(unittest.TestCase):
                                ("compute softmax -s ca", ["causal="]), ("compute --isa ''", isas),
                                ("compute --want ls", ["lse"]), ("compute -o s", ["sub"]),
                                ("compute -t ''", []), ("conformance ''", ["sub"]),
-                               ("bench s", ["short", "small"]), ("nonsense ''", [])):
+                               ("bench s", ["short", "small", "scan"]), ("nonsense ''", [])):
                 done = subprocess.run(
                     ["bash", "-c", f"source /dev/stdin; COMP_WORDS=(attn {line}); "
                      "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _attn; "
