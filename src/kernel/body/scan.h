@@ -15,7 +15,9 @@ enum {
     SCAN_BLOCK = 32, /* tokens between two visits to the rows of S in memory */
     SCAN_V = 4,      /* vectors side by side */
     SCAN_R = D_TILE_V * D_TILE_R >= 16 ? 4 : 2,
-    SCAN_TALL = SCAN_R * SCAN_V /* rows of a single vector */
+    SCAN_TALL = SCAN_R * SCAN_V, /* rows of a single vector */
+    SCAN_BROAD = SCAN_R * 2      /* vectors of a row when the tokens come one by one: their sums
+                                    wait for each other, so there are more of them at once */
 };
 
 /* ---- addresses --------------------------------------------------------------------------- */
@@ -45,7 +47,7 @@ static inline __attribute__((always_inline)) void K(scan_decay)(const attn__scan
     const double *a = s->a + t * s->a_step;
     const bool lanes = s->decay == ATTN__SCAN_LANES;
     if (lanes) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < nv; v++) {
             const d_vec x = d_load(a + c + v * D_LANES);
 #pragma GCC unroll 16
@@ -56,7 +58,7 @@ static inline __attribute__((always_inline)) void K(scan_decay)(const attn__scan
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
         const d_vec x = d_set(a[r0 + r]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < nv; v++) S[r * nv + v] = d_mul(S[r * nv + v], x);
     }
 }
@@ -70,16 +72,16 @@ static inline __attribute__((always_inline)) void K(scan_read)(const attn__scan_
     for (int m = 0; m < side->n; m++) {
         const double *row = K(scan_row)(side, t, m) + r0;
         double *lane = K(scan_lane)(side, t, m) + c;
-        d_vec sum[SCAN_V];
-#pragma GCC unroll 4
+        d_vec sum[SCAN_BROAD];
+#pragma GCC unroll 8
         for (int v = 0; v < nv; v++) sum[v] = d_load(lane + v * D_LANES);
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++) {
             const d_vec x = d_set(row[r]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int v = 0; v < nv; v++) sum[v] = d_fma(x, S[r * nv + v], sum[v]);
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < nv; v++) d_store(lane + v * D_LANES, sum[v]);
     }
 }
@@ -93,13 +95,13 @@ static inline __attribute__((always_inline)) void K(scan_add)(const attn__scan_s
     for (int m = 0; m < side->n; m++) {
         const double *row = K(scan_row)(side, t, m) + r0;
         const double *lane = K(scan_lane)(side, t, m) + c;
-        d_vec u[SCAN_V];
-#pragma GCC unroll 4
+        d_vec u[SCAN_BROAD];
+#pragma GCC unroll 8
         for (int v = 0; v < nv; v++) u[v] = d_load(lane + v * D_LANES);
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++) {
             const d_vec x = d_set(row[r]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int v = 0; v < nv; v++) S[r * nv + v] = d_fma(x, u[v], S[r * nv + v]);
         }
     }
@@ -110,7 +112,7 @@ K(scan_load)(const attn__scan *s, int64_t r0, int64_t c, d_vec *S, const int R, 
 {
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
             S[r * nv + v] = d_load(s->state + (r0 + r) * s->ld + c + v * D_LANES);
 }
@@ -121,7 +123,7 @@ static inline __attribute__((always_inline)) void K(scan_store)(const attn__scan
 {
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
             d_store(s->state + (r0 + r) * s->ld + c + v * D_LANES, S[r * nv + v]);
 }
@@ -197,16 +199,16 @@ K(scan_look)(const attn__scan *s, int64_t t, int64_t c, d_vec *p, const int nv)
 {
     const double *key = s->key + t * s->key_step;
     const bool early = s->decay && !s->late, write = early || s->updates.n > 0;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < nv; v++) p[v] = d_set(0);
     for (int64_t r = 0; r < s->rows; r++) {
-        d_vec S[SCAN_V];
+        d_vec S[SCAN_BROAD];
         K(scan_load)(s, r, c, S, 1, nv);
         if (early) K(scan_decay)(s, t, r, c, S, 1, nv);
         K(scan_add)(&s->updates, t, r, c, S, 1, nv);
         if (write) K(scan_store)(s, r, c, S, 1, nv);
         const d_vec x = d_set(key[r]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < nv; v++) p[v] = d_fma(x, S[v], p[v]);
     }
 }
@@ -220,8 +222,8 @@ static inline __attribute__((always_inline)) void K(scan_learn)(const attn__scan
     const double *key = s->key + t * s->key_step;
     const double *query = reading ? K(scan_row)(&s->reads, t, 0) : NULL;
     double *value = s->value + t * s->value_step + c;
-    d_vec u[SCAN_V], o[SCAN_V];
-#pragma GCC unroll 4
+    d_vec u[SCAN_BROAD], o[SCAN_BROAD];
+#pragma GCC unroll 8
     for (int v = 0; v < nv; v++) {
         const d_vec rest = d_sub(s->from_zero ? d_set(0) : d_load(value + v * D_LANES), p[v]);
         d_store(value + v * D_LANES, rest);
@@ -229,10 +231,10 @@ static inline __attribute__((always_inline)) void K(scan_learn)(const attn__scan
         o[v] = d_set(0);
     }
     for (int64_t r = 0; r < s->rows; r++) {
-        d_vec S[SCAN_V];
+        d_vec S[SCAN_BROAD];
         const d_vec x = d_set(key[r]);
         K(scan_load)(s, r, c, S, 1, nv);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < nv; v++) {
             S[v] = d_fma(x, u[v], S[v]);
             if (reading) o[v] = d_fma(d_set(query[r]), S[v], o[v]);
@@ -241,7 +243,7 @@ static inline __attribute__((always_inline)) void K(scan_learn)(const attn__scan
         K(scan_store)(s, r, c, S, 1, nv);
     }
     if (!reading) return;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < nv; v++) d_store(K(scan_lane)(&s->reads, t, 0) + c + v * D_LANES, o[v]);
 }
 
@@ -256,7 +258,7 @@ static inline __attribute__((always_inline)) void K(scan_others)(const attn__sca
     for (int m = 0; m < others.n; m++)
         memset(K(scan_lane)(&others, t, m) + c, 0, (size_t)(nv * D_LANES) * sizeof(double));
     for (int64_t r = 0; r < s->rows; r++) {
-        d_vec S[SCAN_V];
+        d_vec S[SCAN_BROAD];
         K(scan_load)(s, r, c, S, 1, nv);
         K(scan_read)(&others, t, r, c, S, 1, nv);
     }
@@ -265,7 +267,7 @@ static inline __attribute__((always_inline)) void K(scan_others)(const attn__sca
 static inline __attribute__((always_inline)) void K(scan_tokens)(const attn__scan *s, int64_t c,
                                                                  const int nv)
 {
-    d_vec p[SCAN_V];
+    d_vec p[SCAN_BROAD];
     for (int64_t i = 0; i < s->n; i++) {
         const int64_t t = K(scan_token)(s, i);
         K(scan_look)(s, t, c, p, nv);
@@ -280,7 +282,12 @@ static inline __attribute__((always_inline)) void K(scan_tokens)(const attn__sca
 static void K(scan_solve)(const attn__scan *s)
 {
     int64_t c = 0;
-    for (; c + SCAN_V * D_LANES <= s->w; c += SCAN_V * D_LANES) K(scan_tokens)(s, c, SCAN_V);
+    for (; c + SCAN_BROAD * D_LANES <= s->w; c += SCAN_BROAD * D_LANES)
+        K(scan_tokens)(s, c, SCAN_BROAD);
+    if (SCAN_BROAD > SCAN_V && c + SCAN_V * D_LANES <= s->w) {
+        K(scan_tokens)(s, c, SCAN_V);
+        c += SCAN_V * D_LANES;
+    }
     for (; c < s->w; c += D_LANES) K(scan_tokens)(s, c, 1);
 }
 
