@@ -127,6 +127,7 @@ set(TAPE_SOURCES
     src/tape/op_index.c
     src/tape/op_linear.c
     src/tape/op_loss.c
+    src/tape/op_monotonic.c
     src/tape/op_move.c
     src/tape/op_norm.c
     src/tape/op_order.c
@@ -282,6 +283,7 @@ set(TAPE_ORACLE_SOURCES
     tests/oracle/tape_index.c
     tests/oracle/tape_linear.c
     tests/oracle/tape_loss.c
+    tests/oracle/tape_monotonic.c
     tests/oracle/tape_move.c
     tests/oracle/tape_norm.c
     tests/oracle/tape_order.c

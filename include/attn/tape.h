@@ -354,6 +354,15 @@ ATTN_API attn_var attn_tape_scan(attn_tape *t, const attn_scan_spec *spec,
                                  const attn_scan_vars *vars, const attn_scan_args *args,
                                  attn_var *final_state, attn_var *final_z);
 
+/* Alignments that move forward along keys. p ... T S: the probability to stop at a key when it
+ * is reached; a row starts where the one before it stopped, row 0 at first ... S (empty: at key
+ * 0). Gives the expected alignment ... T S; rows may sum to less than 1. */
+ATTN_API attn_var attn_tape_monotonic(attn_tape *t, attn_var p, attn_var first);
+/* out_j = sum over k = j .. j+w-1 of a_k exp(u_j) / sum of exp(u) over keys k-w+1 .. k: what
+ * stopped at k is shared out by a softmax over the chunk that ends there. w 0: all keys up to
+ * k. a, u ... S; u -inf: such a key takes nothing. */
+ATTN_API attn_var attn_tape_chunkwise(attn_tape *t, attn_var a, attn_var u, int64_t w);
+
 #ifdef __cplusplus
 }
 #endif

@@ -16,6 +16,7 @@
 #include "tape/op/index_lines.h"
 #include "tape/op/linear.h"
 #include "tape/op/loss.h"
+#include "tape/op/monotonic.h"
 #include "tape/op/move.h"
 #include "tape/op/norm.h"
 #include "tape/op/order.h"
