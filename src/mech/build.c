@@ -99,6 +99,7 @@ static attn_status build_backward(build_state *s, attn_error *error)
     for (int i = 0; s->mech->slots[i].name; i++) {
         const attn_tensor d = build_gradient(s, i);
         if (!build_is_out(s, i) || !attn__present(&d)) continue;
+        if (!attn__var_needs(s->t, s->out[i])) continue; /* a constant of this call */
         y[n] = s->out[i], d_y[n++] = d;
     }
     return n ? attn_tape_backward_from(s->t, n, y, d_y, error) : ATTN_OK;

@@ -111,6 +111,7 @@ attn_var attn__tape_contiguous(attn_tape *t, attn_var a);
 
 /* For public functions that are made of others or look at an operand first. */
 bool attn__var_live(attn_tape *t, attn_var x);         /* and the tape has not failed */
+bool attn__var_needs(attn_tape *t, attn_var x);        /* a parameter stands behind it */
 attn_tensor attn__var_value(attn_tape *t, attn_var x); /* absent when not live */
 attn_var attn__var_fail(attn_tape *t, attn_status s, const char *op, const char *what,
                         int64_t want, int64_t got); /* sticks; the empty variable */

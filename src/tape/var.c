@@ -36,6 +36,11 @@ bool attn__var_live(attn_tape *t, attn_var x)
     return attn__tape_ready(t) && var_look(t, x);
 }
 
+bool attn__var_needs(attn_tape *t, attn_var x)
+{
+    return attn__var_live(t, x) && var_look(t, x)->needs;
+}
+
 attn_tensor attn__var_value(attn_tape *t, attn_var x)
 {
     return attn__var_live(t, x) ? var_look(t, x)->value : (attn_tensor){0};
