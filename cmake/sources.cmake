@@ -159,6 +159,10 @@ set(MECH_SOURCES
     src/mech/piece_gate.c
     src/mech/piece_heads.c
     src/mech/piece_picture.c
+    src/mech/piece_additive.c
+    src/mech/piece_flags.c
+    src/mech/piece_heads.c
+    src/mech/piece_monotonic.c
     src/mech/piece_pool.c
     src/mech/piece_table.c
     src/mech/piece_scores.c

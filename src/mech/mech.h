@@ -50,6 +50,25 @@ attn_tensor attn__build_output(const attn__build *b, int i);
 attn_status attn__mech_build(attn_ctx *ctx, const attn_mech *mech, const attn_mech_call *call,
                              const attn__sizes *sizes, attn_error *error);
 
+/* ---- piece_additive.c: scores w . tanh(q + k) ---------------------------------------------
+ */
+
+/* q B T A, k B S A, w A -> B T S; the sums inside the tanh are B T S A. */
+attn_var attn__additive_scores(attn_tape *t, attn_var q, attn_var k, attn_var w);
+/* Softmax along S of B T S where mask B S (or empty) allows. */
+attn_var attn__rows_softmax(attn_tape *t, attn_var scores, attn_var mask);
+/* softmax of those scores times v B S E -> B T E; its weights go to output slot weights. */
+attn_var attn__additive_attend(const attn__build *b, const attn_attention_vars *vars,
+                               attn_var w, attn_var mask, int weights);
+
+/* ---- piece_flags.c: conditions, and what they are asked about -----------------------------
+ */
+
+/* Broadcast; an empty one allows all. */
+attn_var attn__flags_both(attn_tape *t, attn_var a, attn_var b);
+attn_var attn__flags_either(attn_tape *t, attn_var a, attn_var b);
+attn_var attn__positions(attn_tape *t, int64_t n); /* 0, 1 .. n - 1, reals */
+
 /* ---- piece_heads.c: features to heads and back, and the engine with a padding mask ------- */
 
 /* B T HD -> B H T D, a view; and back. */
@@ -78,6 +97,33 @@ attn_var attn__attend_lse(attn_tape *t, const attn_spec *spec, const attn_attent
 
 /* x / |x| along the last dimension; 0 without a gradient where |x| < 1e-12. */
 attn_var attn__unit(attn_tape *t, attn_var x);
+/* ---- piece_monotonic.c: alignments that move forward --------------------------------------
+ */
+
+typedef struct attn__energy {
+    attn_var w_q, w_k, b, w, g, r; /* A D, A C, A, A, and of one element: g, r may be empty */
+} attn__energy;
+
+/* g w/|w| . tanh(w_q q + w_k k + b) + r: q B T D, k B S C -> B T S; plain w without g. */
+attn_var attn__monotonic_energy(attn_tape *t, const attn__energy *e, attn_var q, attn_var k);
+/* Probabilities to stop: sigmoid of energy B (H) T S, or whether it is above 0; 0 where mask
+ * B S (or empty) hides a key. */
+attn_var attn__monotonic_stops(attn_tape *t, attn_var energy, attn_var mask, bool hard);
+/* attn_tape_chunkwise among the keys that mask allows; w 1: a itself, u is not looked at. */
+attn_var attn__monotonic_chunks(attn_tape *t, attn_var a, attn_var u, attn_var mask, int64_t w);
+/* a B T S plus what its rows lack of 1, at the last key that mask allows. */
+attn_var attn__monotonic_keep(attn_tape *t, attn_var a, attn_var mask);
+
+typedef struct attn__monotonic {
+    attn_var x, y, w_q, w_k, w_uq, w_uk, w_v, r, mask; /* B T M, B S N, A M, A N .. P N, H */
+    int64_t heads, chunk;
+    bool hard;
+} attn__monotonic;
+
+/* Heads that walk by themselves, by dot products over sqrt of their width plus r: what they
+ * see, B H T P/H; where they stop and what they look at, B H T S. */
+attn_var attn__monotonic_heads(attn_tape *t, const attn__monotonic *m, attn_var *stops,
+                               attn_var *weights);
 
 /* ---- piece_pool.c: one row of weights over a sequence ------------------------------------ */
 
