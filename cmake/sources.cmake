@@ -160,6 +160,7 @@ set(MECH_SOURCES
     src/mech/piece_heads.c
     src/mech/piece_picture.c
     src/mech/piece_additive.c
+    src/mech/piece_coverage.c
     src/mech/piece_flags.c
     src/mech/piece_heads.c
     src/mech/piece_monotonic.c
@@ -173,6 +174,7 @@ set(MECH_SOURCES
     src/mech/piece_wave.c
     src/mech/piece_window.c
     src/mech/piece_scan.c
+    src/mech/piece_series.c
     src/mech/registry.c)
 # A mechanism is a line of mechs.def: its file and its oracle follow from it.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/mech/mechs.def)

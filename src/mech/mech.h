@@ -61,6 +61,18 @@ attn_var attn__rows_softmax(attn_tape *t, attn_var scores, attn_var mask);
 attn_var attn__additive_attend(const attn__build *b, const attn_attention_vars *vars,
                                attn_var w, attn_var mask, int weights);
 
+/* ---- piece_coverage.c: rows that know what the rows before looked at -----------------------
+ */
+
+typedef struct attn__coverage {
+    attn_var keys, w_c, w, mask; /* B S A, A, A, B S or empty */
+} attn__coverage;
+
+/* softmax(w . tanh(q_i + keys_j + w_c covered_ij)): q B T A -> B T S. *covered B S (empty: 0)
+ * grows by every row; loss, B T, may be NULL: sum of min(row, covered). */
+attn_var attn__coverage_rows(attn_tape *t, const attn__coverage *c, attn_var q,
+                             attn_var *covered, attn_var *loss);
+
 /* ---- piece_flags.c: conditions, and what they are asked about -----------------------------
  */
 
@@ -124,6 +136,9 @@ typedef struct attn__monotonic {
  * see, B H T P/H; where they stop and what they look at, B H T S. */
 attn_var attn__monotonic_heads(attn_tape *t, const attn__monotonic *m, attn_var *stops,
                                attn_var *weights);
+
+/* B S: all at key 0. */
+attn_var attn__monotonic_first(attn_tape *t, int64_t batch, int64_t keys);
 
 /* ---- piece_pool.c: one row of weights over a sequence ------------------------------------ */
 
@@ -230,6 +245,20 @@ attn_var attn__tri_attend(const attn__build *b, const attn__tri *tri, int weight
 extern const attn_slot attn__tri_slots[];
 extern const attn_param attn__tri_params[];
 void attn__tri_dot_build(const attn__build *b, double scale);
+/* ---- piece_series.c: what the steps of a loop leave ----------------------------------------
+ */
+
+enum { ATTN__SERIES_LEVELS = 8, ATTN__SERIES_PARTS = 16 };
+
+/* Begins as {.t = t, .dim = dim}; parts are concatenated along dim. none: the shape when there
+ * was no step. */
+typedef struct attn__series {
+    attn_tape *t;
+    int dim, n[ATTN__SERIES_LEVELS];
+    attn_var part[ATTN__SERIES_LEVELS][ATTN__SERIES_PARTS];
+} attn__series;
+void attn__series_add(attn__series *s, attn_var part);
+attn_var attn__series_end(attn__series *s, attn_dims none);
 
 /* ---- piece_picture.c: pictures B C Y X --------------------------------------------------- */
 

@@ -90,3 +90,9 @@ attn_var attn__monotonic_heads(attn_tape *t, const attn__monotonic *m, attn_var 
         attn__heads_split(t, attn_tape_linear(t, m->y, m->w_v, none, ATTN_ACT_NONE), m->heads);
     return attn_tape_matmul(t, *weights, v);
 }
+
+attn_var attn__monotonic_first(attn_tape *t, int64_t batch, int64_t keys)
+{
+    const attn_var here = attn_tape_equal(t, attn__positions(t, keys), attn_tape_scalar(t, 0));
+    return attn_tape_expand(t, attn_tape_cast(t, here), ATTN_DIMS(batch, keys));
+}
