@@ -132,6 +132,8 @@ typedef struct attn__monotonic {
     bool hard;
 } attn__monotonic;
 
+/* Whether they have what their chunks ask for; otherwise the tape has failed. */
+bool attn__monotonic_sound(const attn__build *b, const attn__monotonic *m);
 /* Heads that walk by themselves, by dot products over sqrt of their width plus r: what they
  * see, B H T P/H; where they stop and what they look at, B H T S. */
 attn_var attn__monotonic_heads(attn_tape *t, const attn__monotonic *m, attn_var *stops,

@@ -75,6 +75,17 @@ static attn_var monotonic_dot(attn_tape *t, const attn__monotonic *m, attn_var w
                                 width > 0 ? 1 / sqrt((double)width) : 0);
 }
 
+bool attn__monotonic_sound(const attn__build *b, const attn__monotonic *m)
+{
+    const bool chunks = attn__given(m->w_uq) && attn__given(m->w_uk);
+    return attn__build_need(b, m->heads > 0, ATTN_E_HEADS, "r", "there must be a head", 1,
+                            m->heads) &&
+           attn__build_need(b, m->chunk >= 0, ATTN_E_PARAM, "chunk", "must not be negative", 0,
+                            m->chunk) &&
+           attn__build_need(b, m->chunk == 1 || chunks, ATTN_E_NULL, "w_uq and w_uk",
+                            "are needed unless chunk is 1", 1, m->chunk);
+}
+
 attn_var attn__monotonic_heads(attn_tape *t, const attn__monotonic *m, attn_var *stops,
                                attn_var *weights)
 {
