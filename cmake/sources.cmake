@@ -160,6 +160,7 @@ set(MECH_SOURCES
     src/mech/piece_heads.c
     src/mech/piece_picture.c
     src/mech/piece_additive.c
+    src/mech/piece_copy.c
     src/mech/piece_coverage.c
     src/mech/piece_flags.c
     src/mech/piece_heads.c

@@ -61,6 +61,12 @@ attn_var attn__rows_softmax(attn_tape *t, attn_var scores, attn_var mask);
 attn_var attn__additive_attend(const attn__build *b, const attn_attention_vars *vars,
                                attn_var w, attn_var mask, int weights);
 
+/* ---- piece_copy.c: places of a text as its words ------------------------------------------
+ */
+
+/* words B T N plus weights B T S, added where ids B S say. */
+attn_var attn__copy_scatter(attn_tape *t, attn_var words, attn_var ids, attn_var weights);
+
 /* ---- piece_coverage.c: rows that know what the rows before looked at -----------------------
  */
 
