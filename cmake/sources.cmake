@@ -163,6 +163,7 @@ set(MECH_SOURCES
     src/mech/piece_copy.c
     src/mech/piece_coverage.c
     src/mech/piece_flags.c
+    src/mech/piece_graph.c
     src/mech/piece_heads.c
     src/mech/piece_monotonic.c
     src/mech/piece_pool.c

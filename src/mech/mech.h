@@ -87,6 +87,14 @@ attn_var attn__flags_both(attn_tape *t, attn_var a, attn_var b);
 attn_var attn__flags_either(attn_tape *t, attn_var a, attn_var b);
 attn_var attn__positions(attn_tape *t, int64_t n); /* 0, 1 .. n - 1, reals */
 
+/* ---- piece_graph.c: nodes that listen to their neighbours ---------------------------------
+ */
+
+/* Whether features are heads times width; otherwise the tape has failed. */
+bool attn__graph_sound(const attn__build *b, int64_t heads, int64_t width, int64_t features);
+/* edges B T T as a mask of scores B H T T; self_loops: and i of i. */
+attn_var attn__graph_edges(attn_tape *t, attn_var edges, bool self_loops);
+
 /* ---- piece_heads.c: features to heads and back, and the engine with a padding mask ------- */
 
 /* B T HD -> B H T D, a view; and back. */
