@@ -50,6 +50,7 @@ attn_status attn__shape_chunkwise(attn__call *c, attn_error *error)
     for (int d = 0; d < a->rank; d++)
         ATTN_TRY(attn__need_same("chunkwise", "a and u must have one shape", a->shape[d],
                                  u->shape[d], error));
+    c->attr.i[0] = attn__min(c->attr.i[0], a->shape[a->rank - 1]);
     attn__out_like(c, 0, a);
     c->n_out = 1;
     return ATTN_OK;

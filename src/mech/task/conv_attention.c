@@ -36,7 +36,7 @@ static const attn_slot slots[] = {
 
 enum { HEADS, CAUSAL };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of the weights evenly"},
+    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of the weights evenly", 'H'},
     [CAUSAL] = {"causal", 'b', "false", NULL, "see nothing that comes later"},
     {0}};
 

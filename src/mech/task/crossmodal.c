@@ -51,7 +51,8 @@ static const attn_slot slots[] = {
 
 enum { HEADS };
 static const attn_param params[] = {
-    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of the weights evenly"}, {0}};
+    [HEADS] = {"heads", 'i', "2", NULL, "they share the features of the weights evenly", 'H'},
+    {0}};
 
 /* One direction: the slots of who asks, who is asked, the first weight, and so on. */
 typedef struct crossmodal_way {
