@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Conditions as operands: both, either, and the numbers 0, 1, 2 ... that they are asked about.
+ * Conditions as operands: both, either, rows that are hidden, and the numbers 0, 1, 2 ... that they are asked about.
  */
 #include "mech/mech.h"
 
-attn_var attn__flags_both(attn_tape *t, attn_var a, attn_var b)
+attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b)
 {
     if (!attn__given(a)) return b;
     if (!attn__given(b)) return a;
@@ -15,6 +15,12 @@ attn_var attn__flags_either(attn_tape *t, attn_var a, attn_var b)
 {
     const attn_var sum = attn_tape_add(t, attn_tape_cast(t, a), attn_tape_cast(t, b));
     return attn_tape_less(t, attn_tape_scalar(t, 0), sum);
+}
+
+attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask)
+{
+    if (!attn__given(mask)) return x;
+    return attn_tape_where(t, attn_tape_unsqueeze(t, mask, 2), x, attn_tape_scalar(t, 0));
 }
 
 attn_var attn__positions(attn_tape *t, int64_t n)

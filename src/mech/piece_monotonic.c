@@ -62,14 +62,14 @@ attn_var attn__monotonic_keep(attn_tape *t, attn_var a, attn_var mask)
     return attn_tape_add(t, a, attn_tape_mul(t, lost, attn_tape_unsqueeze(t, is_last, 1)));
 }
 
-static attn_var monotonic_dot(attn_tape *t, const attn__monotonic *m, attn_var w_q,
+static attn_var monotonic_dot(attn_tape *t, const attn__monotonic *m, attn_var y, attn_var w_q,
                               attn_var w_k)
 {
     const attn_var none = {0};
     const attn_var q =
         attn__heads_split(t, attn_tape_linear(t, m->x, w_q, none, ATTN_ACT_NONE), m->heads);
     const attn_var k =
-        attn__heads_split(t, attn_tape_linear(t, m->y, w_k, none, ATTN_ACT_NONE), m->heads);
+        attn__heads_split(t, attn_tape_linear(t, y, w_k, none, ATTN_ACT_NONE), m->heads);
     const int64_t width = attn_tape_value(t, q).shape[3];
     return attn_tape_mul_scalar(t, attn_tape_matmul(t, q, attn_tape_transpose(t, k, 2, 3)),
                                 width > 0 ? 1 / sqrt((double)width) : 0);
@@ -89,16 +89,16 @@ bool attn__monotonic_sound(const attn__build *b, const attn__monotonic *m)
 attn_var attn__monotonic_heads(attn_tape *t, const attn__monotonic *m, attn_var *stops,
                                attn_var *weights)
 {
-    const attn_var none = {0};
+    const attn_var none = {0}, y = attn__mask_rows(t, m->y, m->mask);
     const attn_var r = attn_tape_reshape(t, m->r, ATTN_DIMS(m->heads, 1, 1));
-    const attn_var e = attn_tape_add(t, monotonic_dot(t, m, m->w_q, m->w_k), r);
+    const attn_var e = attn_tape_add(t, monotonic_dot(t, m, y, m->w_q, m->w_k), r);
     *stops = attn_tape_monotonic(t, attn__monotonic_stops(t, e, m->mask, m->hard), none);
     *weights = *stops;
     if (m->chunk != 1)
-        *weights = attn__monotonic_chunks(t, *stops, monotonic_dot(t, m, m->w_uq, m->w_uk),
+        *weights = attn__monotonic_chunks(t, *stops, monotonic_dot(t, m, y, m->w_uq, m->w_uk),
                                           m->mask, m->chunk);
     const attn_var v =
-        attn__heads_split(t, attn_tape_linear(t, m->y, m->w_v, none, ATTN_ACT_NONE), m->heads);
+        attn__heads_split(t, attn_tape_linear(t, y, m->w_v, none, ATTN_ACT_NONE), m->heads);
     return attn_tape_matmul(t, *weights, v);
 }
 

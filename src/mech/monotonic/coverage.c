@@ -39,16 +39,18 @@ static void coverage_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
-    const attn__coverage step = {
-        .keys = attn_tape_linear(t, in[K], in[W_K], in[BIAS], ATTN_ACT_NONE),
-        .w_c = in[W_C],
-        .w = in[W],
-        .mask = in[MASK]};
+    const attn_var k = attn__mask_rows(t, in[K], in[MASK]),
+                   v = attn__mask_rows(t, in[V], in[MASK]);
+    const attn__coverage step = {.keys =
+                                     attn_tape_linear(t, k, in[W_K], in[BIAS], ATTN_ACT_NONE),
+                                 .w_c = in[W_C],
+                                 .w = in[W],
+                                 .mask = in[MASK]};
     const attn_var q = attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE);
     b->out[COVERAGE] = in[START];
     b->out[WEIGHTS] = attn__coverage_rows(t, &step, q, &b->out[COVERAGE],
                                           b->wanted[LOSS] ? &b->out[LOSS] : NULL);
-    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], in[V]);
+    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], v);
 }
 
 const attn_mech attn__mech_coverage = {

@@ -46,14 +46,16 @@ static void expected_monotonic_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in;
+    const attn_var k = attn__mask_rows(t, in[K], in[MASK]),
+                   v = attn__mask_rows(t, in[V], in[MASK]);
     const attn__energy energy = {in[W_Q], in[W_K], in[BIAS], in[W], in[G], in[R]};
-    attn_var e = attn__monotonic_energy(t, &energy, in[Q], in[K]);
+    attn_var e = attn__monotonic_energy(t, &energy, in[Q], k);
     if (attn__given(in[NOISE])) e = attn_tape_add(t, e, in[NOISE]);
     attn_var a =
         attn_tape_monotonic(t, attn__monotonic_stops(t, e, in[MASK], false), in[START]);
     if (b->params[KEEP_MASS].i) a = attn__monotonic_keep(t, a, in[MASK]);
     b->out[WEIGHTS] = a;
-    b->out[OUT] = attn_tape_matmul(t, a, in[V]);
+    b->out[OUT] = attn_tape_matmul(t, a, v);
 }
 
 const attn_mech attn__mech_expected_monotonic = {

@@ -45,13 +45,15 @@ static void hard_monotonic_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in;
+    const attn_var k = attn__mask_rows(t, in[K], in[MASK]),
+                   v = attn__mask_rows(t, in[V], in[MASK]);
     const attn__energy energy = {in[W_Q], in[W_K], in[BIAS], in[W], in[G], in[R]};
-    const attn_var e = attn__monotonic_energy(t, &energy, in[Q], in[K]);
+    const attn_var e = attn__monotonic_energy(t, &energy, in[Q], k);
     const attn_var a =
         attn_tape_monotonic(t, attn__monotonic_stops(t, e, in[MASK], true), in[START]);
     if (b->wanted[STOP]) b->out[STOP] = hard_monotonic_stop(t, a);
     b->out[WEIGHTS] = a;
-    b->out[OUT] = attn_tape_matmul(t, a, in[V]);
+    b->out[OUT] = attn_tape_matmul(t, a, v);
 }
 
 const attn_mech attn__mech_hard_monotonic = {

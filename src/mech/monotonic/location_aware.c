@@ -64,8 +64,8 @@ static attn_var location_window(const attn__build *b, attn_var prev)
     const attn_var median = attn_tape_sum(t, attn_tape_cast(t, before), ATTN_DIMS(1), true);
     const attn_var far = attn_tape_abs(
         t, attn_tape_sub(t, attn__positions(t, attn__build_size(b, 'S')), median));
-    return attn__flags_both(t, attn_tape_less_equal(t, far, attn_tape_scalar(t, width)),
-                            b->in[MASK]);
+    return attn__pair_mask(t, attn_tape_less_equal(t, far, attn_tape_scalar(t, width)),
+                           b->in[MASK]);
 }
 
 static attn_var location_weights(const attn__build *b, attn_var s, attn_var allowed)
@@ -97,12 +97,14 @@ static void location_aware_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
+    const attn_var k = attn__mask_rows(t, in[K], in[MASK]),
+                   v = attn__mask_rows(t, in[V], in[MASK]);
     if (!attn__build_need(b, attn__build_size(b, 'K') % 2 == 1, ATTN_E_SHAPE, "w_f",
                           "filters must have an odd number of taps", 1,
                           attn__build_size(b, 'K')))
         return;
     const attn_var q = attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE);
-    const attn_var keys = attn_tape_linear(t, in[K], in[W_K], in[BIAS], ATTN_ACT_NONE);
+    const attn_var keys = attn_tape_linear(t, k, in[W_K], in[BIAS], ATTN_ACT_NONE);
     const int64_t B = attn__build_size(b, 'B'), T = attn__build_size(b, 'T'),
                   S = attn__build_size(b, 'S');
     attn__series rows = {.t = t, .dim = 1};
@@ -112,7 +114,7 @@ static void location_aware_build(const attn__build *b)
         attn__series_add(&rows, attn_tape_unsqueeze(t, prev, 1));
     }
     b->out[WEIGHTS] = attn__series_end(&rows, ATTN_DIMS(B, 0, S));
-    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], in[V]);
+    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], v);
 }
 
 const attn_mech attn__mech_location_aware = {

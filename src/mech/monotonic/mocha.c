@@ -66,17 +66,19 @@ static void mocha_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in;
+    const attn_var k = attn__mask_rows(t, in[K], in[MASK]),
+                   v = attn__mask_rows(t, in[V], in[MASK]);
     const attn__energy stop = {in[W_Q], in[W_K], in[BIAS], in[W], in[G], in[R]};
     const attn__energy chunk = {in[W_UQ], in[W_UK], in[B_U], in[W_U], {0}, {0}};
     if (!attn__build_need(b, b->params[CHUNK].i >= 0, ATTN_E_PARAM, "chunk",
                           "must not be negative", 0, b->params[CHUNK].i))
         return;
-    const attn_var e = attn__monotonic_energy(t, &stop, in[Q], in[K]);
-    const attn_var u = attn__monotonic_energy(t, &chunk, in[Q], in[K]);
+    const attn_var e = attn__monotonic_energy(t, &stop, in[Q], k);
+    const attn_var u = attn__monotonic_energy(t, &chunk, in[Q], k);
     const attn_var p = attn__monotonic_stops(t, e, in[MASK], b->params[HARD].i);
     b->out[STOPS] = attn_tape_monotonic(t, p, in[START]);
     b->out[WEIGHTS] = attn__monotonic_chunks(t, b->out[STOPS], u, in[MASK], b->params[CHUNK].i);
-    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], in[V]);
+    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], v);
 }
 
 const attn_mech attn__mech_mocha = {

@@ -29,14 +29,15 @@ static void audio_guided_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
-    const attn_var v = attn_tape_linear(t, in[Y], in[U_V], none, ATTN_ACT_RELU);
+    const attn_var y = attn__mask_rows(t, in[Y], in[MASK]);
+    const attn_var v = attn_tape_linear(t, y, in[U_V], none, ATTN_ACT_RELU);
     const attn_var a =
         attn_tape_linear(t, attn_tape_unsqueeze(t, in[X], 1), in[U_A], none, ATTN_ACT_RELU);
     const attn_var z =
         attn__additive_scores(t, attn_tape_linear(t, a, in[W_A], none, ATTN_ACT_NONE),
                               attn_tape_linear(t, v, in[W_V], none, ATTN_ACT_NONE), in[W]);
     b->out[WEIGHTS] = attn__pool_weights(t, attn_tape_squeeze(t, z, 1), in[MASK]);
-    b->out[OUT] = attn__pool(t, b->out[WEIGHTS], in[Y]);
+    b->out[OUT] = attn__pool(t, b->out[WEIGHTS], y);
 }
 
 const attn_mech attn__mech_audio_guided = {

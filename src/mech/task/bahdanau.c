@@ -47,7 +47,8 @@ static void bahdanau_build(const attn__build *b)
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
     const int64_t B = attn__build_size(b, 'B'), T = attn__build_size(b, 'T');
-    const attn_var keys = attn_tape_linear(t, in[Y], in[W_K], in[BIAS], ATTN_ACT_NONE);
+    const attn_var y = attn__mask_rows(t, in[Y], in[MASK]);
+    const attn_var keys = attn_tape_linear(t, y, in[W_K], in[BIAS], ATTN_ACT_NONE);
     const attn_var w_x = attn_tape_concat(t, 2, (attn_var[]){in[W_X], in[W_C]}, 1);
     const attn_cell cell = {w_x, in[W_H], in[B_X], in[B_H]};
     attn__series states = {.t = t, .dim = 1}, seen = {.t = t, .dim = 1}, looks = seen;
@@ -56,7 +57,7 @@ static void bahdanau_build(const attn__build *b)
         attn__given(in[START]) ? in[START] : attn_tape_expand(t, attn_tape_scalar(t, 0), first);
     for (int64_t i = 0; i < T; i++) {
         const attn_var a = bahdanau_look(b, attn_tape_unsqueeze(t, s, 1), keys);
-        const attn_var c = attn_tape_matmul(t, a, in[Y]);
+        const attn_var c = attn_tape_matmul(t, a, y);
         const attn_var parts[] = {attn_tape_slice(t, in[X], 1, i, i + 1), c};
         const attn_var x = attn_tape_concat(t, 2, parts, 2);
         attn__series_add(&states, attn_tape_gru(t, x, s, none, 1, &cell, &s));

@@ -11,9 +11,9 @@
  * those of the Branchformer, the gate is our own choice. Layer normalisation before and the
  * feed-forward layer after are the caller's. causal: attention looks back only and the filter
  * is moved so that it ends at its step; otherwise it is centred (an even filter reaches one
- * step further back). mask hides padding from both branches: without it the filter would mix
- * zeros' glu, the biases, into the last steps. Gulati et al. 2020 (2005.08100), Peng et al.
- * 2022 (2207.02971). */
+ * step further back). mask hides padding: nobody sees it, and it is
+ * 0 in both branches and in the gate. Gulati et al. 2020 (2005.08100), Peng et al. 2022
+ * (2207.02971). */
 #include "mech/mech.h"
 
 enum { X, W_Q, W_K, W_V, W_O, W_P, W_D, W_N, W_G, B_G, MASK, OUT, WEIGHTS, GATE };
@@ -40,24 +40,21 @@ static const attn_param params[] = {
     [CAUSAL] = {"causal", 'b', "false", NULL, "see nothing that comes later"},
     {0}};
 
-static attn_var conv_attention_far(const attn__build *b)
+static attn_var conv_attention_far(const attn__build *b, attn_var x)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
     const int64_t heads = b->params[HEADS].i;
     const attn_attention_vars vars = {
-        .q = attn__heads_split(t, attn_tape_linear(t, in[X], in[W_Q], none, ATTN_ACT_NONE),
-                               heads),
-        .k = attn__heads_split(t, attn_tape_linear(t, in[X], in[W_K], none, ATTN_ACT_NONE),
-                               heads),
-        .v = attn__heads_split(t, attn_tape_linear(t, in[X], in[W_V], none, ATTN_ACT_NONE),
-                               heads)};
+        .q = attn__heads_split(t, attn_tape_linear(t, x, in[W_Q], none, ATTN_ACT_NONE), heads),
+        .k = attn__heads_split(t, attn_tape_linear(t, x, in[W_K], none, ATTN_ACT_NONE), heads),
+        .v = attn__heads_split(t, attn_tape_linear(t, x, in[W_V], none, ATTN_ACT_NONE), heads)};
     const attn_var o = attn__attend(t, &ATTN_SPEC(.causal = b->params[CAUSAL].i), &vars,
                                     in[MASK], attn__build_output(b, WEIGHTS));
     return attn_tape_linear(t, attn__heads_join(t, o), in[W_O], none, ATTN_ACT_NONE);
 }
 
-static attn_var conv_attention_near(const attn__build *b)
+static attn_var conv_attention_near(const attn__build *b, attn_var x)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
@@ -65,12 +62,9 @@ static attn_var conv_attention_near(const attn__build *b)
                   before = b->params[CAUSAL].i ? taps - 1 : taps / 2;
     const attn_conv each = {.groups = attn__build_size(b, 'D')};
     attn_var half[2];
-    if (!attn_tape_split(t, attn_tape_linear(t, in[X], in[W_P], none, ATTN_ACT_NONE), 2, 2,
-                         half))
+    if (!attn_tape_split(t, attn_tape_linear(t, x, in[W_P], none, ATTN_ACT_NONE), 2, 2, half))
         return none;
     attn_var u = attn_tape_mul(t, half[0], attn_tape_sigmoid(t, half[1]));
-    if (attn__given(in[MASK]))
-        u = attn_tape_where(t, attn_tape_unsqueeze(t, in[MASK], 2), u, attn_tape_scalar(t, 0));
     u = attn_tape_pad(t, attn_tape_transpose(t, u, 1, 2), 2, before, taps - 1 - before, 0);
     u = attn_tape_conv1d(t, u, attn_tape_unsqueeze(t, in[W_D], 1), none, &each);
     return attn_tape_linear(t, attn_tape_silu(t, attn_tape_transpose(t, u, 1, 2)), in[W_N],
@@ -83,9 +77,9 @@ static void conv_attention_build(const attn__build *b)
     if (!attn__build_need(b, attn__build_size(b, 'K') > 0, ATTN_E_SHAPE, "w_d",
                           "a filter must have a tap", 1, attn__build_size(b, 'K')))
         return;
-    const attn_var far = conv_attention_far(b), near = conv_attention_near(b);
-    const attn_var gate =
-        attn_tape_linear(t, b->in[X], b->in[W_G], b->in[B_G], ATTN_ACT_SIGMOID);
+    const attn_var x = attn__mask_rows(t, b->in[X], b->in[MASK]);
+    const attn_var far = conv_attention_far(b, x), near = conv_attention_near(b, x);
+    const attn_var gate = attn_tape_linear(t, x, b->in[W_G], b->in[B_G], ATTN_ACT_SIGMOID);
     const attn_var mixed =
         attn_tape_add(t, near, attn_tape_mul(t, gate, attn_tape_sub(t, far, near)));
     b->out[GATE] = gate;

@@ -48,12 +48,13 @@ static void copy_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
+    const attn_var y = attn__mask_rows(t, in[Y], in[MASK]);
     const int64_t V = attn__build_size(b, 'V'), N = attn__build_size(b, 'N');
     if (!attn__build_need(b, N >= V, ATTN_E_SHAPE, "words",
                           "must have at least the words of the vocabulary", V, N))
         return;
     const attn_var said = attn_tape_linear(t, in[Q], in[W_V], in[B_V], ATTN_ACT_NONE);
-    const attn_var keys = attn_tape_linear(t, in[Y], in[W_C], none, ATTN_ACT_TANH);
+    const attn_var keys = attn_tape_linear(t, y, in[W_C], none, ATTN_ACT_TANH);
     const attn_var copied = attn_tape_matmul(t, in[Q], attn_tape_transpose(t, keys, 1, 2));
     const attn_var e = attn__rows_softmax(
         t, attn_tape_concat(t, 2, (attn_var[]){said, copied}, 2), copy_allowed(b));

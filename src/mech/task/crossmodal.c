@@ -6,8 +6,8 @@
  *     back = y + the same with x and y exchanged and weights of its own
  *
  * x B T M and y B S N need not be aligned: sound and text may have any lengths. norm is layer
- * normalisation without gain and offset; mask_x and mask hide padding of either, and what reads
- * only padding stays as it is. back is computed when it is asked for and needs its four
+ * normalisation without gain and offset. mask_x and mask hide padding of either: nobody reads it,
+ * and it reads as a vector of zeros would. What reads only padding stays as it is. back is computed when it is asked for and needs its four
  * weights. One pair of directions; three modalities are three such calls. The feed-forward
  * layer that follows in a transformer is the caller's. Tsai et al. 2019 (1906.00295). */
 #include "mech/mech.h"
@@ -56,16 +56,22 @@ static const attn_param params[] = {
 
 /* One direction: the slots of who asks, who is asked, the first weight, and so on. */
 typedef struct crossmodal_way {
-    int x, y, w, mask, weights;
+    int x, y, w, mask_x, mask, weights;
 } crossmodal_way;
+
+static attn_var crossmodal_norm(const attn__build *b, int slot, int mask)
+{
+    const attn_var none = {0}, x = attn__mask_rows(b->t, b->in[slot], b->in[mask]);
+    return attn_tape_layernorm(b->t, x, 1, none, none, 0);
+}
 
 static attn_var crossmodal_read(const attn__build *b, const crossmodal_way *way)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, *w = in + way->w, none = {0};
     const int64_t heads = b->params[HEADS].i;
-    const attn_var x = attn_tape_layernorm(t, in[way->x], 1, none, none, 0);
-    const attn_var y = attn_tape_layernorm(t, in[way->y], 1, none, none, 0);
+    const attn_var x = crossmodal_norm(b, way->x, way->mask_x);
+    const attn_var y = crossmodal_norm(b, way->y, way->mask);
     const attn_attention_vars vars = {
         .q = attn__heads_split(t, attn_tape_linear(t, x, w[0], none, ATTN_ACT_NONE), heads),
         .k = attn__heads_split(t, attn_tape_linear(t, y, w[1], none, ATTN_ACT_NONE), heads),
@@ -78,8 +84,8 @@ static attn_var crossmodal_read(const attn__build *b, const crossmodal_way *way)
 
 static void crossmodal_build(const attn__build *b)
 {
-    static const crossmodal_way there = {X, Y, W_Q, MASK, WEIGHTS},
-                                back = {Y, X, V_Q, MASK_X, WEIGHTS_BACK};
+    static const crossmodal_way there = {X, Y, W_Q, MASK_X, MASK, WEIGHTS},
+                                back = {Y, X, V_Q, MASK, MASK_X, WEIGHTS_BACK};
     int given = 0;
     for (int i = V_Q; i <= V_O; i++) given += attn__given(b->in[i]);
     b->out[OUT] = crossmodal_read(b, &there);

@@ -37,10 +37,11 @@ static attn_var dual_stream_context(const attn__build *b, int stream, int w, int
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
+    const attn_var y = attn__mask_rows(t, in[stream], in[mask]);
     const attn_attention_vars vars = {
         .q = attn_tape_linear(t, in[Q], in[w], none, ATTN_ACT_NONE),
-        .k = attn_tape_linear(t, in[stream], in[w + 1], in[w + 2], ATTN_ACT_NONE),
-        .v = in[stream]};
+        .k = attn_tape_linear(t, y, in[w + 1], in[w + 2], ATTN_ACT_NONE),
+        .v = y};
     return attn__additive_attend(b, &vars, in[w + 3], in[mask], weights);
 }
 

@@ -62,13 +62,14 @@ static attn_var feeding_start(const attn__build *b, attn_var x, int64_t n)
                             ATTN_DIMS(attn__build_size(b, 'B'), n));
 }
 
-/* State h B 1 D, keys B D S -> out B 1 P; the attention B 1 S. */
-static attn_var feeding_attend(const attn__build *b, attn_var h, attn_var keys, attn_var *a)
+/* State h B 1 D, keys B D S, y B S E -> out B 1 P; the attention B 1 S. */
+static attn_var feeding_attend(const attn__build *b, attn_var h, attn_var keys, attn_var y,
+                               attn_var *a)
 {
     attn_tape *t = b->t;
     const attn_var none = {0};
     *a = attn__rows_softmax(t, attn_tape_matmul(t, h, keys), b->in[MASK]);
-    const attn_var c = attn_tape_matmul(t, *a, b->in[Y]);
+    const attn_var c = attn_tape_matmul(t, *a, y);
     return attn_tape_tanh(
         t, attn_tape_add(t, attn_tape_linear(t, c, b->in[W_C], none, ATTN_ACT_NONE),
                          attn_tape_linear(t, h, b->in[W_P], none, ATTN_ACT_NONE)));
@@ -80,8 +81,9 @@ static void input_feeding_build(const attn__build *b)
     const attn_var *in = b->in, none = {0};
     const int64_t B = attn__build_size(b, 'B'), T = attn__build_size(b, 'T'),
                   D = attn__build_size(b, 'D'), P = attn__build_size(b, 'P');
+    const attn_var y = attn__mask_rows(t, in[Y], in[MASK]);
     const attn_var keys =
-        attn_tape_transpose(t, attn_tape_linear(t, in[Y], in[W_A], none, ATTN_ACT_NONE), 1, 2);
+        attn_tape_transpose(t, attn_tape_linear(t, y, in[W_A], none, ATTN_ACT_NONE), 1, 2);
     const attn_var w_x = attn_tape_concat(t, 2, (attn_var[]){in[W_X], in[W_F]}, 1);
     const attn_cell cell = {w_x, in[W_H], in[B_X], in[B_H]};
     attn__series outs = {.t = t, .dim = 1}, looks = outs;
@@ -93,7 +95,7 @@ static void input_feeding_build(const attn__build *b)
         const attn_var h =
             attn_tape_lstm(t, attn_tape_concat(t, 2, parts, 2), b->out[STATE], b->out[CELL],
                            none, 1, &cell, &b->out[STATE], &b->out[CELL]);
-        fed = feeding_attend(b, h, keys, &a);
+        fed = feeding_attend(b, h, keys, y, &a);
         attn__series_add(&outs, fed);
         attn__series_add(&looks, a);
     }

@@ -35,32 +35,32 @@ enum { SCORE };
 static const attn_param params[] = {
     [SCORE] = {"score", 'e', "dot", "dot|general|concat", "how states are compared"}, {0}};
 
-static attn_var luong_engine(const attn__build *b, attn_var keys)
+static attn_var luong_engine(const attn__build *b, attn_var keys, attn_var y)
 {
-    const attn_attention_vars vars = {.q = b->in[Q], .k = keys, .v = b->in[Y]};
+    const attn_attention_vars vars = {.q = b->in[Q], .k = keys, .v = y};
     return attn__attend(b->t, &ATTN_SPEC(.scale = 1), &vars, b->in[MASK],
                         attn__build_output(b, WEIGHTS));
 }
 
-static attn_var luong_dot(const attn__build *b)
+static attn_var luong_dot(const attn__build *b, attn_var y)
 {
     const int64_t D = attn__build_size(b, 'D'), E = attn__build_size(b, 'E');
     if (!attn__build_need(b, D == E, ATTN_E_SHAPE, "y", "score=dot needs states of one width",
                           D, E))
         return (attn_var){0};
-    return luong_engine(b, b->in[Y]);
+    return luong_engine(b, y, y);
 }
 
-static attn_var luong_general(const attn__build *b)
+static attn_var luong_general(const attn__build *b, attn_var y)
 {
     const attn_var none = {0};
     if (!attn__build_need(b, attn__given(b->in[W_A]), ATTN_E_NULL, "w_a",
                           "score=general needs it", 1, 0))
         return none;
-    return luong_engine(b, attn_tape_linear(b->t, b->in[Y], b->in[W_A], none, ATTN_ACT_NONE));
+    return luong_engine(b, attn_tape_linear(b->t, y, b->in[W_A], none, ATTN_ACT_NONE), y);
 }
 
-static attn_var luong_concat(const attn__build *b)
+static attn_var luong_concat(const attn__build *b, attn_var y)
 {
     const attn_var none = {0}, *in = b->in;
     const bool all = attn__given(in[W_Q]) && attn__given(in[W_K]) && attn__given(in[W]);
@@ -69,16 +69,17 @@ static attn_var luong_concat(const attn__build *b)
         return none;
     const attn_attention_vars vars = {
         .q = attn_tape_linear(b->t, in[Q], in[W_Q], none, ATTN_ACT_NONE),
-        .k = attn_tape_linear(b->t, in[Y], in[W_K], none, ATTN_ACT_NONE),
-        .v = in[Y]};
+        .k = attn_tape_linear(b->t, y, in[W_K], none, ATTN_ACT_NONE),
+        .v = y};
     return attn__additive_attend(b, &vars, in[W], in[MASK], WEIGHTS);
 }
 
 static void luong_build(const attn__build *b)
 {
-    static attn_var (*const scores[])(const attn__build *) = {luong_dot, luong_general,
-                                                              luong_concat};
-    const attn_var none = {0}, c = scores[b->params[SCORE].i](b);
+    static attn_var (*const scores[])(const attn__build *,
+                                      attn_var) = {luong_dot, luong_general, luong_concat};
+    const attn_var none = {0}, y = attn__mask_rows(b->t, b->in[Y], b->in[MASK]);
+    const attn_var c = scores[b->params[SCORE].i](b, y);
     b->out[CONTEXT] = c;
     b->out[OUT] = attn_tape_tanh(
         b->t, attn_tape_add(b->t, attn_tape_linear(b->t, c, b->in[W_C], none, ATTN_ACT_NONE),

@@ -43,7 +43,8 @@ static void modality_fusion_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
-    const attn_var rows = attn_tape_unsqueeze(t, in[X], 2); /* B N 1 D */
+    const attn_var x = attn__mask_rows(t, in[X], in[MASK]);
+    const attn_var rows = attn_tape_unsqueeze(t, x, 2); /* B N 1 D */
     attn_var h = attn_tape_squeeze(
         t, attn_tape_matmul(t, rows, attn_tape_transpose(t, in[W_H], 1, 2)), 2);
     if (attn__given(in[B_H])) h = attn_tape_add(t, h, in[B_H]);

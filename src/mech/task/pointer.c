@@ -30,11 +30,12 @@ static void pointer_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
+    const attn_var keys = attn__mask_rows(t, in[K], in[MASK]);
     const attn_var u =
         attn__additive_scores(t, attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE),
-                              attn_tape_linear(t, in[K], in[W_K], none, ATTN_ACT_NONE), in[W]);
+                              attn_tape_linear(t, keys, in[W_K], none, ATTN_ACT_NONE), in[W]);
     const attn_var mask = attn__given(in[MASK]) ? attn_tape_unsqueeze(t, in[MASK], 1) : none;
-    const attn_var allowed = attn__flags_both(t, mask, in[ALLOWED]);
+    const attn_var allowed = attn__pair_mask(t, mask, in[ALLOWED]);
     b->out[OUT] = attn_tape_softmax(t, u, allowed, -1);
     if (b->wanted[LOG]) b->out[LOG] = attn_tape_log(t, b->out[OUT]);
     if (b->wanted[PICK]) b->out[PICK] = attn_tape_argmax(t, b->out[OUT], -1, false);

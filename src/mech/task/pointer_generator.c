@@ -80,8 +80,9 @@ static attn_var generator_attend(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
+    const attn_var y = attn__mask_rows(t, in[Y], in[MASK]);
     const attn__coverage step = {
-        .keys = attn_tape_linear(t, in[Y], in[W_K], in[BIAS], ATTN_ACT_NONE),
+        .keys = attn_tape_linear(t, y, in[W_K], in[BIAS], ATTN_ACT_NONE),
         .w_c = attn__given(in[W_COV]) ? in[W_COV] : attn_tape_scalar(t, 0),
         .w = in[W],
         .mask = in[MASK]};
@@ -89,7 +90,7 @@ static attn_var generator_attend(const attn__build *b)
     b->out[WEIGHTS] =
         attn__coverage_rows(t, &step, attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE),
                             &b->out[COVERAGE], b->wanted[LOSS] ? &b->out[LOSS] : NULL);
-    return attn_tape_matmul(t, b->out[WEIGHTS], in[Y]);
+    return attn_tape_matmul(t, b->out[WEIGHTS], y);
 }
 
 /* B T V: what the vocabulary says. */

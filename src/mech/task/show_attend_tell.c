@@ -56,12 +56,13 @@ static void show_attend_tell_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
+    const attn_var y = attn__mask_rows(t, in[Y], in[MASK]);
     const attn_var q = attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE);
-    const attn_var k = attn_tape_linear(t, in[Y], in[W_K], in[BIAS], ATTN_ACT_NONE);
+    const attn_var k = attn_tape_linear(t, y, in[W_K], in[BIAS], ATTN_ACT_NONE);
     const attn_var a = attn__rows_softmax(t, attn__additive_scores(t, q, k, in[W]), in[MASK]);
     b->out[WEIGHTS] = a;
     b->out[GATE] = caption_gate(b);
-    b->out[OUT] = attn_tape_mul(t, attn_tape_matmul(t, a, in[Y]), b->out[GATE]);
+    b->out[OUT] = attn_tape_mul(t, attn_tape_matmul(t, a, y), b->out[GATE]);
     if (b->wanted[PENALTY]) b->out[PENALTY] = caption_penalty(b, a);
 }
 

@@ -56,14 +56,17 @@ static void conv_attention_oracle(gallery_call *c)
     const conv_sizes z = {gallery_size(c, 'T'), gallery_size(c, 'D'), gallery_size(c, 'A'),
                           gallery_size(c, 'P'), gallery_size(c, 'K'), gallery_i(c, "heads")};
     for (int64_t b = 0; b < gallery_size(c, 'B'); b++) {
-        const double *x = gallery_at(c, "x") + b * z.T * z.D;
+        const double *whole = gallery_at(c, "x") + b * z.T * z.D, *mask = gallery_at(c, "mask");
+        double *x = gallery_new(c, z.T * z.D);
+        for (int64_t i = 0; i < z.T * z.D; i++)
+            x[i] = !mask || mask[b * z.T + i / z.D] != 0 ? whole[i] : 0;
         const double *far = conv_far(c, &z, b, x), *near = conv_near(c, &z, b, x);
         const double *gate =
             loops_linear(c, x, gallery_at(c, "w_g"), gallery_at(c, "b_g"), z.T, z.D, z.D);
         for (int64_t i = 0; i < z.T * z.D; i++) {
             const double g = loops_sigmoid(gate[i]);
             gallery_at(c, "gate")[b * z.T * z.D + i] = g;
-            gallery_at(c, "out")[b * z.T * z.D + i] = x[i] + g * far[i] + (1 - g) * near[i];
+            gallery_at(c, "out")[b * z.T * z.D + i] = whole[i] + g * far[i] + (1 - g) * near[i];
         }
     }
 }

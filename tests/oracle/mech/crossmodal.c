@@ -3,15 +3,17 @@
 #include "oracle/mech_loops.h"
 
 typedef struct crossmodal_side {
-    const char *x, *y, *w_q, *w_k, *w_v, *w_o, *mask, *out, *weights;
+    const char *x, *y, *w_q, *w_k, *w_v, *w_o, *mask_x, *mask, *out, *weights;
     char T, S, M, N;
 } crossmodal_side;
 
-static double *crossmodal_norm(gallery_call *c, const double *x, int64_t rows, int64_t n)
+static double *crossmodal_norm(gallery_call *c, const double *x, const double *mask,
+                               int64_t rows, int64_t n)
 {
     double *y = gallery_new(c, rows * n);
     for (int64_t r = 0; r < rows; r++) {
         double mean = 0, var = 0;
+        if (mask && mask[r] == 0) continue;
         for (int64_t i = 0; i < n; i++) mean += x[r * n + i] / (double)n;
         for (int64_t i = 0; i < n; i++)
             var += (x[r * n + i] - mean) * (x[r * n + i] - mean) / (double)n;
@@ -26,12 +28,14 @@ static void crossmodal_entry(gallery_call *c, const crossmodal_side *s, int64_t 
                   M = gallery_size(c, s->M), N = gallery_size(c, s->N),
                   A = gallery_size(c, 'A'), P = gallery_size(c, 'P'), H = gallery_i(c, "heads"),
                   a = A / H, p = P / H;
-    const double *x = crossmodal_norm(c, gallery_at(c, s->x) + b * T * M, T, M);
-    const double *y = crossmodal_norm(c, gallery_at(c, s->y) + b * S * N, S, N);
+    const double *mask = gallery_at(c, s->mask), *mask_x = gallery_at(c, s->mask_x);
+    const double *x = crossmodal_norm(c, gallery_at(c, s->x) + b * T * M,
+                                      mask_x ? mask_x + b * T : NULL, T, M);
+    const double *y =
+        crossmodal_norm(c, gallery_at(c, s->y) + b * S * N, mask ? mask + b * S : NULL, S, N);
     const double *q = loops_linear(c, x, gallery_at(c, s->w_q), NULL, T, M, A);
     const double *k = loops_linear(c, y, gallery_at(c, s->w_k), NULL, S, N, A);
     const double *v = loops_linear(c, y, gallery_at(c, s->w_v), NULL, S, N, P);
-    const double *mask = gallery_at(c, s->mask);
     double *o = gallery_new(c, T * P);
     for (int64_t h = 0; h < H; h++)
         for (int64_t i = 0; i < T; i++) {
@@ -50,11 +54,11 @@ static void crossmodal_entry(gallery_call *c, const crossmodal_side *s, int64_t 
 
 static void crossmodal_oracle(gallery_call *c)
 {
-    const crossmodal_side there = {"x",   "y",       "w_q", "w_k", "w_v", "w_o", "mask",
-                                   "out", "weights", 'T',   'S',   'M',   'N'};
-    const crossmodal_side back = {"y",        "x",      "w_back_q", "w_back_k",     "w_back_v",
-                                  "w_back_o", "mask_x", "back",     "weights_back", 'S',
-                                  'T',        'N',      'M'};
+    const crossmodal_side there = {"x",    "y",   "w_q",     "w_k", "w_v", "w_o", "mask_x",
+                                   "mask", "out", "weights", 'T',   'S',   'M',   'N'};
+    const crossmodal_side back = {"y",        "x",    "w_back_q", "w_back_k", "w_back_v",
+                                  "w_back_o", "mask", "mask_x",   "back",     "weights_back",
+                                  'S',        'T',    'N',        'M'};
     for (int64_t b = 0; b < gallery_size(c, 'B'); b++) {
         crossmodal_entry(c, &there, b);
         if (gallery_at(c, "w_back_q")) crossmodal_entry(c, &back, b);
