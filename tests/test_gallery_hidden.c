@@ -42,7 +42,7 @@ static void hidden_poison(gallery_one *a, const char *mask, const char *rows)
     const int64_t n = one_count(a, mask), width = one_count(a, rows) / n;
     for (int64_t r = 0; r < n; r++)
         for (int64_t d = 0; d < width && one_at(a, mask)[r] == 0; d++)
-            one_at(a, rows)[r * width + d] = NAN;
+            one_at(a, rows)[r * width + d] = (double)NAN;
 }
 
 /* No number that a gradient is asked for is touched by it; rows that are hidden get 0. */

@@ -211,7 +211,7 @@ static void test_dual_missing(void **state)
     gallery_one d, m;
     share_open(&d, "dual_stream", "T=3,S=4,R=5;;mask", &m, "dual_stream", "T=3,S=4,R=5;;mask");
     one_fill(&m, "mask_y", 0);
-    one_fill(&m, "y", NAN);
+    one_fill(&m, "y", (double)NAN);
     share_run(&d, &m);
     for (int i = 0; i < 3; i++) {
         one_near(one_at(&m, "out") + 6 * i, one_at(&d, "out") + 6 * i, 3, "what is there");
@@ -275,7 +275,7 @@ static void test_fusion_missing(void **state)
     one_open(&a, "modality_fusion", "N=3,D=2,P=4", 11);
     one_open(&b, "modality_fusion", "N=2,D=2,P=4;;mask", 12);
     for (int n = 0; n < 3; n++) one_at(&a, "mask")[n] = n < 2;
-    one_at(&a, "x")[4] = NAN;
+    one_at(&a, "x")[4] = (double)NAN;
     memcpy(one_at(&b, "x"), one_at(&a, "x"), 4 * sizeof(double));
     memcpy(one_at(&b, "w_h"), one_at(&a, "w_h"), 16 * sizeof(double));
     memcpy(one_at(&b, "b_h"), one_at(&a, "b_h"), 8 * sizeof(double));
@@ -378,7 +378,7 @@ static void test_conv_hidden(void **state)
     gallery_one a, b;
     share_open(&a, "conv_attention", "T=7,D=4", &b, "conv_attention", "T=7,D=4");
     for (int i = 0; i < 7; i++) one_at(&a, "mask")[i] = one_at(&b, "mask")[i] = i < 5;
-    for (int i = 20; i < 28; i++) one_at(&b, "x")[i] = NAN;
+    for (int i = 20; i < 28; i++) one_at(&b, "x")[i] = (double)NAN;
     share_run(&a, &b);
     one_near(one_at(&b, "out"), one_at(&a, "out"), 20, "beside hidden steps");
     share_close(&a, &b);
