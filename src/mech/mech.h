@@ -50,8 +50,7 @@ attn_tensor attn__build_output(const attn__build *b, int i);
 attn_status attn__mech_build(attn_ctx *ctx, const attn_mech *mech, const attn_mech_call *call,
                              const attn__sizes *sizes, attn_error *error);
 
-/* ---- piece_additive.c: scores w . tanh(q + k) ---------------------------------------------
- */
+/* ---- piece_additive.c: scores w . tanh(q + k) ------------------------------------------- */
 
 /* q B T A, k B S A, w A -> B T S; the sums inside the tanh are B T S A. */
 attn_var attn__additive_scores(attn_tape *t, attn_var q, attn_var k, attn_var w);
@@ -61,14 +60,12 @@ attn_var attn__rows_softmax(attn_tape *t, attn_var scores, attn_var mask);
 attn_var attn__additive_attend(const attn__build *b, const attn_attention_vars *vars,
                                attn_var w, attn_var mask, int weights);
 
-/* ---- piece_copy.c: places of a text as its words ------------------------------------------
- */
+/* ---- piece_copy.c: places of a text as its words ---------------------------------------- */
 
 /* words B T N plus weights B T S, added where ids B S say. */
 attn_var attn__copy_scatter(attn_tape *t, attn_var words, attn_var ids, attn_var weights);
 
-/* ---- piece_coverage.c: rows that know what the rows before looked at -----------------------
- */
+/* ---- piece_coverage.c: rows that know what the rows before looked at -------------------- */
 
 typedef struct attn__coverage {
     attn_var keys, w_c, w, mask; /* B S A, A, A, B S or empty */
@@ -79,8 +76,7 @@ typedef struct attn__coverage {
 attn_var attn__coverage_rows(attn_tape *t, const attn__coverage *c, attn_var q,
                              attn_var *covered, attn_var *loss);
 
-/* ---- piece_flags.c: conditions, and what they are asked about -----------------------------
- */
+/* ---- piece_flags.c: conditions, and what they are asked about --------------------------- */
 
 /* Broadcast; an empty one allows all. */
 attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b);
@@ -89,8 +85,7 @@ attn_var attn__flags_either(attn_tape *t, attn_var a, attn_var b);
 attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask);
 attn_var attn__positions(attn_tape *t, int64_t n); /* 0, 1 .. n - 1, reals */
 
-/* ---- piece_graph.c: nodes that listen to their neighbours ---------------------------------
- */
+/* ---- piece_graph.c: nodes that listen to their neighbours ------------------------------- */
 
 /* Whether features are heads times width; otherwise the tape has failed. */
 bool attn__graph_sound(const attn__build *b, int64_t heads, int64_t width, int64_t features);
@@ -127,6 +122,7 @@ attn_var attn__attend_lse(attn_tape *t, const attn_spec *spec, const attn_attent
 attn_var attn__unit(attn_tape *t, attn_var x);
 /* ---- piece_monotonic.c: alignments that move forward --------------------------------------
  */
+/* ---- piece_monotonic.c: alignments that move forward ------------------------------------ */
 
 typedef struct attn__energy {
     attn_var w_q, w_k, b, w, g, r; /* A D, A C, A, A, and of one element: g, r may be empty */
@@ -265,6 +261,7 @@ extern const attn_param attn__tri_params[];
 void attn__tri_dot_build(const attn__build *b, double scale);
 /* ---- piece_series.c: what the steps of a loop leave ----------------------------------------
  */
+/* ---- piece_series.c: what the steps of a loop leave ------------------------------------- */
 
 enum { ATTN__SERIES_LEVELS = 8, ATTN__SERIES_PARTS = 16 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Additive scores, w . tanh(q_i + k_j), of projected queries and keys: as a matrix where what
- * follows needs one, and as whole attention. The sums B T S A before the tanh are what it
- * costs. */
+ * follows needs one, which costs the sums B T S A before the tanh; and as whole attention, by the
+ * fused engine, which keeps neither. */
 #include "mech/mech.h"
 
 attn_var attn__additive_scores(attn_tape *t, attn_var q, attn_var k, attn_var w)
@@ -27,9 +27,8 @@ attn_var attn__rows_softmax(attn_tape *t, attn_var scores, attn_var mask)
 attn_var attn__additive_attend(const attn__build *b, const attn_attention_vars *vars,
                                attn_var w, attn_var mask, int weights)
 {
-    attn_tape *t = b->t;
-    const attn_var a =
-        attn__rows_softmax(t, attn__additive_scores(t, vars->q, vars->k, w), mask);
-    b->out[weights] = a;
-    return attn_tape_matmul(t, a, vars->v);
+    attn_attention_vars all = *vars;
+    all.score_w = attn_tape_unsqueeze(b->t, w, 0); /* of one head */
+    return attn__attend(b->t, &ATTN_SPEC(.score = ATTN_SCORE_ADDITIVE), &all, mask,
+                        attn__build_output(b, weights));
 }

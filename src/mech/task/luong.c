@@ -11,7 +11,7 @@
  * q B T D, y B S E, out B T P; w_c and w_h are the two halves of the paper's W_c [c; h]. No
  * score is divided by a root. concat needs w_q, w_k and w, general needs w_a. Input feeding is
  * the caller's: out_{i-1} joins the next input of the decoder that makes q (input_feeding does
- * both). dot and general stream; concat streams as far as additive scores do.
+ * both). Each score streams.
  * Luong et al. 2015 (1508.04025). */
 #include "mech/mech.h"
 
