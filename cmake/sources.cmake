@@ -117,6 +117,7 @@ set(TAPE_SOURCES
     src/tape/matmul_run.c
     src/tape/memory.c
     src/tape/node.c
+    src/tape/op_additive.c
     src/tape/op_attention.c
     src/tape/op_binary.c
     src/tape/op_chance.c
@@ -281,6 +282,7 @@ set(ORACLE_SOURCES
 # The operations of the tape by plain loops, a file a family: parts of
 # test_tape_bits and test_tape_ops.
 set(TAPE_ORACLE_SOURCES
+    tests/oracle/tape_additive.c
     tests/oracle/tape_attention.c
     tests/oracle/tape_binary.c
     tests/oracle/tape_chance.c

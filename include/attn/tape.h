@@ -354,6 +354,10 @@ ATTN_API attn_var attn_tape_scan(attn_tape *t, const attn_scan_spec *spec,
                                  const attn_scan_vars *vars, const attn_scan_args *args,
                                  attn_var *final_state, attn_var *final_z);
 
+
+/* y_ij = sum over a of w_a tanh(q_ia + k_ja): q ... T A, k ... S A, w A -> ... T S. The scores
+ * of ATTN_SCORE_ADDITIVE where a matrix of them is needed. */
+ATTN_API attn_var attn_tape_additive_scores(attn_tape *t, attn_var q, attn_var k, attn_var w);
 /* Alignments that move forward along keys. p ... T S: the probability to stop at a key when it
  * is reached; a row starts where the one before it stopped, row 0 at first ... S (empty: at key
  * 0). Gives the expected alignment ... T S; rows may sum to less than 1. */

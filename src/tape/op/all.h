@@ -4,6 +4,7 @@
 #include "tape/op/real.h"
 
 /* One line a family, in alphabetical order. */
+#include "tape/op/additive.h"
 #include "tape/op/attention.h"
 #include "tape/op/binary.h"
 #include "tape/op/chance.h"
