@@ -52,11 +52,10 @@ attn_status attn__mech_build(attn_ctx *ctx, const attn_mech *mech, const attn_me
 
 /* ---- piece_additive.c: scores w . tanh(q + k) ------------------------------------------- */
 
-/* q B T A, k B S A, w A -> B T S; the sums inside the tanh are B T S A. */
-attn_var attn__additive_scores(attn_tape *t, attn_var q, attn_var k, attn_var w);
 /* Softmax along S of B T S where mask B S (or empty) allows. */
 attn_var attn__rows_softmax(attn_tape *t, attn_var scores, attn_var mask);
-/* softmax of those scores times v B S E -> B T E; its weights go to output slot weights. */
+/* softmax(w . tanh(q_i + k_j)) v: q B T A, k B S A, v B S E -> B T E; its weights go to output
+ * slot weights. */
 attn_var attn__additive_attend(const attn__build *b, const attn_attention_vars *vars,
                                attn_var w, attn_var mask, int weights);
 

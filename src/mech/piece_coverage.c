@@ -6,12 +6,12 @@
 static attn_var coverage_row(attn_tape *t, const attn__coverage *c, attn_var query,
                              attn_var covered)
 {
-    const attn_var none = {0};
     const attn_var used = attn_tape_mul(t, attn_tape_unsqueeze(t, covered, 2), c->w_c);
-    const attn_var sum = attn_tape_add(t, attn_tape_add(t, c->keys, used), query);
-    const attn_var s = attn_tape_linear(t, attn_tape_tanh(t, sum),
-                                        attn_tape_unsqueeze(t, c->w, 0), none, ATTN_ACT_NONE);
-    return attn_tape_softmax(t, attn_tape_squeeze(t, s, -1), c->mask, -1);
+    const attn_var keys = attn_tape_add(t, c->keys, used);
+    const attn_var s = attn_tape_additive_scores(t, query, keys, c->w);
+    attn_tape_drop(t, used);
+    attn_tape_drop(t, keys);
+    return attn_tape_softmax(t, attn_tape_squeeze(t, s, 1), c->mask, -1);
 }
 
 attn_var attn__coverage_rows(attn_tape *t, const attn__coverage *c, attn_var q,

@@ -14,8 +14,8 @@ attn_var attn__monotonic_energy(attn_tape *t, const attn__energy *e, attn_var q,
         w = attn_tape_mul(t, attn_tape_div(t, w, length), e->g);
     }
     const attn_var scores =
-        attn__additive_scores(t, attn_tape_linear(t, q, e->w_q, none, ATTN_ACT_NONE),
-                              attn_tape_linear(t, k, e->w_k, e->b, ATTN_ACT_NONE), w);
+        attn_tape_additive_scores(t, attn_tape_linear(t, q, e->w_q, none, ATTN_ACT_NONE),
+                                  attn_tape_linear(t, k, e->w_k, e->b, ATTN_ACT_NONE), w);
     return attn__given(e->r) ? attn_tape_add(t, scores, e->r) : scores;
 }
 

@@ -64,7 +64,7 @@ const attn_mech attn__mech_expected_monotonic = {
     .about = "walks forward along the keys; weights are where it is expected to stop",
     .formula = "p = sigmoid(g w/|w| . tanh(w_q q + w_k k + b) + r), "
                "reach_ij = (1 - p_i,j-1) reach_i,j-1 + a_i-1,j, a = p reach, out = a v",
-    .cost = "n^2: time T S (A + E), memory T S A",
+    .cost = "n^2: time T S (A + E), memory T (S + A)",
     .source = "1704.00784",
     .sizes = "B=1,T=5,S=7,D=4,C=3,A=6,E=4",
     .grows = "TS",

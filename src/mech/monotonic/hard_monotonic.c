@@ -61,7 +61,7 @@ const attn_mech attn__mech_hard_monotonic = {
     .family = "monotonic",
     .about = "walks forward along the keys and takes the first whose energy is above 0",
     .formula = "stop_i = least j >= stop_i-1 with e_ij > 0, out_i = v[stop_i]",
-    .cost = "n^2: time T S A, memory T S A",
+    .cost = "n^2: time T S A, memory T (S + A)",
     .source = "1704.00784",
     .sizes = "B=1,T=5,S=7,D=4,C=3,A=6,E=4",
     .grows = "TS",

@@ -85,12 +85,12 @@ static attn_var location_weights(const attn__build *b, attn_var s, attn_var allo
 static attn_var location_row(const attn__build *b, attn_var keys, attn_var query, attn_var prev)
 {
     attn_tape *t = b->t;
-    const attn_var none = {0};
-    const attn_var sum =
-        attn_tape_add(t, attn_tape_add(t, keys, location_features(b, prev)), query);
-    const attn_var s = attn_tape_linear(
-        t, attn_tape_tanh(t, sum), attn_tape_unsqueeze(t, b->in[W], 0), none, ATTN_ACT_NONE);
-    return location_weights(b, attn_tape_squeeze(t, s, -1), location_window(b, prev));
+    const attn_var features = location_features(b, prev);
+    const attn_var placed = attn_tape_add(t, keys, features);
+    const attn_var s = attn_tape_additive_scores(t, query, placed, b->in[W]);
+    attn_tape_drop(t, features);
+    attn_tape_drop(t, placed);
+    return location_weights(b, attn_tape_squeeze(t, s, 1), location_window(b, prev));
 }
 
 static void location_aware_build(const attn__build *b)

@@ -87,7 +87,7 @@ const attn_mech attn__mech_mocha = {
     .about = "walks forward and attends softly to the chunk where it stops; MILk with chunk=0",
     .formula = "weights_ij = sum_{k=j..j+chunk-1} a_ik exp(u_ij) / sum_{l=k-chunk+1..k} "
                "exp(u_il), out = weights v",
-    .cost = "n^2: time T S (A + F + chunk + E), memory T S (A + F)",
+    .cost = "n^2: time T S (A + F + chunk + E), memory T (S + A + F)",
     .source = "1712.05382",
     .sizes = "B=1,T=5,S=7,D=4,C=3,A=6,F=5,E=4",
     .grows = "TS",

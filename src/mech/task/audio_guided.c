@@ -34,8 +34,8 @@ static void audio_guided_build(const attn__build *b)
     const attn_var a =
         attn_tape_linear(t, attn_tape_unsqueeze(t, in[X], 1), in[U_A], none, ATTN_ACT_RELU);
     const attn_var z =
-        attn__additive_scores(t, attn_tape_linear(t, a, in[W_A], none, ATTN_ACT_NONE),
-                              attn_tape_linear(t, v, in[W_V], none, ATTN_ACT_NONE), in[W]);
+        attn_tape_additive_scores(t, attn_tape_linear(t, a, in[W_A], none, ATTN_ACT_NONE),
+                                  attn_tape_linear(t, v, in[W_V], none, ATTN_ACT_NONE), in[W]);
     b->out[WEIGHTS] = attn__pool_weights(t, attn_tape_squeeze(t, z, 1), in[MASK]);
     b->out[OUT] = attn__pool(t, b->out[WEIGHTS], y);
 }

@@ -38,7 +38,7 @@ static attn_var bahdanau_look(const attn__build *b, attn_var state, attn_var key
 {
     const attn_var none = {0};
     const attn_var q = attn_tape_linear(b->t, state, b->in[W_Q], none, ATTN_ACT_NONE);
-    return attn__rows_softmax(b->t, attn__additive_scores(b->t, q, keys, b->in[W]),
+    return attn__rows_softmax(b->t, attn_tape_additive_scores(b->t, q, keys, b->in[W]),
                               b->in[MASK]);
 }
 
@@ -74,7 +74,7 @@ const attn_mech attn__mech_bahdanau = {
     .family = "task",
     .about = "translation: the decoder looks at the encoder before each step",
     .formula = "a_i = softmax(w . tanh(w_q s_i-1 + w_k y + b)), s_i = GRU([x_i, a_i y], s_i-1)",
-    .cost = "n^2: time T S (A + E) + T D (I + E + D), memory T S A",
+    .cost = "n^2: time T S (A + E) + T D (I + E + D), memory T (S + D)",
     .source = "1409.0473",
     .sizes = "B=1,T=4,S=6,I=3,D=4,E=5,A=4",
     .grows = "TS",

@@ -31,9 +31,9 @@ static void pointer_build(const attn__build *b)
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
     const attn_var keys = attn__mask_rows(t, in[K], in[MASK]);
-    const attn_var u =
-        attn__additive_scores(t, attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE),
-                              attn_tape_linear(t, keys, in[W_K], none, ATTN_ACT_NONE), in[W]);
+    const attn_var u = attn_tape_additive_scores(
+        t, attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE),
+        attn_tape_linear(t, keys, in[W_K], none, ATTN_ACT_NONE), in[W]);
     const attn_var mask = attn__given(in[MASK]) ? attn_tape_unsqueeze(t, in[MASK], 1) : none;
     const attn_var allowed = attn__pair_mask(t, mask, in[ALLOWED]);
     b->out[OUT] = attn_tape_softmax(t, u, allowed, -1);
@@ -46,7 +46,7 @@ const attn_mech attn__mech_pointer = {
     .family = "task",
     .about = "the weights are the answer: each query points at an input",
     .formula = "out = softmax(w . tanh(w_q q + w_k k))",
-    .cost = "n^2: time T S A, memory T S A",
+    .cost = "n^2: time T S A, memory T (S + A)",
     .source = "1506.03134",
     .sizes = "B=1,T=5,S=6,D=4,C=3,A=4",
     .grows = "TS",

@@ -59,7 +59,8 @@ static void show_attend_tell_build(const attn__build *b)
     const attn_var y = attn__mask_rows(t, in[Y], in[MASK]);
     const attn_var q = attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE);
     const attn_var k = attn_tape_linear(t, y, in[W_K], in[BIAS], ATTN_ACT_NONE);
-    const attn_var a = attn__rows_softmax(t, attn__additive_scores(t, q, k, in[W]), in[MASK]);
+    const attn_var a =
+        attn__rows_softmax(t, attn_tape_additive_scores(t, q, k, in[W]), in[MASK]);
     b->out[WEIGHTS] = a;
     b->out[GATE] = caption_gate(b);
     b->out[OUT] = attn_tape_mul(t, attn_tape_matmul(t, a, y), b->out[GATE]);
@@ -72,7 +73,7 @@ const attn_mech attn__mech_show_attend_tell = {
     .about = "captions: each word looks at the cells of a picture, all words at all cells",
     .formula = "a = softmax(w . tanh(w_q q + w_k y + b)), out = sigmoid(w_g . q + b_g) a y, "
                "penalty = sum_j (1 - sum_i a_ij)^2",
-    .cost = "n^2: time T S (A + E), memory T S A",
+    .cost = "n^2: time T S (A + E), memory T (S + A)",
     .source = "1502.03044",
     .sizes = "B=1,T=4,S=9,D=4,E=3,A=5",
     .grows = "TS",
