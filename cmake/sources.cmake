@@ -353,7 +353,9 @@ set(TEST_PROGRAMS
     test_gallery_bad
     test_gallery_channel
     test_gallery_chaos
+    test_gallery_hidden
     test_gallery_memory
+    test_gallery_monotonic
     test_gallery_position
     test_gallery_context
     test_gallery_feature

@@ -86,6 +86,7 @@ static void K(additive_piece)(void *arg, int64_t from, int64_t to)
 static attn_status K(additive_scores_forward)(attn__call *c)
 {
     additive_job j;
+    if (attn_tensor_count(c->out[0]) == 0) return ATTN_OK;
     ATTN_TRY(K(additive_open)(c, &j));
     j.y = c->out[0].data;
     attn__call_share(c, j.N * j.T, attn__max(1, ATTN__EACH_GRAIN / attn__max(j.S * j.A, 1)),
@@ -95,9 +96,13 @@ static attn_status K(additive_scores_forward)(attn__call *c)
 
 /* ---- backward ---------------------------------------------------------------------------- */
 
-static void K(additive_pair)(const additive_job *j, const real *h, double g,
-                             double *restrict dq, double *restrict dk, double *restrict dw)
+/* One pair of batch entry n. */
+static void K(additive_pair)(const additive_job *j, int64_t n, int64_t key, const real *h,
+                             double g)
 {
+    double *restrict dq = j->dq + n * j->A, *restrict dw = j->dw + n * j->A,
+                     *restrict dk = j->dk + (n * j->S + key) * j->A;
+    if (g == 0) return;
     for (int64_t a = 0; a < j->A; a++) {
         const double bent = (double)h[a], slope = g * (double)j->w[a] * (1 - bent * bent);
         dq[a] += slope;
@@ -114,11 +119,10 @@ static void K(additive_row_back)(const additive_job *j, int64_t n, int64_t row)
     for (int64_t from = 0; from < j->S; from += j->block) {
         const int64_t many = attn__min(j->block, j->S - from);
         K(additive_bend)(j, j->q + row * A, k + from * A, many, h);
-        for (int64_t s = 0; s < many; s++)
-            if (g[from + s] != 0)
-                K(additive_pair)
-                (j, h + s * A, (double)g[from + s], j->dq + n * A,
-                 j->dk + (n * j->S + from + s) * A, j->dw + n * A);
+        for (int64_t s = 0; s < many; s++) {
+            const double slope = (double)g[from + s];
+            K(additive_pair)(j, n, from + s, h + s * A, slope);
+        }
     }
 }
 
@@ -146,6 +150,7 @@ static void K(additive_give)(real *d, const double *x, int64_t n)
 static attn_status K(additive_scores_backward)(attn__call *c)
 {
     additive_job j;
+    if (attn_tensor_count(c->d_out[0]) == 0) return ATTN_OK;
     ATTN_TRY(K(additive_open)(c, &j));
     const int64_t keys = j.N * j.S * j.A, sums = j.N * j.A;
     j.g = c->d_out[0].data, j.d_q = c->d_in[0].data;
@@ -158,7 +163,7 @@ static attn_status K(additive_scores_backward)(attn__call *c)
     K(additive_give)(c->d_in[1].data, j.dk, keys);
     for (int64_t n = 1; n < j.N; n++)
         for (int64_t a = 0; a < j.A; a++) j.dw[a] += j.dw[n * j.A + a];
-    K(additive_give)(j.N > 0 ? c->d_in[2].data : NULL, j.dw, j.A);
+    K(additive_give)(c->d_in[2].data, j.dw, j.A);
     return ATTN_OK;
 }
 

@@ -64,7 +64,7 @@ static attn_status K(monotonic_open)(attn__call *c, monotonic_job *job)
     const attn_tensor *p = &c->in[0], *first = &c->in[1];
     const int64_t S = p->shape[p->rank - 1], T = p->shape[p->rank - 2];
     *job = (monotonic_job){.T = T, .S = S, .p = attn__call_reals(c, p), .a = c->out[0].data};
-    const int64_t N = T * S > 0 ? attn_tensor_count(*p) / (T * S) : 0;
+    const int64_t N = attn_tensor_count(*p) / (T * S);
     job->room = attn__call_temp(c, 3 * N * S, sizeof(double));
     if (attn__present(first) && !(job->first = attn__call_reals(c, first)))
         return ATTN_E_MEMORY;
@@ -75,13 +75,13 @@ static void K(monotonic_run)(attn__call *c, monotonic_job *job,
                              void (*piece)(void *, int64_t, int64_t))
 {
     const int64_t each = job->T * job->S, n = attn_tensor_count(c->out[0]);
-    if (each > 0)
-        attn__call_share(c, n / each, attn__max(ATTN__EACH_GRAIN / each, 1), piece, job);
+    attn__call_share(c, n / each, attn__max(ATTN__EACH_GRAIN / each, 1), piece, job);
 }
 
 static attn_status K(monotonic_forward)(attn__call *c)
 {
     monotonic_job job;
+    if (attn_tensor_count(c->in[0]) == 0) return ATTN_OK;
     ATTN_TRY(K(monotonic_open)(c, &job));
     K(monotonic_run)(c, &job, K(monotonic_piece));
     return ATTN_OK;
@@ -126,6 +126,7 @@ static void K(monotonic_slope)(void *arg, int64_t from, int64_t to)
 static attn_status K(monotonic_backward)(attn__call *c)
 {
     monotonic_job job;
+    if (attn_tensor_count(c->in[0]) == 0) return ATTN_OK;
     ATTN_TRY(K(monotonic_open)(c, &job));
     job.g = c->d_out[0].data, job.dp = c->d_in[0].data, job.d_first = c->d_in[1].data;
     K(monotonic_run)(c, &job, K(monotonic_slope));
@@ -282,15 +283,14 @@ static attn_status K(chunk_open)(attn__call *c, chunk_job *job)
 
 static void K(chunk_run)(attn__call *c, chunk_job *job, void (*piece)(void *, int64_t, int64_t))
 {
-    const int64_t cost = attn__max(job->S, 1) * attn__max(job->w, 1);
-    if (job->S > 0)
-        attn__call_share(c, attn_tensor_count(c->in[0]) / job->S,
-                         attn__max(ATTN__EACH_GRAIN / cost, 1), piece, job);
+    const int64_t grain = ATTN__EACH_GRAIN / job->S / attn__max(job->w, 1);
+    attn__call_share(c, attn_tensor_count(c->in[0]) / job->S, attn__max(grain, 1), piece, job);
 }
 
 static attn_status K(chunkwise_forward)(attn__call *c)
 {
     chunk_job job;
+    if (attn_tensor_count(c->in[0]) == 0) return ATTN_OK;
     ATTN_TRY(K(chunk_open)(c, &job));
     K(chunk_run)(c, &job, K(chunk_piece));
     return ATTN_OK;
@@ -299,6 +299,7 @@ static attn_status K(chunkwise_forward)(attn__call *c)
 static attn_status K(chunkwise_backward)(attn__call *c)
 {
     chunk_job job;
+    if (attn_tensor_count(c->in[0]) == 0) return ATTN_OK;
     ATTN_TRY(K(chunk_open)(c, &job));
     job.g = c->d_out[0].data, job.da = c->d_in[0].data, job.du = c->d_in[1].data;
     K(chunk_run)(c, &job, K(chunk_slope));
