@@ -353,12 +353,12 @@ set(TEST_PROGRAMS
     test_gallery_bad
     test_gallery_channel
     test_gallery_chaos
+    test_gallery_context
+    test_gallery_feature
     test_gallery_hidden
     test_gallery_memory
     test_gallery_monotonic
     test_gallery_position
-    test_gallery_context
-    test_gallery_feature
     test_gallery_promise
     test_gallery_query
     test_gallery_sampling

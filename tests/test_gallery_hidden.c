@@ -83,8 +83,22 @@ static void test_hidden(void **state)
     }
 }
 
+/* A step that is hidden may hold anything. */
+static void test_conv_hidden(void **state)
+{
+    (void)state;
+    gallery_one a, b;
+    share_open(&a, "conv_attention", "T=7,D=4", &b, "conv_attention", "T=7,D=4");
+    for (int i = 0; i < 7; i++) one_at(&a, "mask")[i] = one_at(&b, "mask")[i] = i < 5;
+    for (int i = 20; i < 28; i++) one_at(&b, "x")[i] = (double)NAN;
+    share_run(&a, &b);
+    one_near(one_at(&b, "out"), one_at(&a, "out"), 20, "beside hidden steps");
+    share_close(&a, &b);
+}
+
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_hidden)};
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_hidden),
+                                              cmocka_unit_test(test_conv_hidden)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

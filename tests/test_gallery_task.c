@@ -371,19 +371,6 @@ static void test_conv_near_nothing(void **state)
     one_close(&a);
 }
 
-/* A step that is hidden may hold anything. */
-static void test_conv_hidden(void **state)
-{
-    (void)state;
-    gallery_one a, b;
-    share_open(&a, "conv_attention", "T=7,D=4", &b, "conv_attention", "T=7,D=4");
-    for (int i = 0; i < 7; i++) one_at(&a, "mask")[i] = one_at(&b, "mask")[i] = i < 5;
-    for (int i = 20; i < 28; i++) one_at(&b, "x")[i] = (double)NAN;
-    share_run(&a, &b);
-    one_near(one_at(&b, "out"), one_at(&a, "out"), 20, "beside hidden steps");
-    share_close(&a, &b);
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -408,7 +395,6 @@ int main(void)
         cmocka_unit_test(test_gat_alone),
         cmocka_unit_test(test_rnn_even),
         cmocka_unit_test(test_conv_near_nothing),
-        cmocka_unit_test(test_conv_hidden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,12 +179,9 @@ attn_var attn__table_sinusoid(attn_tape *t, int64_t first, int64_t n, int64_t wi
  * empty; causal: key j <= i + offset. Empty when everything is allowed. */
 attn_var attn__table_allowed(attn_tape *t, attn_var mask, bool causal, int64_t offset,
                              int64_t n_queries, int64_t n_keys);
+
 /* ---- piece_coattend.c: two sequences that look at each other ----------------------------- */
 
-/* x B S D with 0 where mask B S hides, whatever stood there; x itself where mask is empty. */
-attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask);
-/* Where both flags allow, broadcast; an empty one allows all. */
-attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b);
 /* Rows B S D and who of them may be looked at, B S or empty. of: two slots, what is hidden 0.
  * append: one row D more, always visible (row empty: as it was). */
 typedef struct attn__sequence {
@@ -258,8 +255,10 @@ attn_var attn__tri_attend(const attn__build *b, const attn__tri *tri, int weight
 extern const attn_slot attn__tri_slots[];
 extern const attn_param attn__tri_params[];
 void attn__tri_dot_build(const attn__build *b, double scale);
+
 /* ---- piece_series.c: what the steps of a loop leave ----------------------------------------
  */
+
 /* ---- piece_series.c: what the steps of a loop leave ------------------------------------- */
 
 enum { ATTN__SERIES_LEVELS = 8, ATTN__SERIES_PARTS = 16 };

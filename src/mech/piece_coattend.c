@@ -9,20 +9,6 @@
 
 #include "attn/attention.h"
 
-attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask)
-{
-    if (!attn__given(mask)) return x;
-    return attn_tape_where(t, attn_tape_unsqueeze(t, mask, 2), x, attn_tape_scalar(t, 0));
-}
-
-attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b)
-{
-    if (!attn__given(a)) return b;
-    if (!attn__given(b)) return a;
-    const attn_var both = attn_tape_mul(t, attn_tape_cast(t, a), attn_tape_cast(t, b));
-    return attn_tape_less(t, attn_tape_scalar(t, 0), both);
-}
-
 attn__sequence attn__sequence_of(const attn__build *b, int rows, int mask)
 {
     return (attn__sequence){attn__mask_rows(b->t, b->in[rows], b->in[mask]), b->in[mask]};
