@@ -363,9 +363,6 @@ set(TEST_PROGRAMS
     test_gallery_query
     test_gallery_sampling
     test_gallery_spatial
-    test_gallery_hidden
-    test_gallery_monotonic
-    test_gallery_promise
     test_gallery_task
     test_gallery_values
     test_gold
