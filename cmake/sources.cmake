@@ -167,6 +167,12 @@ set(MECH_SOURCES
     src/mech/piece_graph.c
     src/mech/piece_heads.c
     src/mech/piece_monotonic.c
+    src/mech/piece_classes.c
+    src/mech/piece_groups.c
+    src/mech/piece_heads.c
+    src/mech/piece_memory.c
+    src/mech/piece_merge.c
+    src/mech/piece_pattern.c
     src/mech/piece_pool.c
     src/mech/piece_table.c
     src/mech/piece_scores.c

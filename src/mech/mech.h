@@ -359,6 +359,57 @@ attn_var attn__decay(const attn__build *b, attn_var decay);
 /* attn_tape_scan; its last state becomes out[final_state] when that is wanted (-1: none). */
 attn_var attn__remember(const attn__build *b, const attn_scan_spec *spec,
                         const attn_scan_vars *vars, int final_state);
+/* ---- piece_memory.c: whole numbers and bytes of a tape ----------------------------------- */
+
+/* count elements of size bytes that live as long as the tape; NULL: it has failed. keep: a copy
+ * of a struct there. */
+void *attn__tape_memory(attn_tape *t, int64_t count, size_t size);
+void *attn__tape_keep(attn_tape *t, const void *what, size_t size);
+/* Such memory (or NULL) as indices. */
+attn_var attn__tape_ids(attn_tape *t, const int64_t *ids, attn_dims shape);
+/* mask B S as one byte for every row (b heads + h) S + s; NULL: no mask, all are visible. */
+const uint8_t *attn__tape_visible(attn_tape *t, attn_var mask, int64_t heads);
+/* x with all dimensions but the last as one. */
+attn_var attn__tape_rows(attn_tape *t, attn_var x);
+
+/* ---- piece_groups.c: rows that attend within groups -------------------------------------- */
+
+/* Writes the rows of a group, unless rows is NULL, and returns how many there are. */
+typedef int64_t (*attn__rows_fn)(const void *user, int64_t group, int64_t *rows);
+
+typedef struct attn__groups {
+    int64_t n, per;     /* groups, and how many of them each batch entry has */
+    attn__rows_fn q, k; /* what asks and what is asked; a row may be in several groups */
+    bool (*sees)(const void *user, int64_t group, int64_t q, int64_t k); /* NULL: every pair */
+    const void *user;
+    const uint8_t *visible; /* by row of k; NULL: all */
+} attn__groups;
+
+/* rows: q N D, k M D, v M E. Gives out (E wide) and lse (may be NULL), in the order in which
+ * the groups list their queries. Positions of the spec are those in the lists. user and visible
+ * live as long as the tape. */
+attn_var attn__attend_groups(attn_tape *t, const attn_spec *spec,
+                             const attn_attention_vars *rows, const attn__groups *g,
+                             attn_var *lse);
+/* Row n of x, as listed, goes to the n-th place that `place` lists; every place of shape is
+ * there once. */
+attn_var attn__rows_back(attn_tape *t, attn_var x, const attn__groups *g, attn__rows_fn place,
+                         attn_dims shape);
+
+/* ---- piece_classes.c, piece_merge.c, piece_pattern.c: sparse patterns -------------------- */
+
+/* Tokens attend to those a multiple of step away, as a sequence of their own: spec counts in
+ * steps. q k v B H T *, mask B T or empty; out B H T E, lse B H T (may be NULL). */
+attn_var attn__attend_classes(attn_tape *t, const attn_spec *spec,
+                              const attn_attention_vars *vars, attn_var mask, int64_t step,
+                              attn_var *lse);
+/* The softmax over all keys of parts over different ones: n of outs ... E and lses ..., or
+ * along a dimension of lses. */
+attn_var attn__merge(attn_tape *t, int n, const attn_var *outs, const attn_var *lses);
+attn_var attn__merge_along(attn_tape *t, attn_var outs, attn_var lses, int dim);
+/* Output slot i of flags, when it is wanted; at: an index into its shape. */
+void attn__build_flags(const attn__build *b, int i,
+                       bool (*flag)(const void *user, const int64_t *at), const void *user);
 
 /* ---- lift.c: what a caller may leave out, and what packing changes ---------------------- */
 
