@@ -167,6 +167,7 @@ set(MECH_SOURCES
     src/mech/piece_graph.c
     src/mech/piece_heads.c
     src/mech/piece_monotonic.c
+    src/mech/piece_blocks.c
     src/mech/piece_classes.c
     src/mech/piece_groups.c
     src/mech/piece_heads.c

@@ -110,6 +110,10 @@ attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_
  * those given here. */
 attn_var attn__attend_with(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
                            const attn_args *args, attn_var mask, attn_tensor weights);
+/* The same for one part of the keys: with its lse, and blocks of the spec's sizes (or absent).
+ */
+attn_var attn__attend_part(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
+                           attn_var mask, attn_tensor block_mask, attn_var *lse);
 
 /* The same with the log of each row's sum, which may be NULL. */
 attn_var attn__attend_lse(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
@@ -396,17 +400,30 @@ attn_var attn__attend_groups(attn_tape *t, const attn_spec *spec,
 attn_var attn__rows_back(attn_tape *t, attn_var x, const attn__groups *g, attn__rows_fn place,
                          attn_dims shape);
 
-/* ---- piece_classes.c, piece_merge.c, piece_pattern.c: sparse patterns -------------------- */
+/* ---- piece_blocks.c, piece_classes.c, piece_merge.c, piece_pattern.c: sparse patterns ---- */
 
 /* Tokens attend to those a multiple of step away, as a sequence of their own: spec counts in
  * steps. q k v B H T *, mask B T or empty; out B H T E, lse B H T (may be NULL). */
 attn_var attn__attend_classes(attn_tape *t, const attn_spec *spec,
                               const attn_attention_vars *vars, attn_var mask, int64_t step,
                               attn_var *lse);
+/* Blocks of queries that see blocks of keys: q B H T D, k B H S D, v B H S E, mask B S or
+ * empty. */
+typedef struct attn__blocks {
+    int64_t T, S, H, size_q, size_k; /* of a block */
+    bool (*listed)(const void *user, int64_t h, int64_t y, int64_t x);
+    const void *user; /* lives as long as the tape */
+    bool causal;      /* no pair with key > query either */
+} attn__blocks;
+attn_var attn__attend_blocks(attn_tape *t, const attn_attention_vars *vars, attn_var mask,
+                             const attn__blocks *blocks);
 /* The softmax over all keys of parts over different ones: n of outs ... E and lses ..., or
  * along a dimension of lses. */
 attn_var attn__merge(attn_tape *t, int n, const attn_var *outs, const attn_var *lses);
 attn_var attn__merge_along(attn_tape *t, attn_var outs, attn_var lses, int dim);
+/* Every other head of B H ..., the first one or the second one first; and back. */
+attn_var attn__heads_every_other(attn_tape *t, attn_var x, int64_t first);
+attn_var attn__heads_alternate(attn_tape *t, attn_var even, attn_var odd);
 /* Output slot i of flags, when it is wanted; at: an index into its shape. */
 void attn__build_flags(const attn__build *b, int i,
                        bool (*flag)(const void *user, const int64_t *at), const void *user);

@@ -79,3 +79,10 @@ attn_var attn__attend(attn_tape *t, const attn_spec *spec, const attn_attention_
 {
     return attn__attend_lse(t, spec, vars, mask, weights, NULL);
 }
+
+attn_var attn__attend_part(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
+                           attn_var mask, attn_tensor block_mask, attn_var *lse)
+{
+    return heads_attend(t, spec, vars, ATTN_ARGS(.block_mask = block_mask), mask,
+                        (attn_tensor){0}, lse);
+}

@@ -22,3 +22,39 @@ void attn__build_flags(const attn__build *b, int i,
         b->out[i] =
             attn_tape_input(b->t, attn_tensor_make(flags, ATTN_DTYPE_BOOL, shape.n, shape.at));
 }
+
+/* ---- heads of two kinds ------------------------------------------------------------------ */
+
+/* Head h of the result is head from(h, arg) of x. */
+static attn_var pattern_heads(attn_tape *t, attn_var x, int64_t n,
+                              int64_t (*from)(int64_t h, int64_t arg), int64_t arg)
+{
+    int64_t *ids = attn__tape_memory(t, n, sizeof *ids);
+    for (int64_t h = 0; ids && h < n; h++) ids[h] = from(h, arg);
+    return attn_tape_index_select(t, x, 1, attn__tape_ids(t, ids, ATTN_DIMS(n)));
+}
+
+static int64_t pattern_every_other(int64_t h, int64_t first)
+{
+    return 2 * h + first;
+}
+
+static int64_t pattern_in_turn(int64_t h, int64_t even)
+{
+    return h % 2 ? even + h / 2 : h / 2;
+}
+
+attn_var attn__heads_every_other(attn_tape *t, attn_var x, int64_t first)
+{
+    const attn_tensor v = attn_tape_value(t, x);
+    if (!attn__present(&v)) return (attn_var){0};
+    return pattern_heads(t, x, (v.shape[1] + 1 - first) / 2, pattern_every_other, first);
+}
+
+attn_var attn__heads_alternate(attn_tape *t, attn_var even, attn_var odd)
+{
+    const attn_tensor v = attn_tape_value(t, even), w = attn_tape_value(t, odd);
+    if (!attn__present(&v) || !attn__present(&w)) return (attn_var){0};
+    const attn_var both = attn_tape_concat(t, 2, (const attn_var[]){even, odd}, 1);
+    return pattern_heads(t, both, v.shape[1] + w.shape[1], pattern_in_turn, v.shape[1]);
+}
