@@ -421,8 +421,10 @@ attn_var attn__attend_blocks(attn_tape *t, const attn_attention_vars *vars, attn
  * along a dimension of lses. */
 attn_var attn__merge(attn_tape *t, int n, const attn_var *outs, const attn_var *lses);
 attn_var attn__merge_along(attn_tape *t, attn_var outs, attn_var lses, int dim);
-/* Every other head of B H ..., the first one or the second one first; and back. */
-attn_var attn__heads_every_other(attn_tape *t, attn_var x, int64_t first);
+/* Every other head of q k v of B H ..., from the first one on (0) or the second (1); and back.
+ */
+attn_attention_vars attn__heads_every_other(attn_tape *t, const attn_attention_vars *vars,
+                                            int64_t first);
 attn_var attn__heads_alternate(attn_tape *t, attn_var even, attn_var odd);
 /* Output slot i of flags, when it is wanted; at: an index into its shape. */
 void attn__build_flags(const attn__build *b, int i,

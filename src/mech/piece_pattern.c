@@ -44,11 +44,19 @@ static int64_t pattern_in_turn(int64_t h, int64_t even)
     return h % 2 ? even + h / 2 : h / 2;
 }
 
-attn_var attn__heads_every_other(attn_tape *t, attn_var x, int64_t first)
+static attn_var pattern_half(attn_tape *t, attn_var x, int64_t first)
 {
     const attn_tensor v = attn_tape_value(t, x);
     if (!attn__present(&v)) return (attn_var){0};
     return pattern_heads(t, x, (v.shape[1] + 1 - first) / 2, pattern_every_other, first);
+}
+
+attn_attention_vars attn__heads_every_other(attn_tape *t, const attn_attention_vars *vars,
+                                            int64_t first)
+{
+    return (attn_attention_vars){.q = pattern_half(t, vars->q, first),
+                                 .k = pattern_half(t, vars->k, first),
+                                 .v = pattern_half(t, vars->v, first)};
 }
 
 attn_var attn__heads_alternate(attn_tape *t, attn_var even, attn_var odd)

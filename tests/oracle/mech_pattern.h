@@ -4,6 +4,8 @@
 #ifndef ATTN_TESTS_MECH_PATTERN_H
 #define ATTN_TESTS_MECH_PATTERN_H
 
+#include <stdlib.h>
+
 #include "gallery_case.h"
 
 /* Whether query i of sequence b and head h may see key j. */

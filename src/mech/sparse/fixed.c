@@ -44,7 +44,7 @@ static bool fixed_sees(const void *user, const int64_t *at)
     return p[HEADS].i == MERGED ? own || column : at[0] % 2 ? column : own;
 }
 
-/* The keys of ids, or all n, that mask allows; without the columns=true others too. B n. */
+/* B n: whether mask allows the keys of ids (NULL: all); columns: and they are columns. */
 static attn_var fixed_mask(const attn__build *b, const int64_t *ids, int64_t n, bool columns)
 {
     const attn_tensor m = attn_tape_value(b->t, b->in[MASK]);
@@ -99,20 +99,13 @@ static attn_var fixed_columns(const attn__build *b, const attn_attention_vars *v
                              fixed_before(b, blocks), lse);
 }
 
-/* own: 0 the query's block, 1 columns of it; then the columns before. */
+/* The query's block, or its columns alone, and the columns before. */
 static attn_var fixed_both(const attn__build *b, const attn_attention_vars *vars, bool columns)
 {
     attn_var part[2], lse[2];
     part[0] = fixed_own(b, vars, columns, &lse[0]);
     part[1] = fixed_columns(b, vars, &lse[1]);
     return attn__merge(b->t, 2, part, lse);
-}
-
-static attn_attention_vars fixed_heads(const attn__build *b, int64_t first)
-{
-    return (attn_attention_vars){.q = attn__heads_every_other(b->t, b->in[Q], first),
-                                 .k = attn__heads_every_other(b->t, b->in[K], first),
-                                 .v = attn__heads_every_other(b->t, b->in[V], first)};
 }
 
 static void fixed_build(const attn__build *b)
@@ -128,7 +121,8 @@ static void fixed_build(const attn__build *b)
         b->out[OUT] = fixed_both(b, &all, false);
         return;
     }
-    const attn_attention_vars even = fixed_heads(b, 0), odd = fixed_heads(b, 1);
+    const attn_attention_vars even = attn__heads_every_other(b->t, &all, 0);
+    const attn_attention_vars odd = attn__heads_every_other(b->t, &all, 1);
     b->out[OUT] = attn__heads_alternate(b->t, fixed_own(b, &even, false, NULL),
                                         fixed_both(b, &odd, true));
 }

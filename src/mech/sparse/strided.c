@@ -55,13 +55,6 @@ static attn_var strided_far(const attn__build *b, const attn_attention_vars *var
     return attn__attend_classes(b->t, &spec, vars, b->in[MASK], b->params[STRIDE].i, lse);
 }
 
-static attn_attention_vars strided_heads(const attn__build *b, int64_t first)
-{
-    return (attn_attention_vars){.q = attn__heads_every_other(b->t, b->in[Q], first),
-                                 .k = attn__heads_every_other(b->t, b->in[K], first),
-                                 .v = attn__heads_every_other(b->t, b->in[V], first)};
-}
-
 static void strided_build(const attn__build *b)
 {
     const attn_attention_vars all = {.q = b->in[Q], .k = b->in[K], .v = b->in[V]};
@@ -71,7 +64,8 @@ static void strided_build(const attn__build *b)
         return;
     attn__build_flags(b, PATTERN, strided_sees, b->params);
     if (b->params[HEADS].i == ALTERNATE) {
-        const attn_attention_vars even = strided_heads(b, 0), odd = strided_heads(b, 1);
+        const attn_attention_vars even = attn__heads_every_other(b->t, &all, 0);
+        const attn_attention_vars odd = attn__heads_every_other(b->t, &all, 1);
         b->out[OUT] = attn__heads_alternate(b->t, strided_near(b, &even, NULL),
                                             strided_far(b, &odd, 0, NULL));
         return;
