@@ -72,7 +72,6 @@ const attn_mech attn__mech_block_sparse = {
     .grows = "TS",
     .slots = slots,
     .params = params,
-    .traits =
-        ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS | ATTN_CAUSAL,
+    .traits = ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS,
     .build = block_sparse_build,
 };
