@@ -173,6 +173,7 @@ set(MECH_SOURCES
     src/mech/piece_heads.c
     src/mech/piece_memory.c
     src/mech/piece_merge.c
+    src/mech/piece_neighbours.c
     src/mech/piece_pattern.c
     src/mech/piece_pool.c
     src/mech/piece_table.c

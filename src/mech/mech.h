@@ -371,7 +371,8 @@ void *attn__tape_memory(attn_tape *t, int64_t count, size_t size);
 void *attn__tape_keep(attn_tape *t, const void *what, size_t size);
 /* Such memory (or NULL) as indices. */
 attn_var attn__tape_ids(attn_tape *t, const int64_t *ids, attn_dims shape);
-/* mask B S as one byte for every row (b heads + h) S + s; NULL: no mask, all are visible. */
+/* mask B S (S may be several dimensions) as one byte for every row (b heads + h) S + s; NULL:
+ * no mask, all are visible. */
 const uint8_t *attn__tape_visible(attn_tape *t, attn_var mask, int64_t heads);
 /* x with all dimensions but the last as one. */
 attn_var attn__tape_rows(attn_tape *t, attn_var x);
@@ -381,10 +382,14 @@ attn_var attn__tape_rows(attn_tape *t, attn_var x);
 /* Writes the rows of a group, unless rows is NULL, and returns how many there are. */
 typedef int64_t (*attn__rows_fn)(const void *user, int64_t group, int64_t *rows);
 
+/* flags[j] = whether row q of the group sees row k[j], j in [0, n); all are 0 before. */
+typedef void (*attn__sees_fn)(const void *user, int64_t group, int64_t q, int64_t n,
+                              const int64_t *k, uint8_t *flags);
+
 typedef struct attn__groups {
     int64_t n, per;     /* groups, and how many of them each batch entry has */
     attn__rows_fn q, k; /* what asks and what is asked; a row may be in several groups */
-    bool (*sees)(const void *user, int64_t group, int64_t q, int64_t k); /* NULL: every pair */
+    attn__sees_fn sees; /* NULL: every pair */
     const void *user;
     const uint8_t *visible; /* by row of k; NULL: all */
 } attn__groups;
@@ -400,7 +405,7 @@ attn_var attn__attend_groups(attn_tape *t, const attn_spec *spec,
 attn_var attn__rows_back(attn_tape *t, attn_var x, const attn__groups *g, attn__rows_fn place,
                          attn_dims shape);
 
-/* ---- piece_blocks.c, piece_classes.c, piece_merge.c, piece_pattern.c: sparse patterns ---- */
+/* ---- piece_blocks.c, _classes.c, _merge.c, _neighbours.c, _pattern.c: sparse patterns ---- */
 
 /* Tokens attend to those a multiple of step away, as a sequence of their own: spec counts in
  * steps. q k v B H T *, mask B T or empty; out B H T E, lse B H T (may be NULL). */
@@ -417,6 +422,16 @@ typedef struct attn__blocks {
 } attn__blocks;
 attn_var attn__attend_blocks(attn_tape *t, const attn_attention_vars *vars, attn_var mask,
                              const attn__blocks *blocks);
+/* Neighbourhoods on a grid: a token sees size[0] x size[1] tokens around it, `dilation` apart,
+ * and windows at a border are moved inside. q k v B H Y X *, mask B Y X; or B H X * for Y = 1.
+ */
+typedef struct attn__neighbours {
+    int64_t grid[2], size[2], dilation[2], tile[2]; /* tile: queries that are done together */
+} attn__neighbours;
+attn_var attn__attend_neighbours(attn_tape *t, const attn_attention_vars *vars, attn_var mask,
+                                 const attn__neighbours *n);
+/* Whether token i sees token j along one dimension. */
+bool attn__neighbours_see(const attn__neighbours *n, int dim, int64_t i, int64_t j);
 /* The softmax over all keys of parts over different ones: n of outs ... E and lses ..., or
  * along a dimension of lses. */
 attn_var attn__merge(attn_tape *t, int n, const attn_var *outs, const attn_var *lses);

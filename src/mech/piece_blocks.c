@@ -33,11 +33,13 @@ static int64_t blocks_keys(const void *user, int64_t g, int64_t *rows)
     return count;
 }
 
-static bool blocks_causal(const void *user, int64_t g, int64_t q, int64_t k)
+static void blocks_causal(const void *user, int64_t g, int64_t q, int64_t n, const int64_t *k,
+                          uint8_t *flags)
 {
     const attn__blocks *p = user;
+    const int64_t last = q / p->T * p->S + q % p->T;
     (void)g;
-    return k % p->S <= q % p->T;
+    for (int64_t j = 0; j < n; j++) flags[j] = k[j] <= last;
 }
 
 attn_var attn__attend_blocks(attn_tape *t, const attn_attention_vars *vars, attn_var mask,

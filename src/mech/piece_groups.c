@@ -61,8 +61,8 @@ static attn_tensor groups_mask(attn_tape *t, const groups_segment *s, const int6
         const int64_t *from = q + c->q_first[g] - c->q_first[s->from];
         const int64_t *to = k + c->k_first[g] - c->k_first[s->from];
         for (int64_t i = 0; i < c->q_first[g + 1] - c->q_first[g]; i++)
-            for (int64_t j = 0; j < c->k_first[g + 1] - c->k_first[g]; j++)
-                mask[((g - s->from) * T + i) * S + j] = c->g.sees(c->g.user, g, from[i], to[j]);
+            c->g.sees(c->g.user, g, from[i], c->k_first[g + 1] - c->k_first[g], to,
+                      mask + ((g - s->from) * T + i) * S);
     }
     return attn_tensor_make(mask, ATTN_DTYPE_U8, 4,
                             (const int64_t[]){s->to - s->from, 1, T, S});

@@ -31,16 +31,26 @@ attn_var attn__tape_ids(attn_tape *t, const int64_t *ids, attn_dims shape)
     return attn_tape_input(t, x);
 }
 
-/* Row (b H + h) S + s of B H S: whether mask lets token s of sequence b be seen. */
+/* Where element i of t lies, counted row major. */
+static int64_t memory_offset(const attn_tensor *t, int64_t i)
+{
+    int64_t at = 0;
+    for (int d = t->rank - 1; d >= 0; d--) {
+        at += i % t->shape[d] * t->stride[d];
+        i /= t->shape[d];
+    }
+    return at;
+}
+
 const uint8_t *attn__tape_visible(attn_tape *t, attn_var mask, int64_t heads)
 {
-    const attn_tensor m = attn_tape_value(t, mask); /* B S */
+    const attn_tensor m = attn_tape_value(t, mask);
     if (!attn__present(&m)) return NULL;
-    const int64_t S = m.shape[1];
-    uint8_t *rows = attn__tape_memory(t, m.shape[0] * heads * S, 1);
-    for (int64_t i = 0; rows && i < m.shape[0] * heads * S; i++)
-        rows[i] = attn__get_int(m.dtype, m.data,
-                                i / S / heads * m.stride[0] + i % S * m.stride[1]) != 0;
+    const int64_t n = attn_tensor_count(m), S = m.shape[0] > 0 ? n / m.shape[0] : 0;
+    uint8_t *rows = attn__tape_memory(t, n * heads, 1);
+    for (int64_t i = 0; rows && i < n * heads; i++)
+        rows[i] =
+            attn__get_int(m.dtype, m.data, memory_offset(&m, i / S / heads * S + i % S)) != 0;
     return rows;
 }
 
