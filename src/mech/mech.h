@@ -422,6 +422,10 @@ typedef struct attn__blocks {
 } attn__blocks;
 attn_var attn__attend_blocks(attn_tape *t, const attn_attention_vars *vars, attn_var mask,
                              const attn__blocks *blocks);
+/* The block mask (args.block_mask) 1 1 n_y n_x of those blocks that are seen; a mask of keys
+ * still counts in them. */
+attn_tensor attn__blocks_where(attn_tape *t, int64_t n_y, int64_t n_x,
+                               bool (*seen)(int64_t y, int64_t x));
 /* Neighbourhoods on a grid: a token sees size[0] x size[1] tokens around it, `dilation` apart,
  * and windows at a border are moved inside. q k v B H Y X *, mask B Y X; or B H X * for Y = 1.
  */

@@ -61,3 +61,12 @@ attn_var attn__attend_blocks(attn_tape *t, const attn_attention_vars *vars, attn
     const attn_var o = attn__attend_groups(t, NULL, &rows, &groups, NULL);
     return attn__rows_back(t, o, &groups, blocks_queries, ATTN_DIMS(B, blocks->H, blocks->T));
 }
+
+attn_tensor attn__blocks_where(attn_tape *t, int64_t n_y, int64_t n_x,
+                               bool (*seen)(int64_t y, int64_t x))
+{
+    uint8_t *kinds = attn__tape_memory(t, n_y * n_x, 1);
+    for (int64_t i = 0; kinds && i < n_y * n_x; i++)
+        kinds[i] = seen(i / n_x, i % n_x) ? ATTN_TILE_PARTIAL : ATTN_TILE_EMPTY;
+    return attn_tensor_make(kinds, ATTN_DTYPE_U8, 4, (const int64_t[]){1, 1, n_y, n_x});
+}

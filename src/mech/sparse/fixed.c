@@ -71,14 +71,9 @@ static attn_var fixed_own(const attn__build *b, const attn_attention_vars *vars,
     return attn__attend_part(b->t, &spec, vars, mask, (attn_tensor){0}, lse);
 }
 
-/* Blocks of keys before each block of queries. */
-static attn_tensor fixed_before(const attn__build *b, int64_t blocks)
+static bool fixed_before(int64_t y, int64_t x)
 {
-    uint8_t *kinds = attn__tape_memory(b->t, blocks * blocks, 1);
-    const int64_t shape[] = {1, 1, blocks, attn__max(blocks - 1, 0)};
-    for (int64_t x = 0; kinds && x < blocks * shape[3]; x++)
-        kinds[x] = x % shape[3] < x / shape[3] ? ATTN_TILE_PARTIAL : ATTN_TILE_EMPTY;
-    return attn_tensor_make(kinds, ATTN_DTYPE_U8, 4, shape);
+    return x < y;
 }
 
 static attn_var fixed_columns(const attn__build *b, const attn_attention_vars *vars,
@@ -95,8 +90,9 @@ static attn_var fixed_columns(const attn__build *b, const attn_attention_vars *v
                                      .k = attn_tape_index_select(b->t, vars->k, 2, at),
                                      .v = attn_tape_index_select(b->t, vars->v, 2, at)};
     const attn_spec spec = ATTN_SPEC(.block_q = size, .block_k = summary);
-    return attn__attend_part(b->t, &spec, &few, fixed_mask(b, ids, n, false),
-                             fixed_before(b, blocks), lse);
+    return attn__attend_part(
+        b->t, &spec, &few, fixed_mask(b, ids, n, false),
+        attn__blocks_where(b->t, blocks, attn__max(blocks - 1, 0), fixed_before), lse);
 }
 
 /* The query's block, or its columns alone, and the columns before. */
