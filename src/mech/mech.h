@@ -432,6 +432,8 @@ attn_tensor attn__blocks_where(attn_tape *t, int64_t n_y, int64_t n_x,
 typedef struct attn__neighbours {
     int64_t grid[2], size[2], dilation[2], tile[2]; /* tile: queries that are done together */
 } attn__neighbours;
+attn__neighbours attn__neighbours_of(int64_t height, int64_t width, int64_t size,
+                                     int64_t dilation); /* a series: height 1 */
 attn_var attn__attend_neighbours(attn_tape *t, const attn_attention_vars *vars, attn_var mask,
                                  const attn__neighbours *n);
 /* Whether token i sees token j along one dimension. */

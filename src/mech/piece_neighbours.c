@@ -118,6 +118,18 @@ static void neighbours_sees(const void *user, int64_t g, int64_t q, int64_t n, c
         for (int64_t x = x0; x < x1; x++) flags[(a - span[0].from) * width + x] = 1;
 }
 
+/* Tokens further apart than the grid is long never meet: a larger dilation changes nothing. */
+attn__neighbours attn__neighbours_of(int64_t height, int64_t width, int64_t size,
+                                     int64_t dilation)
+{
+    const bool series = height == 1;
+    return (attn__neighbours){.grid = {height, width},
+                              .size = {series ? 1 : size, size},
+                              .dilation = {attn__min(dilation, attn__max(height, 1)),
+                                           attn__min(dilation, attn__max(width, 1))},
+                              .tile = {series ? 1 : 8, series ? 64 : 8}};
+}
+
 attn_var attn__attend_neighbours(attn_tape *t, const attn_attention_vars *vars, attn_var mask,
                                  const attn__neighbours *n)
 {

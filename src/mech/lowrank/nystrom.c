@@ -42,6 +42,8 @@ static const attn_param params[] = {
     [ITERATIONS] = {"iterations", 'i', "6", NULL, "of the pseudo-inverse"},
     {0}};
 
+enum { NYSTROM_ITERATIONS = 100 }; /* more would only wait */
+
 typedef struct nystrom {
     int64_t B, H, T, m;
     int64_t *segment; /* T: the landmark of each token */
@@ -186,8 +188,9 @@ static void nystrom_build(const attn__build *b)
     nystrom p;
     if (!attn__build_need(b, v[LANDMARKS].i > 0, ATTN_E_PARAM, "landmarks", "must be positive",
                           1, v[LANDMARKS].i) ||
-        !attn__build_need(b, v[ITERATIONS].i >= 0, ATTN_E_PARAM, "iterations",
-                          "must not be negative", 0, v[ITERATIONS].i) ||
+        !attn__build_need(b, v[ITERATIONS].i >= 0 && v[ITERATIONS].i <= NYSTROM_ITERATIONS,
+                          ATTN_E_PARAM, "iterations", "must be between 0 and",
+                          NYSTROM_ITERATIONS, v[ITERATIONS].i) ||
         !attn__build_need(b, conv % 2 == 1, ATTN_E_SHAPE, "w_conv", "needs an odd width",
                           conv + 1, conv) ||
         !attn__build_need(b, attn__build_size(b, 'T') > 0, ATTN_E_SHAPE, "q",

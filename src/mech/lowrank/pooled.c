@@ -46,7 +46,10 @@ static bool pooled_open(const attn__build *b, pooled *p)
 {
     attn_tape *t = b->t;
     const int64_t T = attn__build_size(b, 'T'), B = attn__build_size(b, 'B');
-    const int64_t stride = b->params[STRIDE].i, n = attn__ceil_div(T, stride);
+    const bool mean = attn__build_size(b, 'L') < 0;
+    const int64_t asked = b->params[STRIDE].i;
+    const int64_t stride = mean ? attn__max(attn__min(asked, T), 1) : asked;
+    const int64_t n = attn__ceil_div(T, stride);
     const uint8_t *visible = attn__tape_visible(t, b->in[MASK], 1);
     uint8_t *shown = attn__tape_memory(t, B * n * stride, 1);
     uint8_t *some = attn__tape_memory(t, B * n, 1);

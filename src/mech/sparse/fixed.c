@@ -79,7 +79,8 @@ static bool fixed_before(int64_t y, int64_t x)
 static attn_var fixed_columns(const attn__build *b, const attn_attention_vars *vars,
                               attn_var *lse)
 {
-    const int64_t size = b->params[BLOCK].i, summary = b->params[SUMMARY].i;
+    const int64_t size = attn__min(b->params[BLOCK].i, attn__max(attn__build_size(b, 'T'), 1));
+    const int64_t summary = attn__min(b->params[SUMMARY].i, size);
     const int64_t blocks = attn__ceil_div(attn__build_size(b, 'T'), size);
     const int64_t n = attn__max(blocks - 1, 0) * summary; /* nothing is behind the last block */
     int64_t *ids = attn__tape_memory(b->t, n, sizeof *ids);

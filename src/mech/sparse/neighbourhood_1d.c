@@ -41,10 +41,7 @@ static void neighbourhood_1d_build(const attn__build *b)
         !attn__build_need(b, dilation > 0, ATTN_E_PARAM, "dilation", "must be positive", 1,
                           dilation))
         return;
-    const attn__neighbours n = {.grid = {1, attn__build_size(b, 'T')},
-                                .size = {1, size},
-                                .dilation = {1, dilation},
-                                .tile = {1, 64}};
+    const attn__neighbours n = attn__neighbours_of(1, attn__build_size(b, 'T'), size, dilation);
     attn__build_flags(b, PATTERN, neighbourhood_1d_sees, &n);
     b->out[OUT] = attn__attend_neighbours(b->t, &vars, b->in[MASK], &n);
 }

@@ -42,10 +42,8 @@ static void neighbourhood_2d_build(const attn__build *b)
         !attn__build_need(b, dilation > 0, ATTN_E_PARAM, "dilation", "must be positive", 1,
                           dilation))
         return;
-    const attn__neighbours n = {.grid = {attn__build_size(b, 'Y'), attn__build_size(b, 'X')},
-                                .size = {size, size},
-                                .dilation = {dilation, dilation},
-                                .tile = {8, 8}};
+    const attn__neighbours n =
+        attn__neighbours_of(attn__build_size(b, 'Y'), attn__build_size(b, 'X'), size, dilation);
     attn__build_flags(b, PATTERN, neighbourhood_2d_sees, &n);
     b->out[OUT] = attn__attend_neighbours(b->t, &vars, b->in[MASK], &n);
 }
