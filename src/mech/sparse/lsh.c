@@ -11,7 +11,7 @@
  * no round shows it anything else; public code reaches the same by a large negative score. A
  * pair that several rounds show counts once (once=true, the same as subtracting the log of how
  * often it is shown) or as often as it is shown. Each round is a softmax of its own; they
- * become one by their log-sums. chunk 0 means twice the mean bucket, T / N. T need not divide:
+ * become one by their log-sums. chunk 0 means twice the mean bucket, T / N, as in the paper. T need not divide:
  * the last chunk is shorter. N = 0 is one bucket, and with a chunk of T then all pairs are
  * seen. causal hides later positions, but which tokens share a chunk depends on all of them.
  * Hashes and order carry no gradient. mask B T hides keys. Kitaev et al. 2020 (2001.04451). */
@@ -30,15 +30,17 @@ static const attn_slot slots[] = {
 
 enum { CHUNK, CAUSAL, SAME_BUCKET, ONCE };
 static const attn_param params[] = {
-    [CHUNK] = {"chunk", 'i', "0", NULL, "tokens of a chunk; 0: T / N"},
+    [CHUNK] = {"chunk", 'i', "64", NULL, "tokens of a chunk; 0: twice the mean bucket, T / N"},
     [CAUSAL] = {"causal", 'b', "false", NULL, "no key behind the query"},
     [SAME_BUCKET] = {"same_bucket", 'b', "true", NULL,
                      "chunks may hold several buckets: see one"},
     [ONCE] = {"once", 'b', "true", NULL, "a pair counts once, whatever the rounds"},
     {0}};
 
+enum { LSH_ROWS = 128 }; /* queries of a chunk that are done together */
+
 typedef struct lsh {
-    int64_t B, H, T, R, chunk, chunks;
+    int64_t B, H, T, R, chunk, chunks, parts;
     bool causal, same_bucket, once;
     const uint8_t *visible; /* B H T, or NULL */
     int64_t *bucket, *at;   /* B H R T by token: its bucket, its chunk */
@@ -48,13 +50,18 @@ typedef struct lsh {
 
 /* ---- who sees whom ----------------------------------------------------------------------- */
 
-/* line: b, h and round. */
+/* Whether j may be seen where a round puts it next to i; line: b, h and round. */
+static bool lsh_round_allows(const lsh *p, int64_t line, int64_t i, int64_t j)
+{
+    const int64_t *bucket = p->bucket + line * p->T;
+    return i != j && !(p->causal && j > i) && !(p->same_bucket && bucket[i] != bucket[j]);
+}
+
 static bool lsh_round_shows(const lsh *p, int64_t line, int64_t i, int64_t j)
 {
-    const int64_t *at = p->at + line * p->T, *bucket = p->bucket + line * p->T;
-    if (i == j || (p->causal && j > i)) return false;
-    if (p->same_bucket && bucket[i] != bucket[j]) return false;
-    return at[j] == at[i] || at[j] == (at[i] + p->chunks - 1) % p->chunks;
+    const int64_t own = p->at[line * p->T + i], other = p->at[line * p->T + j];
+    return lsh_round_allows(p, line, i, j) &&
+           (other == own || other == (own ? own : p->chunks) - 1);
 }
 
 static bool lsh_earlier_shows(const lsh *p, int64_t line, int64_t i, int64_t j)
@@ -64,49 +71,57 @@ static bool lsh_earlier_shows(const lsh *p, int64_t line, int64_t i, int64_t j)
     return false;
 }
 
+/* Keys of a group are next to its queries. */
 static void lsh_sees(const void *user, int64_t g, int64_t q, int64_t n, const int64_t *k,
                      uint8_t *flags)
 {
     const lsh *p = user;
-    const int64_t line = g / p->chunks, base = q / p->T * p->T, i = q - base;
+    const int64_t line = g / p->parts / p->chunks, base = q / p->T * p->T, i = q - base;
     for (int64_t x = 0; x < n; x++) {
         const int64_t j = k[x] - base;
         flags[x] =
-            lsh_round_shows(p, line, i, j) && !(p->once && lsh_earlier_shows(p, line, i, j));
+            lsh_round_allows(p, line, i, j) && !(p->once && lsh_earlier_shows(p, line, i, j));
         if (i == j && p->alone[q] && line % p->R == 0) flags[x] = 1;
     }
 }
 
-/* ---- groups: chunks of a round ----------------------------------------------------------- */
+/* ---- groups: a part of a chunk asks the chunk and the one before ------------------------- */
 
-static int64_t lsh_chunk(const lsh *p, int64_t line, int64_t c, int64_t *rows)
+/* Sorted tokens from .. to of a line, as far as there are so many. */
+static int64_t lsh_sorted(const lsh *p, int64_t line, int64_t from, int64_t to, int64_t *rows)
 {
-    const int64_t from = c * p->chunk, to = attn__min(from + p->chunk, p->T);
+    to = attn__min(to, p->T);
     for (int64_t x = from; rows && x < to; x++)
         rows[x - from] = line / p->R * p->T + p->order[line * p->T + x];
-    return to - from;
+    return attn__max(to - from, 0);
 }
 
 static int64_t lsh_queries(const void *user, int64_t g, int64_t *rows)
 {
     const lsh *p = user;
-    return lsh_chunk(p, g / p->chunks, g % p->chunks, rows);
+    const int64_t chunk = g / p->parts, first = chunk % p->chunks * p->chunk;
+    const int64_t from = first + g % p->parts * LSH_ROWS;
+    return lsh_sorted(p, chunk / p->chunks, from, attn__min(from + LSH_ROWS, first + p->chunk),
+                      rows);
 }
 
 static int64_t lsh_keys(const void *user, int64_t g, int64_t *rows)
 {
     const lsh *p = user;
-    const int64_t line = g / p->chunks, c = g % p->chunks;
-    if (p->chunks == 1) return lsh_chunk(p, line, c, rows);
-    const int64_t n = lsh_chunk(p, line, (c + p->chunks - 1) % p->chunks, rows);
-    return n + lsh_chunk(p, line, c, rows ? rows + n : NULL);
+    const int64_t line = g / p->parts / p->chunks, c = g / p->parts % p->chunks;
+    const int64_t before = (c ? c : p->chunks) - 1;
+    int64_t n = 0;
+    if (lsh_queries(p, g, NULL) == 0) return 0;
+    if (p->chunks > 1)
+        n = lsh_sorted(p, line, before * p->chunk, (before + 1) * p->chunk, rows);
+    return n + lsh_sorted(p, line, c * p->chunk, (c + 1) * p->chunk, rows ? rows + n : NULL);
 }
 
 /* Where the answers of a round belong: B H R T. */
 static int64_t lsh_places(const void *user, int64_t g, int64_t *rows)
 {
     const lsh *p = user;
-    const int64_t line = g / p->chunks, n = lsh_chunk(p, line, g % p->chunks, rows);
+    const int64_t line = g / p->parts / p->chunks, n = lsh_queries(p, g, rows);
     for (int64_t x = 0; x < n; x++) rows[x] += (line - line / p->R) * p->T;
     return n;
 }
@@ -182,6 +197,7 @@ static const lsh *lsh_open(const attn__build *b)
     const attn_tensor hash = attn_tape_value(b->t, lsh_hash(b));
     int64_t *count = attn__tape_memory(b->t, 2 * N + 2, sizeof *count);
     p.chunks = attn__max(attn__ceil_div(T, p.chunk), 1);
+    p.parts = attn__ceil_div(p.chunk, LSH_ROWS);
     if (!lsh_room(b->t, &p) || !count) return NULL;
     for (int64_t x = 0; attn__present(&hash) && x < attn_tensor_count(hash); x++)
         p.bucket[x] = attn__get_int(hash.dtype, hash.data, x);
@@ -202,8 +218,8 @@ static attn_var lsh_unit(attn_tape *t, attn_var x)
 static attn_var lsh_rounds(const attn__build *b, const lsh *p)
 {
     attn_tape *t = b->t;
-    const attn__groups g = {.n = p->B * p->H * p->R * p->chunks,
-                            .per = p->H * p->R * p->chunks,
+    const attn__groups g = {.n = p->B * p->H * p->R * p->chunks * p->parts,
+                            .per = p->H * p->R * p->chunks * p->parts,
                             .q = lsh_queries,
                             .k = lsh_keys,
                             .sees = lsh_sees,

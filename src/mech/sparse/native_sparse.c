@@ -184,39 +184,48 @@ static void native_sparse_take(const native_sparse *p, int64_t count, double *wo
     while (n < p->top) chosen[n++] = -1;
 }
 
-/* Weights B H rows n of queries from .. to, f64; rows see nothing beyond their summaries. */
-static const double *native_sparse_weights(const attn__build *b, const native_sparse *p,
-                                           attn_var keys, int64_t from, int64_t to,
-                                           double *weights, uint8_t *mask)
+/* The scratch of the choice. */
+typedef struct native_sparse_scratch {
+    attn_var q, keys; /* without gradient */
+    double *weights;  /* B H rows n, of the n summaries that the last row sees */
+    double *worth;    /* of the blocks that can be selected */
+    uint8_t *mask;    /* rows n */
+} native_sparse_scratch;
+
+/* Weights of queries from .. to over the first n summaries. */
+static bool native_sparse_weights(attn_tape *t, const native_sparse *p,
+                                  const native_sparse_scratch *s, int64_t from, int64_t to,
+                                  int64_t n)
 {
-    attn_tape *t = b->t;
     const int64_t rows = to - from;
-    for (int64_t x = 0; x < rows * p->n; x++)
-        mask[x] = x % p->n < native_sparse_seen(p, from + x / p->n);
-    const attn_var q = attn_tape_slice(t, attn_tape_stop(t, b->in[Q]), 2, from, to);
+    for (int64_t x = 0; x < rows * n; x++)
+        s->mask[x] = x % n < native_sparse_seen(p, from + x / n);
+    const attn_var q = attn_tape_slice(t, s->q, 2, from, to);
+    const attn_var keys = attn_tape_slice(t, s->keys, 2, 0, n);
     const attn_attention_vars vars = {.q = q, .k = keys, .v = keys};
     const attn_args args =
-        ATTN_ARGS(.weights = attn_tensor_make(weights, ATTN_DTYPE_F64, 4,
-                                              (const int64_t[]){p->B, p->H, rows, p->n}),
+        ATTN_ARGS(.weights = attn_tensor_make(s->weights, ATTN_DTYPE_F64, 4,
+                                              (const int64_t[]){p->B, p->H, rows, n}),
                   .mask =
-                      attn_tensor_make(mask, ATTN_DTYPE_U8, 2, (const int64_t[]){rows, p->n}));
+                      attn_tensor_make(s->mask, ATTN_DTYPE_U8, 2, (const int64_t[]){rows, n}));
     const attn_var out = attn_tape_attention(t, NULL, &vars, &args, NULL);
     attn_tape_drop(t, q);
+    attn_tape_drop(t, keys);
     attn_tape_drop(t, out);
-    return attn__given(out) ? weights : NULL;
+    return attn_tape_status(t, NULL) == ATTN_OK;
 }
 
 /* Queries from .. to of every group choose. */
-static void native_sparse_choose(const native_sparse *p, int64_t from, int64_t to,
-                                 const double *weights, double *worth)
+static void native_sparse_choose(const native_sparse *p, const native_sparse_scratch *s,
+                                 int64_t from, int64_t to, int64_t n)
 {
     const int64_t rows = to - from, heads = p->H / p->G;
     for (int64_t x = 0; x < p->B * p->G * rows; x++) {
         const int64_t group = x / rows, i = from + x % rows, count = i / p->select + 1;
-        for (int64_t j = 0; j < count; j++) worth[j] = 0;
+        for (int64_t j = 0; j < count; j++) s->worth[j] = 0;
         for (int64_t h = group * heads; h < (group + 1) * heads; h++)
-            native_sparse_worth(p, weights + (h * rows + i - from) * p->n, i, worth);
-        native_sparse_take(p, count, worth, p->chosen + (group * p->T + i) * p->top);
+            native_sparse_worth(p, s->weights + (h * rows + i - from) * n, i, s->worth);
+        native_sparse_take(p, count, s->worth, p->chosen + (group * p->T + i) * p->top);
     }
 }
 
@@ -224,18 +233,21 @@ static bool native_sparse_choices(const attn__build *b, native_sparse *p, attn_v
 {
     attn_tape *t = b->t;
     const int64_t room = attn__min(NATIVE_ROWS, p->T);
-    double *weights = attn__tape_memory(t, p->B * p->H * room * p->n, sizeof *weights);
-    double *worth = attn__tape_memory(t, p->T / p->select + 2, sizeof *worth);
-    uint8_t *mask = attn__tape_memory(t, room * p->n, 1);
+    const native_sparse_scratch s = {
+        .q = attn_tape_stop(t, b->in[Q]),
+        .keys = attn_tape_stop(t, keys),
+        .weights = attn__tape_memory(t, p->B * p->H * room * p->n, sizeof *s.weights),
+        .worth = attn__tape_memory(t, p->T / p->select + 2, sizeof *s.worth),
+        .mask = attn__tape_memory(t, room * p->n, 1)};
     p->chosen = attn__tape_memory(t, p->B * p->G * p->T * p->top, sizeof *p->chosen);
-    if (!weights || !worth || !mask || !p->chosen) return false;
-    keys = attn_tape_stop(t, keys);
+    if (!s.weights || !s.worth || !s.mask || !p->chosen) return false;
     for (int64_t from = 0; from < p->T; from += NATIVE_ROWS) {
         const int64_t to = attn__min(from + NATIVE_ROWS, p->T);
-        if (!native_sparse_weights(b, p, keys, from, to, weights, mask)) return false;
-        native_sparse_choose(p, from, to, weights, worth);
+        const int64_t n = native_sparse_seen(p, to - 1);
+        if (n > 0 && !native_sparse_weights(t, p, &s, from, to, n)) return false;
+        native_sparse_choose(p, &s, from, to, n);
     }
-    return true;
+    return attn_tape_status(t, NULL) == ATTN_OK;
 }
 
 /* ---- selected keys: a group is the heads of one query ------------------------------------ */

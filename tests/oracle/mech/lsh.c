@@ -122,7 +122,8 @@ static const char *const lsh_cases[] = {"B=2,T=11,N=2,R=2;chunk=3",
                                         "H=1,T=13,N=1,R=3;chunk=4,once=false;mask",
                                         "B=1,T=12,N=2,R=2,E=3;causal=true,chunk=4",
                                         "H=1,T=9,N=2,R=1;same_bucket=false,chunk=2;mask",
-                                        "H=1,T=7,N=0,R=1;;mask",
+                                        "H=1,T=7,N=0,R=1;chunk=0;mask",
+                                        "B=1,H=1,T=9,N=1,R=2,D=2,E=2;chunk=0",
                                         NULL};
 
 const gallery_oracle gallery_oracle_lsh = {
