@@ -99,17 +99,21 @@ static void K(embedding_piece)(void *arg, int64_t begin, int64_t end)
 {
     const index_rows *r = arg;
     const int64_t step = r->table.stride[1];
+    const attn_dtype dtype = r->table.dtype;
     for (int64_t at = begin; at < end; at++) {
         real *to = r->to + at * r->after;
-        const attn_tensor row = attn_tensor_slice(r->table, 0, r->ids[at], r->ids[at] + 1);
-        const real *from = row.data;
+        const char *row = (const char *)r->table.data +
+                          r->ids[at] * r->table.stride[0] * (int64_t)attn_dtype_size(dtype);
+        const real *from = (const real *)(const void *)row;
         if (r->ids[at] == r->padding)
             memset(to, 0, (size_t)r->after * sizeof *to);
-        else if (row.dtype == REAL_DTYPE)
+        else if (dtype == REAL_DTYPE && step == 1)
+            memcpy(to, from, (size_t)r->after * sizeof *to);
+        else if (dtype == REAL_DTYPE)
             for (int64_t i = 0; i < r->after; i++) to[i] = from[i * step];
         else
-            attn__convert((attn__row){REAL_DTYPE, 1}, to, (attn__row){row.dtype, step},
-                          row.data, r->after);
+            attn__convert((attn__row){REAL_DTYPE, 1}, to, (attn__row){dtype, step}, row,
+                          r->after);
     }
 }
 
