@@ -165,22 +165,32 @@ static void native_sparse_worth(const native_sparse *p, const double *w, int64_t
     }
 }
 
-/* The top blocks of `count` by worth, ascending; worth is used up. */
+/* Puts j among the best n, which fall; returns how many there are then. */
+static int64_t native_sparse_insert(const double *worth, int32_t *best, int64_t n, int64_t most,
+                                    int64_t j)
+{
+    if (n == most && (n == 0 || !(worth[j] > worth[best[n - 1]]))) return n;
+    int64_t at = n < most ? n : n - 1;
+    for (; at > 0 && worth[j] > worth[best[at - 1]]; at--) best[at] = best[at - 1];
+    best[at] = (int32_t)j;
+    return n < most ? n + 1 : n;
+}
+
+/* The top blocks of `count` by worth, ascending. */
 static void native_sparse_take(const native_sparse *p, int64_t count, double *worth,
                                int32_t *chosen)
 {
-    const double always = 0x1p1000, taken = -1;
-    for (int64_t j = 0; j < count; j++)
-        if (j < p->first || j >= count - p->local) worth[j] = always;
-    for (int64_t n = 0; n < attn__min(p->top, count); n++) {
-        int64_t best = 0;
-        for (int64_t j = 1; j < count; j++)
-            if (worth[j] > worth[best]) best = j;
-        worth[best] = taken;
-    }
     int64_t n = 0;
-    for (int64_t j = 0; j < count; j++)
-        if (worth[j] == taken) chosen[n++] = (int32_t)j;
+    for (int64_t j = 0; j < count; j++) {
+        if (j < p->first || j >= count - p->local) worth[j] = 0x1p1000;
+        n = native_sparse_insert(worth, chosen, n, p->top, j);
+    }
+    for (int64_t x = 1; x < n; x++) { /* by insertion: they are few */
+        const int32_t j = chosen[x];
+        int64_t at = x;
+        for (; at > 0 && chosen[at - 1] > j; at--) chosen[at] = chosen[at - 1];
+        chosen[at] = j;
+    }
     while (n < p->top) chosen[n++] = -1;
 }
 
