@@ -361,6 +361,9 @@ set(TEST_PROGRAMS
     test_gallery_bad
     test_gallery_channel
     test_gallery_chaos
+    test_gallery_lowrank
+    test_gallery_memory
+    test_gallery_position
     test_gallery_context
     test_gallery_feature
     test_gallery_hidden
@@ -372,6 +375,7 @@ set(TEST_PROGRAMS
     test_gallery_sampling
     test_gallery_spatial
     test_gallery_task
+    test_gallery_sparse
     test_gallery_values
     test_gold
     test_gold_score
