@@ -9,6 +9,7 @@
  * Nothing meets at full length: the cost is L (S + T). What x says passes through L vectors, so
  * L is the rank of what can be copied. latents_out is z, the summary itself, for use on its own
  * (pooling by L latents). No residuals, norms or layers between: those are the model's.
+ * Where the inputs ask themselves, with a projection between the two, see induced_set.
  * mask B S hides inputs; where it hides all, z and out are 0.
  * Jaegle et al. 2021 (Perceiver 2103.03206, IO 2107.14795); as induced points Lee et al. 2018
  * (1810.00825), as pack and unpack Ma et al. 2021 (2106.01540). */
@@ -52,19 +53,17 @@ static const attn_param params[] = {
 
 static attn_var latent_heads(const attn__build *b, attn_var x, int w)
 {
-    const attn_var none = {0};
-    return attn__heads_split(b->t, attn_tape_linear(b->t, x, b->in[w], none, ATTN_ACT_NONE),
-                             b->params[HEADS].i);
+    return attn__heads_from(b->t, x, b->in[w], b->params[HEADS].i);
 }
 
-/* from asks to, through the three weights from w on. */
+/* from asks to, through the three weights from w on; heads side by side. */
 static attn_var latent_ask(const attn__build *b, attn_var from, attn_var to, int w,
                            attn_var mask)
 {
     const attn_attention_vars vars = {.q = latent_heads(b, from, w),
                                       .k = latent_heads(b, to, w + 1),
                                       .v = latent_heads(b, to, w + 2)};
-    return attn__heads_join(b->t, attn__attend(b->t, NULL, &vars, mask, (attn_tensor){0}));
+    return attn__attend(b->t, NULL, &vars, mask, (attn_tensor){0});
 }
 
 static void latent_build(const attn__build *b)
@@ -72,10 +71,10 @@ static void latent_build(const attn__build *b)
     const attn_var *in = b->in, none = {0};
     const attn_var latents = attn_tape_expand(b->t, attn_tape_unsqueeze(b->t, in[LATENTS], 0),
                                               ATTN_DIMS(attn__build_size(b, 'B'), -1, -1));
-    const attn_var z = latent_ask(b, latents, in[X], W_PACK_Q, in[MASK]);
-    const attn_var o = latent_ask(b, in[Y], z, W_UNPACK_Q, none);
+    const attn_var z =
+        attn__heads_join(b->t, latent_ask(b, latents, in[X], W_PACK_Q, in[MASK]));
     b->out[LATENTS_OUT] = z;
-    b->out[OUT] = attn_tape_linear(b->t, o, in[W_O], none, ATTN_ACT_NONE);
+    b->out[OUT] = attn__heads_to(b->t, latent_ask(b, in[Y], z, W_UNPACK_Q, none), in[W_O]);
 }
 
 const attn_mech attn__mech_latent = {

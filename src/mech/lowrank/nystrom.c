@@ -3,22 +3,20 @@
  *
  *     ql, kl = means of q, k over m segments of the sequence
  *     A = softmax(ql kl^T / sqrt(D));  Z ~ pseudo-inverse of A
- *     out = softmax(q kl^T / sqrt(D)) Z softmax(ql k^T / sqrt(D)) v  + convolution of v by
- * w_conv
+ *     out = softmax(q kl^T / sqrt(D)) Z softmax(ql k^T / sqrt(D)) v   (+ v convolved by w_conv)
  *
- *     Z_0 = A^T / |A|_1;  Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4,   `iterations`
- * times
+ *     Z_0 = A^T / |A|_1;  `iterations` times  Z <- Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4
  *
  * q, k B H T D, v B H T E, m = landmarks or T when this is less. Segment s holds tokens
  * floor(s T / m) ... floor((s + 1) T / m) - 1, so T need not divide. mask B T hides tokens:
  * they are in no mean (public code counts them as zeros), are not asked, and a segment of
  * hidden ones is no landmark. |A|_1 is the largest column sum, of each matrix (public code
  * takes the largest of the whole batch); rows of A sum to 1. Six iterations are customary and
- * are not convergence for a badly conditioned A: residual is the largest element of |A Z A -
- * A|. The gradient goes through the iterations. With every token a landmark, and Z converged,
- * out is softmax attention. w_conv H K, K odd, convolves each head along the sequence, as the
- * paper's skip connection. Rows need not sum to 1 and weights may be negative. Xiong et al.
- * 2021 (2102.03902). */
+ * are not convergence for a badly conditioned A: residual is the largest element of
+ * |A Z A - A|. The gradient goes through the iterations. With every token a landmark, and Z
+ * converged, out is softmax attention. w_conv H K, K odd, convolves each head along the
+ * sequence, as the paper's skip connection. Rows need not sum to 1 and weights may be
+ * negative. Xiong et al. 2021 (2102.03902). */
 #include "mech/mech.h"
 
 #include <math.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * BigBird: blocks see their neighbours, a few global blocks, and a few drawn at random.
  *
- *     block y sees x when |y - x| <= (window - 1) / 2, or x or y is global, or x was drawn for
- * y
+ *     block y sees x when |y - x| <= (window - 1) / 2, or x or y is global, or y drew x
+ *     out_i = sum over j in the seen blocks of softmax_j(q_i . k_j / sqrt(D)) v_j
  *
  * q, k B H T D, v B H T E, cut into blocks of `block` tokens, the last one shorter. `global`
  * blocks stand at both ends, the first one first: they see everything and everything sees them.

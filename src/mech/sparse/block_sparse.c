@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Block-sparse attention: which blocks of keys each block of queries sees is given.
  *
- *     query block y of i: floor(i / size_q), size_q = ceil(T / M);  keys alike, size_k = ceil(S
- * / N) out_i = sum over j with blocks[h][y(i)][x(j)] of softmax_j(q_i . k_j / sqrt(D)) v_j
+ *     y(i) = floor(i / ceil(T / M)),  x(j) = floor(j / ceil(S / N))
+ *     out_i = sum over j with blocks[h][y(i)][x(j)] of softmax_j(q_i . k_j / sqrt(D)) v_j
  *
  * q B H T D, k B H S D, v B H S E; blocks H M N of flags, one pattern for every sequence. The
  * sizes of the blocks come from the shape of blocks: T and S need not divide, the last blocks

@@ -11,10 +11,11 @@
  * no round shows it anything else; public code reaches the same by a large negative score. A
  * pair that several rounds show counts once (once=true, the same as subtracting the log of how
  * often it is shown) or as often as it is shown. Each round is a softmax of its own; they
- * become one by their log-sums. chunk 0 means twice the mean bucket, T / N, as in the paper. T need not divide:
- * the last chunk is shorter. N = 0 is one bucket, and with a chunk of T then all pairs are
- * seen. causal hides later positions, but which tokens share a chunk depends on all of them.
- * Hashes and order carry no gradient. mask B T hides keys. Kitaev et al. 2020 (2001.04451). */
+ * become one by their log-sums. chunk 0 means twice the mean bucket, T / N, as in the paper. T
+ * need not divide: the last chunk is shorter. N = 0 is one bucket, and with a chunk of T then
+ * all pairs are seen. causal hides later positions, but which tokens share a chunk depends on
+ * all of them. Hashes and order carry no gradient. mask B T hides keys.
+ * Kitaev et al. 2020 (2001.04451). */
 #include "mech/mech.h"
 
 enum { QK, V, ROTATIONS, MASK, OUT, BUCKETS };

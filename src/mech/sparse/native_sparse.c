@@ -3,9 +3,9 @@
  *
  *     block m of keys i' = m stride ... m stride + block - 1 becomes one key (and value):
  *     kc_m = w2_k gelu(w1_k (k_i' + pos_k)), all i' side by side; without weights their mean
- *     summary   softmax over blocks m that end at or before i of q_i . kc_m / sqrt(D), times
- * vc_m selected  softmax over keys j <= i in the `top` blocks (of `select` keys) chosen for i
- *     window    softmax over keys i - window < j <= i
+ *     summary   of softmax over blocks m that end at or before i, q_i . kc_m / sqrt(D); vc_m
+ *     selected  of softmax over keys j <= i in the `top` blocks of `select` keys chosen for i
+ *     window    of softmax over keys i - window < j <= i
  *     out_i = sigmoid(gates_i0) summary + sigmoid(gates_i1) selected + sigmoid(gates_i2) window
  *
  * What is chosen. With p the summary's weights, block j of select keys is worth

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Neighbourhood attention of a picture: each place sees a square around it, whole everywhere.
  *
- *     N(y, x) = N_Y(y) x N_X(x),  N_n(a) = { s ... s + size - 1 },  s = clamp(a - floor(size /
- * 2), 0, n - size);  out = sum over N of softmax(q . k / sqrt(D)) v
+ *     N(y, x) = N_Y(y) x N_X(x)
+ *     N_n(a) = { s, s + 1 ... s + size - 1 },  s = clamp(a - floor(size / 2), 0, n - size)
+ *     out = sum over N of softmax(q . k / sqrt(D)) v
  *
  * q, k B H Y X D, v B H Y X E. At a border the square is moved inside instead of being cut, so
  * that places see equally many keys: in a corner the query stands in the corner of its square.
