@@ -164,14 +164,17 @@ static int compute_gradients(compute_set *set, const cli_args *args, attn_dtype 
                     set->mech->slots[compute_first_output(set)].name);
 }
 
-/* Places and choices are integers, whatever the reals are. */
+/* Flags and indices have a type of their own, whatever was asked for. */
 static int compute_outputs(compute_set *set, attn_dtype dtype)
 {
     int code = 0;
     for (int i = 0; !code && i < ATTN_MAX_SLOTS; i++) {
         if (!set->wanted[i]) continue;
-        const bool ids = compute_slot(set, i)->kind & ATTN_IDS;
-        code = compute_allocate(set, i, ids ? ATTN_DTYPE_I64 : dtype);
+        const int kind = set->mech->slots[i].kind;
+        code = compute_allocate(set, i,
+                                kind & ATTN_FLAGS ? ATTN_DTYPE_BOOL
+                                : kind & ATTN_IDS ? ATTN_DTYPE_I64
+                                                  : dtype);
     }
     return code;
 }
