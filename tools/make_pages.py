@@ -9,9 +9,11 @@ describe`), the story at the head of its file, and a picture of what it does to 
 
 The example is a sentence of eight tokens, 3 1 4 1 5 9 2 6, in which one word stands twice. Whatever
 is as long as the data holds a vector for each token, weights are near to the identity, flags are
-true. The picture shows the output called weights where there is one, else the first."""
+true, settings are those of the mechanism's example. The picture shows the output called weights,
+gate, gates or pattern where there is one, else the first."""
 
 import argparse
+import itertools
 import json
 import math
 import re
@@ -92,14 +94,16 @@ def compute(binary, mech):
     """The output that the picture shows: its name, shape and numbers."""
     sizes = sizes_of(mech)
     outputs = [s["name"] for s in mech["slots"] if s["kind"] == "output"]
-    shown = next((n for n in ("weights", "gate", "gates") if n in outputs), outputs[0])
+    shown = next((n for n in ("weights", "gate", "gates", "pattern") if n in outputs), outputs[0])
+    settings = re.findall(r"(-s) (\S+)", mech["example"])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "in.npz"
         with zipfile.ZipFile(path, "w") as archive:
             for slot in mech["slots"]:
                 if slot["kind"] != "output" and not slot["optional"]:
                     archive.writestr(slot["name"] + ".npy", npy(slot, *array_of(slot, sizes)))
-        done = attn(binary, "compute", mech["name"], str(path), "--want", shown, "--json")[0]
+        done = attn(binary, "compute", mech["name"], *itertools.chain(*settings), str(path),
+                    "--want", shown, "--json")[0]
     found = next(o for o in done["outputs"] if o["name"] == shown)
     return shown, found["shape"], found["data"]
 
