@@ -208,6 +208,7 @@ const attn_mech attn__mech_nystrom = {
     .source = "2102.03902",
     .sizes = "B=1,H=2,T=8,D=4,E=4,K=3",
     .grows = "T",
+    .example = "compute nystrom -s landmarks=4 --random T=16 --want out,residual",
     .slots = slots,
     .params = params,
     .traits = ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS,

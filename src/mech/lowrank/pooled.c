@@ -144,6 +144,7 @@ const attn_mech attn__mech_pooled = {
     .source = "1801.10198",
     .sizes = "B=1,H=2,T=8,D=4,E=4,L=4",
     .grows = "T",
+    .example = "compute pooled -s stride=4 -s local=true --random T=16",
     .slots = slots,
     .params = params,
     .traits = ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS |

@@ -129,6 +129,8 @@ const attn_mech attn__mech_bigbird = {
     .source = "2007.14062",
     .sizes = "B=1,H=2,T=8,D=4,E=4",
     .grows = "T",
+    .example =
+        "compute bigbird -s block=1 -s global=1 -s random=1 --random T=12 --want out,pattern",
     .slots = slots,
     .params = params,
     .traits = ATTN_ROWS_SUM_1 | ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO |

@@ -134,6 +134,7 @@ const attn_mech attn__mech_fixed = {
     .source = "1904.10509",
     .sizes = "B=1,H=2,T=8,D=4,E=4",
     .grows = "T",
+    .example = "compute fixed -s block=4 -s summary=1 --random T=12 --want out,pattern",
     .slots = slots,
     .params = params,
     .traits = ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS |

@@ -177,6 +177,7 @@ const attn_mech attn__mech_longformer = {
     .source = "2004.05150",
     .sizes = "B=1,H=2,T=8,D=4,E=4",
     .grows = "T",
+    .example = "compute longformer -s window=1 --random T=8 --want out,pattern",
     .slots = slots,
     .params = params,
     .traits = ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO | ATTN_STREAMS,

@@ -260,6 +260,7 @@ const attn_mech attn__mech_lsh = {
     .source = "2001.04451",
     .sizes = "B=1,H=2,T=8,D=4,E=4,R=2,N=2",
     .grows = "T",
+    .example = "compute lsh -s chunk=4 --random T=12,R=2,N=2 --want out,buckets",
     .slots = slots,
     .params = params,
     .traits = ATTN_ROWS_SUM_1 | ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO |

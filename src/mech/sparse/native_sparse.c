@@ -369,10 +369,12 @@ const attn_mech attn__mech_native_sparse = {
     .about = "a summary of everything, the best blocks in full, and a window, gated",
     .formula = "out_i = g0 softmax(q_i kc) vc + g1 softmax(q_i k_selected) v_selected + "
                "g2 softmax(q_i k_window) v_window, g = sigmoid(gates_i)",
-    .cost = "n k: time T (T / stride + top select + window) (D + E), memory T (D + E + top)",
+    .cost = "n^2: time T (T / stride + top select + window) (D + E), memory T (D + E + top)",
     .source = "2502.11089",
     .sizes = "B=1,H=2,G=1,T=8,D=4,E=4,L=32,M=4",
     .grows = "T",
+    .example = "compute native_sparse -s block=4 -s stride=2 -s select=4 -s top=2 -s local=1 "
+               "-s window=3 --random T=16,H=2,G=1",
     .slots = slots,
     .params = params,
     .traits = ATTN_BATCH_FREE | ATTN_STREAMS | ATTN_CAUSAL | ATTN_STEPS,

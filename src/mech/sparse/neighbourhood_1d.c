@@ -56,6 +56,7 @@ const attn_mech attn__mech_neighbourhood_1d = {
     .source = "2204.07143",
     .sizes = "B=1,H=2,T=9,D=4,E=4",
     .grows = "T",
+    .example = "compute neighbourhood_1d -s size=3 --random T=9 --want out,pattern",
     .slots = slots,
     .params = params,
     .traits = ATTN_ROWS_SUM_1 | ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO |

@@ -59,6 +59,7 @@ const attn_mech attn__mech_neighbourhood_2d = {
     .source = "2204.07143",
     .sizes = "B=1,H=2,Y=4,X=5,D=4,E=4",
     .grows = "YX",
+    .example = "compute neighbourhood_2d -s size=3 --random Y=4,X=5 --want out,pattern",
     .slots = slots,
     .params = params,
     .traits = ATTN_ROWS_SUM_1 | ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO |

@@ -71,6 +71,7 @@ const attn_mech attn__mech_sliding_window = {
     .source = "2004.05150",
     .sizes = "B=1,H=2,T=8,D=4,E=4",
     .grows = "T",
+    .example = "compute sliding_window -s window=1 --random T=8 --want out,pattern",
     .slots = slots,
     .params = params,
     .traits = ATTN_ROWS_SUM_1 | ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO |

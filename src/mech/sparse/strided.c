@@ -85,6 +85,7 @@ const attn_mech attn__mech_strided = {
     .source = "1904.10509",
     .sizes = "B=1,H=2,T=8,D=4,E=4",
     .grows = "T",
+    .example = "compute strided -s stride=3 --random T=12 --want out,pattern",
     .slots = slots,
     .params = params,
     .traits = ATTN_ROWS_SUM_1 | ATTN_LINEAR_IN_V | ATTN_BATCH_FREE | ATTN_MASKED_ROW_ZERO |
