@@ -370,6 +370,7 @@ set(TEST_PROGRAMS
     test_gallery_memory
     test_gallery_monotonic
     test_gallery_position
+    test_gallery_pattern
     test_gallery_promise
     test_gallery_query
     test_gallery_sampling

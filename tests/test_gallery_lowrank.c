@@ -1,19 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Identities of the family of few landmarks: what becomes softmax when the landmarks are all
  * tokens, and how the error falls on the way there. */
-#include "gallery_ask.h"
-
-/* The dense engine on q, k, v of another mechanism. */
-static void lowrank_dense(ask *dense, ask *of, const char *text)
-{
-    ask_open(dense, "softmax", text);
-    ask_bare(dense);
-    *ask_at(dense, "q") = *ask_at(of, "q");
-    *ask_at(dense, "k") = *ask_at(of, "k");
-    *ask_at(dense, "v") = *ask_at(of, "v");
-    *ask_at(dense, "out") =
-        test_tensor(&dense->draw.arena, ATTN_DTYPE_F64, 4, ask_at(of, "out")->shape);
-}
+#include "gallery_dense.h"
 
 static void test_identity_projections(void **state)
 {
@@ -21,7 +9,7 @@ static void test_identity_projections(void **state)
     (void)state;
     ask_open(&a, "linformer", "B=2,H=2,T=20,S=33,N=33,D=4,E=4;;mask,weights");
     ask_unit(&a, "project_k"), ask_unit(&a, "project_v");
-    lowrank_dense(&dense, &a, "B=2,H=2,G=2,T=20,S=33,D=4,E=4");
+    dense_open(&dense, &a, "B=2,H=2,G=2,T=20,S=33,D=4,E=4");
     ask_run(&a), ask_run(&dense);
     ask_near(*ask_at(&a, "out"), *ask_at(&dense, "out"), 1e-13);
     ask_close(&a), ask_close(&dense);
@@ -47,7 +35,7 @@ static double nystrom_error(const char *text, double *residual)
     double error = 0, norm = 0;
     ask_open(&a, "nystrom", text);
     nystrom_smooth(&a, "q", 1), nystrom_smooth(&a, "k", 2);
-    lowrank_dense(&dense, &a, "B=1,H=2,G=2,T=48,S=48,D=4,E=4");
+    dense_open(&dense, &a, "B=1,H=2,G=2,T=48,S=48,D=4,E=4");
     ask_run(&a), ask_run(&dense);
     for (int64_t i = 0; i < attn_tensor_count(*ask_at(&a, "out")); i++) {
         const double x = ask_data(&a, "out")[i], y = ask_data(&dense, "out")[i];
@@ -80,7 +68,7 @@ static void test_all_landmarks(void **state)
     for (int64_t x = 0; x < attn_tensor_count(*ask_at(&a, "q")); x++)
         ask_data(&a, "q")[x] = ask_data(&a, "k")[x] =
             ask_data(&a, "k")[x] * 0.3 + (x / 8 % 6 == x % 8 ? 3 : 0);
-    lowrank_dense(&dense, &a, "B=2,H=2,G=2,T=6,S=6,D=8,E=4");
+    dense_open(&dense, &a, "B=2,H=2,G=2,T=6,S=6,D=8,E=4");
     ask_run(&a), ask_run(&dense);
     ask_near(*ask_at(&a, "out"), *ask_at(&dense, "out"), 1e-10);
     for (int i = 0; i < 4; i++) assert_true(ask_data(&a, "residual")[i] < 1e-12);
@@ -141,9 +129,8 @@ static void pooled_is_dense(const char *params, const char *causal)
     char text[128];
     snprintf(text, sizeof text, "B=2,H=2,T=41,D=4,E=4;%s;mask,w_k,w_v", params);
     ask_open(&a, "pooled", text);
-    lowrank_dense(&dense, &a, "B=2,H=2,G=2,T=41,S=41,D=4,E=4");
-    assert_int_equal(
-        attn_mech_set(dense.row.mech, dense.draw.call.params, "causal", causal, NULL), ATTN_OK);
+    dense_open(&dense, &a, "B=2,H=2,G=2,T=41,S=41,D=4,E=4");
+    dense_param(&dense, "causal", causal);
     ask_run(&a), ask_run(&dense);
     ask_near(*ask_at(&a, "out"), *ask_at(&dense, "out"), 1e-13);
     ask_close(&a), ask_close(&dense);
