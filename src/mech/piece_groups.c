@@ -9,7 +9,7 @@
 #include "mech/mech.h"
 
 enum {
-    GROUPS_ROWS = 1 << 16, /* gathered keys of a segment, about */
+    GROUPS_ROWS = 1 << 14, /* gathered keys of a segment, about */
     GROUPS_PAIRS = 64,     /* flags that weigh as much as a key */
     GROUPS_PARTS = 16      /* results joined at a time */
 };
