@@ -210,12 +210,6 @@ static const lsh *lsh_open(const attn__build *b)
 
 /* ---- build ------------------------------------------------------------------------------- */
 
-static attn_var lsh_unit(attn_tape *t, attn_var x)
-{
-    const attn_var length = attn_tape_norm(t, x, ATTN_DIMS(-1), true);
-    return attn_tape_div(t, x, attn_tape_maximum(t, length, attn_tape_scalar(t, 1e-12)));
-}
-
 static attn_var lsh_rounds(const attn__build *b, const lsh *p)
 {
     attn_tape *t = b->t;
@@ -227,7 +221,7 @@ static attn_var lsh_rounds(const attn__build *b, const lsh *p)
                             .user = p,
                             .visible = p->visible};
     const attn_attention_vars rows = {.q = attn__tape_rows(t, b->in[QK]),
-                                      .k = attn__tape_rows(t, lsh_unit(t, b->in[QK])),
+                                      .k = attn__tape_rows(t, attn__unit(t, b->in[QK])),
                                       .v = attn__tape_rows(t, b->in[V])};
     const attn_dims shape = ATTN_DIMS(p->B, p->H, p->R, p->T);
     attn_var lse;

@@ -89,12 +89,6 @@ static void routing_sees(const void *user, int64_t g, int64_t q, int64_t n, cons
 
 /* ---- choosing ---------------------------------------------------------------------------- */
 
-static attn_var routing_unit(attn_tape *t, attn_var x)
-{
-    const attn_var length = attn_tape_norm(t, x, ATTN_DIMS(-1), true);
-    return attn_tape_div(t, x, attn_tape_maximum(t, length, attn_tape_scalar(t, 1e-12)));
-}
-
 /* Of unit tokens to centres: B H C T, hidden tokens -inf. */
 static attn_var routing_near(const attn__build *b, attn_var unit)
 {
@@ -233,7 +227,7 @@ static void routing_build(const attn__build *b)
         !attn__build_need(b, memory == attn__given(b->in[V_MEMORY]), ATTN_E_NULL,
                           memory ? "v_memory" : "k_memory", "the other memory is given", 1, 0))
         return;
-    const attn_var unit[] = {routing_unit(b->t, b->in[Q]), routing_unit(b->t, b->in[K])};
+    const attn_var unit[] = {attn__unit(b->t, b->in[Q]), attn__unit(b->t, b->in[K])};
     const attn_var near[] = {routing_near(b, unit[0]), routing_near(b, unit[1])};
     const attn_var nearest[] = {attn_tape_argmax(b->t, near[0], 2, false),
                                 attn_tape_argmax(b->t, near[1], 2, false)};
