@@ -123,8 +123,7 @@ const attn_mech attn__mech_bigbird = {
     .name = "bigbird",
     .family = "sparse",
     .about = "blocks see neighbours, global blocks and random ones",
-    .formula =
-        "out_i = softmax over blocks near, global or drawn of q_i k_j / sqrt(D), times v_j",
+    .formula = "out_i = softmax_N(q_i k_j / sqrt(D)) v_j, N: blocks near, global or drawn",
     .cost = "n k: time T block (window + global + random) (D + E), memory T (D + E)",
     .source = "2007.14062",
     .sizes = "B=1,H=2,T=8,D=4,E=4",

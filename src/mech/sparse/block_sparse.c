@@ -64,8 +64,8 @@ const attn_mech attn__mech_block_sparse = {
     .name = "block_sparse",
     .family = "sparse",
     .about = "blocks of queries see the blocks of keys that are listed for them",
-    .formula = "out_i = softmax over j with blocks[i / size_q][j / size_k] of "
-               "q_i k_j / sqrt(D), times v_j",
+    .formula =
+        "out_i = softmax_N(q_i k_j / sqrt(D)) v_j, N: blocks that are listed for that of i",
     .cost = "n k: time (listed pairs) (D + E), memory T (D + E)",
     .source = "1904.10509",
     .sizes = "B=1,H=2,T=8,S=8,D=4,E=4,M=4,N=4",

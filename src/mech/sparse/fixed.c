@@ -128,8 +128,8 @@ const attn_mech attn__mech_fixed = {
     .name = "fixed",
     .family = "sparse",
     .about = "the query's own block and the last columns of every block before",
-    .formula = "out_i = softmax over { j <= i, same block } and { j <= i, j mod block >= "
-               "block - summary } of q_i k_j / sqrt(D), times v_j",
+    .formula = "out_i = softmax_N(q_i k_j / sqrt(D)) v_j, N: the block of i, or the last "
+               "`summary` keys of one before",
     .cost = "n sqrt n: time T (block + T summary / block) (D + E), memory T (D + E)",
     .source = "1904.10509",
     .sizes = "B=1,H=2,T=8,D=4,E=4",

@@ -171,8 +171,7 @@ const attn_mech attn__mech_longformer = {
     .family = "sparse",
     .about = "a sliding window and global tokens with projections of their own",
     .formula =
-        "out_i = softmax over |i - j| <= window or j global of q_i k_j / sqrt(D), times "
-        "v_j; global i: over all j, of q_global_i k_global_j / sqrt(D), times v_global_j",
+        "out_i = softmax_N(q_i k_j / sqrt(D)) v_j, N: |i - j| <= window, or i or j global",
     .cost = "n k: time T (window + globals) (D + E), memory T (D + E)",
     .source = "2004.05150",
     .sizes = "B=1,H=2,T=8,D=4,E=4",

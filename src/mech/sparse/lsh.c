@@ -247,9 +247,8 @@ const attn_mech attn__mech_lsh = {
     .name = "lsh",
     .family = "sparse",
     .about = "tokens attend within hashed buckets, in several rounds",
-    .formula =
-        "out_i = softmax over j in the bucket of i, near it when sorted by bucket, in any "
-        "round, of x_i x_j / (|x_j| sqrt(D)), times v_j",
+    .formula = "out_i = softmax_N(x_i x_j / (|x_j| sqrt(D))) v_j, N: the bucket of i, near it "
+               "when sorted",
     .cost = "n k: time R T chunk (D + E), memory R T (D + E)",
     .source = "2001.04451",
     .sizes = "B=1,H=2,T=8,D=4,E=4,R=2,N=2",

@@ -367,8 +367,8 @@ const attn_mech attn__mech_native_sparse = {
     .name = "native_sparse",
     .family = "sparse",
     .about = "a summary of everything, the best blocks in full, and a window, gated",
-    .formula = "out_i = g0 softmax(q_i kc) vc + g1 softmax(q_i k_selected) v_selected + "
-               "g2 softmax(q_i k_window) v_window, g = sigmoid(gates_i)",
+    .formula =
+        "out = g0 softmax(q kc) vc + g1 softmax(q k_top) v_top + g2 softmax(q k_near) v_near",
     .cost = "n^2: time T (T / stride + top select + window) (D + E), memory T (D + E + top)",
     .source = "2502.11089",
     .sizes = "B=1,H=2,G=1,T=8,D=4,E=4,L=32,M=4",

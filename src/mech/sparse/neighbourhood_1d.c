@@ -50,8 +50,8 @@ const attn_mech attn__mech_neighbourhood_1d = {
     .name = "neighbourhood_1d",
     .family = "sparse",
     .about = "each token of a series sees its nearest ones, equally many everywhere",
-    .formula = "out_i = softmax over the size nearest j, moved inside at the ends, of "
-               "q_i k_j / sqrt(D), times v_j",
+    .formula =
+        "out_i = softmax_N(q_i k_j / sqrt(D)) v_j, N: the `size` nearest keys, everywhere",
     .cost = "n k: time T size (D + E), memory T (D + E)",
     .source = "2204.07143",
     .sizes = "B=1,H=2,T=9,D=4,E=4",

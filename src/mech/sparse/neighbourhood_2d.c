@@ -53,8 +53,8 @@ const attn_mech attn__mech_neighbourhood_2d = {
     .name = "neighbourhood_2d",
     .family = "sparse",
     .about = "each place of a picture sees a square around it, whole everywhere",
-    .formula = "out = softmax over the size x size nearest places, moved inside at borders, of "
-               "q k / sqrt(D), times v",
+    .formula =
+        "out = softmax_N(q k / sqrt(D)) v, N: the `size` x `size` nearest places, everywhere",
     .cost = "n k: time Y X size^2 (D + E), memory Y X (D + E)",
     .source = "2204.07143",
     .sizes = "B=1,H=2,Y=4,X=5,D=4,E=4",

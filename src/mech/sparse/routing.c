@@ -243,8 +243,7 @@ const attn_mech attn__mech_routing = {
     .name = "routing",
     .family = "sparse",
     .about = "tokens attend within learned clusters",
-    .formula = "out_i = mean over the clusters that took i of softmax over its keys of "
-               "q_i k_j / sqrt(D), times v_j",
+    .formula = "out_i = mean over clusters c that took i of softmax_c(q_i k_j / sqrt(D)) v_j",
     .cost = "n sqrt n: time T window (D + E) with window = T / C, memory T (C + D + E)",
     .source = "2003.05997",
     .sizes = "B=1,H=2,T=8,D=4,E=4,C=3,M=1",

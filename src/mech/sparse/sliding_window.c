@@ -65,8 +65,8 @@ const attn_mech attn__mech_sliding_window = {
     .name = "sliding_window",
     .family = "sparse",
     .about = "each query sees the keys near it, dilated or not",
-    .formula = "out_i = softmax over |i - j| <= window dilation, dilation | i - j, of "
-               "q_i k_j / sqrt(D), times v_j",
+    .formula = "out_i = softmax_N(q_i k_j / sqrt(D)) v_j, N: |i - j| <= window dilation, "
+               "dilation | i - j",
     .cost = "n k: time T window (D + E), memory T (D + E)",
     .source = "2004.05150",
     .sizes = "B=1,H=2,T=8,D=4,E=4",

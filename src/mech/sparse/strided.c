@@ -79,8 +79,8 @@ const attn_mech attn__mech_strided = {
     .name = "strided",
     .family = "sparse",
     .about = "the last stride keys and every stride-th one before",
-    .formula = "out_i = softmax over { i - stride < j <= i } and { j <= i, stride | i - j } of "
-               "q_i k_j / sqrt(D), times v_j",
+    .formula =
+        "out_i = softmax_N(q_i k_j / sqrt(D)) v_j, N: i - stride < j <= i, or stride | i - j",
     .cost = "n sqrt n: time T (stride + T / stride) (D + E), memory T (D + E)",
     .source = "1904.10509",
     .sizes = "B=1,H=2,T=8,D=4,E=4",
