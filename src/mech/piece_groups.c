@@ -11,7 +11,8 @@
 enum {
     GROUPS_ROWS = 1 << 14, /* gathered keys of a segment, about */
     GROUPS_PAIRS = 64,     /* flags that weigh as much as a key */
-    GROUPS_PARTS = 16      /* results joined at a time */
+    GROUPS_PARTS = 16,     /* results joined at a time */
+    GROUPS_LEVELS = 12     /* joined again: more than there can be */
 };
 
 typedef struct groups_call {
@@ -128,16 +129,48 @@ static int64_t groups_cut(const groups_call *c, int64_t from)
     return c->g.n;
 }
 
-typedef struct groups_parts { /* results that wait to be joined */
-    attn_var part[2][GROUPS_PARTS];
-    int n;
+/* Results that wait to be joined: when there are enough of them they become one of the next
+ * level, so each is copied a few times only. Earlier ones stand at higher levels. */
+typedef struct groups_parts {
+    attn_var part[GROUPS_LEVELS][GROUPS_PARTS + 1][2]; /* out, lse */
+    int n[GROUPS_LEVELS];
 } groups_parts;
 
-static void groups_join(attn_tape *t, groups_parts *p)
+/* The parts of a level as one, which it leaves in its first place. */
+static void groups_join(attn_tape *t, groups_parts *p, int level)
 {
-    for (int i = 0; i < 2 && p->n > 1; i++)
-        p->part[i][0] = attn_tape_concat(t, p->n, p->part[i], 0);
-    p->n = 1;
+    attn_var parts[GROUPS_PARTS + 1];
+    for (int i = 0; i < 2 && p->n[level] > 1; i++) {
+        for (int n = 0; n < p->n[level]; n++) parts[n] = p->part[level][n][i];
+        p->part[level][0][i] = attn_tape_concat(t, p->n[level], parts, 0);
+        for (int n = 0; n < p->n[level]; n++) attn_tape_drop(t, parts[n]);
+    }
+    if (p->n[level] > 1) p->n[level] = 1;
+}
+
+static void groups_push(groups_parts *p, int level, const attn_var *part)
+{
+    attn_var *to = p->part[level][p->n[level]++];
+    to[0] = part[0], to[1] = part[1];
+}
+
+static void groups_add(attn_tape *t, groups_parts *p, const attn_var *part)
+{
+    groups_push(p, 0, part);
+    for (int l = 0; l + 1 < GROUPS_LEVELS && p->n[l] == GROUPS_PARTS; l++) {
+        groups_join(t, p, l);
+        groups_push(p, l + 1, p->part[l][0]);
+        p->n[l] = 0;
+    }
+}
+
+/* Everything, in the first place of the last level. */
+static void groups_close(attn_tape *t, groups_parts *p)
+{
+    for (int l = 0; l < GROUPS_LEVELS; l++) {
+        groups_join(t, p, l);
+        if (p->n[l] == 1 && l + 1 < GROUPS_LEVELS) groups_push(p, l + 1, p->part[l][0]);
+    }
 }
 
 static groups_call *groups_open(attn_tape *t, const attn_spec *spec, const attn__groups *g)
@@ -149,31 +182,38 @@ static groups_call *groups_open(attn_tape *t, const attn_spec *spec, const attn_
     return call.q_first && call.k_first ? attn__tape_keep(t, &call, sizeof call) : NULL;
 }
 
+/* One segment, kept whole when it is the only one. */
+static bool groups_go(attn_tape *t, const groups_call *call, int64_t from, int64_t to,
+                      const attn_attention_vars *rows, attn_var *out)
+{
+    const attn_var in[3] = {rows->q, rows->k, rows->v};
+    groups_segment *s = attn__tape_keep(t, &(groups_segment){call, from, to}, sizeof *s);
+    if (!s) return false;
+    if (to - from < call->g.n) return attn_tape_checkpoint(t, groups_run, s, 3, in, 2, out);
+    groups_run(t, s, in, out);
+    return attn_tape_status(t, NULL) == ATTN_OK;
+}
+
 attn_var attn__attend_groups(attn_tape *t, const attn_spec *spec,
                              const attn_attention_vars *rows, const attn__groups *g,
                              attn_var *lse)
 {
-    const attn_var in[3] = {rows->q, rows->k, rows->v};
-    groups_parts parts = {.n = 0};
+    groups_parts parts = {.n = {0}};
     if (lse) *lse = (attn_var){0};
     if (attn_tape_status(t, NULL) != ATTN_OK) return (attn_var){0};
     const groups_call *call = groups_open(t, spec, g);
-    for (int64_t from = 0, to; call && (from < g->n || parts.n == 0); from = to) {
-        to = groups_cut(call, from);
-        groups_segment *s = attn__tape_keep(t, &(groups_segment){call, from, to}, sizeof *s);
+    if (!call) return (attn_var){0};
+    int64_t from = 0;
+    do { /* once where there are no groups */
         attn_var out[2] = {{0}};
-        if (!s) return (attn_var){0};
-        if (from == 0 && to == g->n)
-            groups_run(t, s, in, out);
-        else if (!attn_tape_checkpoint(t, groups_run, s, 3, in, 2, out))
-            return (attn_var){0};
-        if (parts.n == GROUPS_PARTS) groups_join(t, &parts);
-        parts.part[0][parts.n] = out[0];
-        parts.part[1][parts.n++] = out[1];
-    }
-    groups_join(t, &parts);
-    if (lse) *lse = parts.part[1][0];
-    return parts.part[0][0];
+        const int64_t to = groups_cut(call, from);
+        if (!groups_go(t, call, from, to, rows, out)) return (attn_var){0};
+        groups_add(t, &parts, out);
+        from = to;
+    } while (from < g->n);
+    groups_close(t, &parts);
+    if (lse) *lse = parts.part[GROUPS_LEVELS - 1][0][1];
+    return parts.part[GROUPS_LEVELS - 1][0][0];
 }
 
 attn_var attn__rows_back(attn_tape *t, attn_var x, const attn__groups *g, attn__rows_fn place,
