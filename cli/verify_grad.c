@@ -87,7 +87,7 @@ static double grad_linear(const verify_problem *p, attn_ctx *ctx)
     if (out.data && d_out.data && v >= 0) all = verify_gradients(p, ctx, out, d_out, d_slots);
     if (all.data)
         error = fabs(grad_dot(d_slots[v], p->slots[v]) - grad_dot(d_out, out)) /
-                sqrt(grad_dot(d_out, d_out) * grad_dot(out, out));
+                fmax(sqrt(grad_dot(d_out, d_out) * grad_dot(out, out)), 1e-30);
     cli_array_free(&out);
     cli_array_free(&d_out);
     cli_array_free(&all);

@@ -88,7 +88,6 @@ set(ENGINE_SOURCES
     src/engine/rope.c
     src/engine/rotate.c
     src/engine/run.c
-    src/engine/score.c
     src/engine/scan_back.c
     src/engine/scan_check.c
     src/engine/scan_plan.c
@@ -96,6 +95,7 @@ set(ENGINE_SOURCES
     src/engine/scan_run.c
     src/engine/scan_shape.c
     src/engine/scan_walk.c
+    src/engine/score.c
     src/engine/seq.c
     src/engine/some.c
     src/engine/stage.c
@@ -156,36 +156,34 @@ set(MECH_SOURCES
     src/mech/build.c
     src/mech/lift.c
     src/mech/param.c
-    src/mech/piece_coattend.c
-    src/mech/piece_gate.c
-    src/mech/piece_heads.c
-    src/mech/piece_picture.c
     src/mech/piece_additive.c
+    src/mech/piece_blocks.c
+    src/mech/piece_classes.c
+    src/mech/piece_coattend.c
     src/mech/piece_copy.c
     src/mech/piece_coverage.c
     src/mech/piece_flags.c
+    src/mech/piece_gate.c
     src/mech/piece_graph.c
-    src/mech/piece_heads.c
-    src/mech/piece_monotonic.c
-    src/mech/piece_blocks.c
-    src/mech/piece_classes.c
     src/mech/piece_groups.c
     src/mech/piece_heads.c
     src/mech/piece_memory.c
     src/mech/piece_merge.c
+    src/mech/piece_monotonic.c
     src/mech/piece_neighbours.c
     src/mech/piece_pattern.c
+    src/mech/piece_picture.c
     src/mech/piece_pool.c
-    src/mech/piece_table.c
+    src/mech/piece_sample.c
+    src/mech/piece_scan.c
     src/mech/piece_scores.c
+    src/mech/piece_series.c
+    src/mech/piece_table.c
     src/mech/piece_tiles.c
     src/mech/piece_tri.c
     src/mech/piece_unit.c
-    src/mech/piece_sample.c
     src/mech/piece_wave.c
     src/mech/piece_window.c
-    src/mech/piece_scan.c
-    src/mech/piece_series.c
     src/mech/registry.c)
 # A mechanism is a line of mechs.def: its file and its oracle follow from it.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/mech/mechs.def)
@@ -361,22 +359,20 @@ set(TEST_PROGRAMS
     test_gallery_bad
     test_gallery_channel
     test_gallery_chaos
-    test_gallery_lowrank
-    test_gallery_memory
-    test_gallery_position
     test_gallery_context
     test_gallery_feature
     test_gallery_hidden
+    test_gallery_lowrank
     test_gallery_memory
     test_gallery_monotonic
-    test_gallery_position
     test_gallery_pattern
+    test_gallery_position
     test_gallery_promise
     test_gallery_query
     test_gallery_sampling
+    test_gallery_sparse
     test_gallery_spatial
     test_gallery_task
-    test_gallery_sparse
     test_gallery_values
     test_gold
     test_gold_score
@@ -409,13 +405,13 @@ set(TEST_PROGRAMS
     test_kernel_table
     test_manifest
     test_math
-    test_measure
     test_matmul
     test_matmul_safety
+    test_measure
     test_mech
     test_mech_grad
-    test_mech_run
     test_mech_linear
+    test_mech_run
     test_merge_rope
     test_norm
     test_norm_bits
@@ -432,10 +428,10 @@ set(TEST_PROGRAMS
     test_regression_mask
     test_regression_number
     test_regression_position
-    test_score_identity
     test_scan
     test_scan_bad
     test_scan_bits
+    test_score_identity
     test_special
     test_special_hide
     test_special_score
@@ -444,8 +440,8 @@ set(TEST_PROGRAMS
     test_tape_checkpoint
     test_tape_elem
     test_tape_error
-    test_tape_loss
     test_tape_long
+    test_tape_loss
     test_tape_move
     test_tape_norm
     test_tape_ops

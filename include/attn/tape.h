@@ -354,7 +354,6 @@ ATTN_API attn_var attn_tape_scan(attn_tape *t, const attn_scan_spec *spec,
                                  const attn_scan_vars *vars, const attn_scan_args *args,
                                  attn_var *final_state, attn_var *final_z);
 
-
 /* y_ij = sum over a of w_a tanh(q_ia + k_ja): q ... T A, k ... S A, w A -> ... T S. The scores
  * of ATTN_SCORE_ADDITIVE where a matrix of them is needed. */
 ATTN_API attn_var attn_tape_additive_scores(attn_tape *t, attn_var q, attn_var k, attn_var w);

@@ -15,6 +15,7 @@
 #include "attn/attention.h"
 #include "base/base.h"
 #include "engine/back_plan.h"
+#include "engine/warm.h"
 #include "kernel/kernel.h"
 
 #define ATTN__LOG2E         0x1.71547652b82fep+0
@@ -222,25 +223,6 @@ int64_t attn__panel_head(const attn__problem *p, int64_t g, int64_t member);
 /* Head and query of the first lane of panel index. */
 void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, int64_t index,
                        int64_t *h, int64_t *i);
-
-/* ---- warm.c: memory needed soon ---------------------------------------------------------- */
-
-enum { ATTN__WARM_PARTS = 12 };
-typedef struct attn__warm_part {
-    const char *row; /* rows of bytes each, step apart */
-    int64_t step, bytes, rows;
-} attn__warm_part;
-typedef struct attn__warm {
-    int n;
-    attn__warm_part part[ATTN__WARM_PARTS];
-} attn__warm;
-void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
-                    int64_t rows);
-/* Columns j .. j + n of rows of an operand B H T S. */
-void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
-                      int64_t rows, int64_t j, int64_t n);
-void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes);
-void attn__warm_some(attn__warm *warm, int64_t rows);
 
 /* ---- tile.c: a panel against a chunk ----------------------------------------------------- */
 

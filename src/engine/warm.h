@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ * Memory needed soon is asked for while other memory is worked on. warm.c; a part of engine.h. */
+#ifndef ATTN__WARM_H
+#define ATTN__WARM_H
+
+#include "base/base.h"
+
+enum { ATTN__WARM_PARTS = 12 };
+typedef struct attn__warm_part {
+    const char *row; /* rows of bytes each, step apart */
+    int64_t step, bytes, rows;
+} attn__warm_part;
+typedef struct attn__warm {
+    int n;
+    attn__warm_part part[ATTN__WARM_PARTS];
+} attn__warm;
+void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
+                    int64_t rows);
+/* Columns j .. j + n of rows of an operand B H T S. */
+void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
+                      int64_t rows, int64_t j, int64_t n);
+void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes);
+void attn__warm_some(attn__warm *warm, int64_t rows);
+
+#endif
