@@ -116,6 +116,20 @@ static void test_one_cluster(void **state)
     ask_close(&a), ask_close(&dense);
 }
 
+/* Tokens that are all alike: every cluster takes the first ones, nobody the others. */
+static void test_ties(void **state)
+{
+    ask a;
+    (void)state;
+    ask_open(&a, "routing", "B=1,H=1,T=9,D=2,E=2,C=3;window=4;mask,k_memory,v_memory");
+    test_fill_value(ask_at(&a, "q"), 1), test_fill_value(ask_at(&a, "k"), 1);
+    test_fill_value(ask_at(&a, "v"), 1);
+    ask_run(&a);
+    for (int64_t x = 0; x < 18; x++)
+        assert_true(fabs(ask_data(&a, "out")[x] - (x / 2 < 4)) < 1e-15);
+    ask_close(&a);
+}
+
 /* Each branch alone, wide enough: causal softmax. */
 static void test_native_branches(void **state)
 {
@@ -169,11 +183,11 @@ static void test_all_global(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_blocks),      cmocka_unit_test(test_causal_blocks),
-        cmocka_unit_test(test_one_bucket),      cmocka_unit_test(test_many_rounds),
-        cmocka_unit_test(test_bucket_order),    cmocka_unit_test(test_one_cluster),
-        cmocka_unit_test(test_native_branches), cmocka_unit_test(test_no_globals),
-        cmocka_unit_test(test_all_global),
+        cmocka_unit_test(test_all_blocks),   cmocka_unit_test(test_causal_blocks),
+        cmocka_unit_test(test_one_bucket),   cmocka_unit_test(test_many_rounds),
+        cmocka_unit_test(test_bucket_order), cmocka_unit_test(test_one_cluster),
+        cmocka_unit_test(test_ties),         cmocka_unit_test(test_native_branches),
+        cmocka_unit_test(test_no_globals),   cmocka_unit_test(test_all_global),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

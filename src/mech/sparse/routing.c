@@ -100,18 +100,55 @@ static attn_var routing_near(const attn__build *b, attn_var unit)
     return attn_tape_where(t, shown, near, attn_tape_scalar(t, -(double)INFINITY));
 }
 
-/* One flag for every cluster and token. */
+/* The k-th largest of n numbers, k from 0, by parting them at one of their own; x is left in
+ * another order. */
+static double routing_nth(double *x, int64_t n, int64_t k)
+{
+    int64_t low = 0, high = n - 1;
+    while (low < high) {
+        const double pivot = x[low + (high - low) / 2];
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (x[i] > pivot) i++;
+            while (x[j] < pivot) j--;
+            if (i > j) break;
+            const double y = x[i];
+            x[i++] = x[j], x[j--] = y;
+        }
+        if (k > j && k < i) return x[k];
+        if (k <= j) high = j;
+        if (k >= i) low = i;
+    }
+    return x[low];
+}
+
+/* A cluster takes the nearest tokens, the lower of equals; hidden ones never. */
+static void routing_line(const routing *p, const double *near, double *room, uint8_t *took)
+{
+    if (p->window == 0) return;
+    for (int64_t i = 0; i < p->T; i++) room[i] = near[i];
+    const double least = routing_nth(room, p->T, p->window - 1);
+    int64_t left = p->window;
+    for (int64_t i = 0; i < p->T; i++)
+        if (near[i] > least) took[i] = 1, left--;
+    for (int64_t i = 0; i < p->T && left > 0 && least > -(double)INFINITY; i++)
+        if (near[i] == least) took[i] = 1, left--;
+}
+
+/* One flag for every cluster and token. What is not a number is nearest of all: it shows. */
 static const uint8_t *routing_take(const attn__build *b, const routing *p, attn_var near)
 {
-    attn_var ids;
-    attn_tape_topk(b->t, near, p->window, -1, &ids);
-    const attn_tensor id = attn_tape_value(b->t, ids); /* B H C window */
+    const attn_tensor v = attn_tape_value(b->t, near); /* B H C T */
     const int64_t lines = p->B * p->H * p->C;
     uint8_t *took = attn__tape_memory(b->t, lines * p->T, 1);
-    if (!took || !attn__present(&id)) return NULL;
-    for (int64_t x = 0; x < lines * p->window; x++) {
-        const int64_t i = attn__get_int(id.dtype, id.data, x), line = x / p->window;
-        if (!p->visible || p->visible[line / p->C / p->H * p->T + i]) took[line * p->T + i] = 1;
+    double *line = attn__tape_memory(b->t, 2 * p->T, sizeof *line);
+    if (!took || !line || !attn__present(&v)) return NULL;
+    for (int64_t x = 0; x < lines; x++) {
+        for (int64_t i = 0; i < p->T; i++) {
+            const double y = attn__get(v.dtype, v.data, x * p->T + i);
+            line[i] = y != y ? (double)INFINITY : y;
+        }
+        routing_line(p, line, line + p->T, took + x * p->T);
     }
     return took;
 }
