@@ -383,6 +383,7 @@ set(TEST_PROGRAMS
     test_grid
     test_guard
     test_guard_grad
+    test_guard_norm
     test_guard_operands
     test_io_damage
     test_io_format
