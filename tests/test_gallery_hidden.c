@@ -27,6 +27,7 @@ static const struct {
     {"bahdanau", "B=2,T=3,S=5", "mask", {"y"}},
     {"input_feeding", "B=2,T=3,S=5", "mask", {"y"}},
     {"rnn_attention", "B=2,S=5", "mask", {"x"}},
+    {"adaptive_sparse", "B=2,T=5", "mask", {"x"}},
     {"pointer", "B=2,T=3,S=5", "mask", {"k"}},
     {"pointer_generator", "B=2,T=3,S=5", "mask", {"y"}},
     {"copy", "B=2,T=3,S=5", "mask", {"y"}},

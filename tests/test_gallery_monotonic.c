@@ -235,6 +235,28 @@ static void test_head_drop(void **state)
     assert_int_equal(seen, 1);
 }
 
+/* Heads that want no sparseness are those of self-attention; others leave keys out, and the more
+ * the larger a is. */
+static void test_adaptive_heads(void **state)
+{
+    (void)state;
+    gallery_one a, s;
+    int zeros[2] = {0, 0};
+    share_open(&a, "adaptive_sparse", "B=2,T=6,P=8,O=4;;mask", &s, "self",
+               "B=2,T=6,P=8,O=4;;mask");
+    one_fill(&a, "a", -800);
+    share_run(&a, &s);
+    share_same(&a, "out", &s, "out", "softmax");
+    for (int sparse = 0; sparse < 2; sparse++) {
+        one_fill(&a, "a", sparse ? 8 : -1);
+        one_run(&a);
+        for (int64_t i = 0; i < one_count(&a, "weights"); i++)
+            zeros[sparse] += one_at(&a, "weights")[i] == 0;
+    }
+    assert_true(zeros[1] > zeros[0]);
+    share_close(&a, &s);
+}
+
 /* ---- the operations of the tape refuse ---------------------------------------------------- */
 
 static void refused(attn_var (*call)(attn_tape *, attn_var, attn_var), attn_status status,
@@ -293,7 +315,8 @@ int main(void)
         cmocka_unit_test(test_recorded_chunk),   cmocka_unit_test(test_going_on),
         cmocka_unit_test(test_without_memory),   cmocka_unit_test(test_location_shift),
         cmocka_unit_test(test_coverage_loss),    cmocka_unit_test(test_gates_of_one),
-        cmocka_unit_test(test_head_drop),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_adaptive_heads),   cmocka_unit_test(test_head_drop),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

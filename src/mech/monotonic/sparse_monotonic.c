@@ -11,7 +11,7 @@
  * penalty pulls gates to 0, and a head below 0.01 can go; `drop` > 0 leaves heads out in
  * training (HeadDrop) and scales the others by H over their number, by the dice of `seed` for
  * the whole batch; the quantity loss asks every head for as many stops as there are rows. The
- * encoder of that model is self-attention with alpha-entmax weights, a mechanism of its own.
+ * encoder of that model is adaptive_sparse.
  * Zhao et al. 2022 (2209.15176); Inaguma et al. 2020 (2005.09394) for HeadDrop. */
 #include "mech/mech.h"
 
