@@ -225,7 +225,7 @@ void attn__tri_dot_build(const attn__build *b, double scale);
 enum { ATTN__SERIES_LEVELS = 8, ATTN__SERIES_PARTS = 16 };
 
 /* Begins as {.t = t, .dim = dim}; parts are concatenated along dim. none: the shape when there
- * was no step. */
+ * was no step. A loop ends when a step gives the empty variable: the tape has failed. */
 typedef struct attn__series {
     attn_tape *t;
     int dim, n[ATTN__SERIES_LEVELS];

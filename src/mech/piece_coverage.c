@@ -23,7 +23,7 @@ attn_var attn__coverage_rows(attn_tape *t, const attn__coverage *c, attn_var q,
     const int64_t B = k.shape[0], S = k.shape[1];
     if (!attn__given(*covered))
         *covered = attn_tape_expand(t, attn_tape_scalar(t, 0), ATTN_DIMS(B, S));
-    for (int64_t i = 0; i < rows.shape[1]; i++) {
+    for (int64_t i = 0; i < rows.shape[1] && attn__given(*covered); i++) {
         const attn_var a = coverage_row(t, c, attn_tape_slice(t, q, 1, i, i + 1), *covered);
         if (loss)
             attn__series_add(&losses, attn_tape_sum(t, attn_tape_minimum(t, a, *covered),

@@ -109,7 +109,7 @@ static void location_aware_build(const attn__build *b)
                   S = attn__build_size(b, 'S');
     attn__series rows = {.t = t, .dim = 1};
     attn_var prev = attn__given(in[START]) ? in[START] : attn__monotonic_first(t, B, S);
-    for (int64_t i = 0; i < T; i++) {
+    for (int64_t i = 0; i < T && attn__given(prev); i++) {
         prev = location_row(b, keys, attn_tape_slice(t, q, 1, i, i + 1), prev);
         attn__series_add(&rows, attn_tape_unsqueeze(t, prev, 1));
     }

@@ -55,7 +55,7 @@ static void bahdanau_build(const attn__build *b)
     const attn_dims first = ATTN_DIMS(B, attn__build_size(b, 'D'));
     attn_var s =
         attn__given(in[START]) ? in[START] : attn_tape_expand(t, attn_tape_scalar(t, 0), first);
-    for (int64_t i = 0; i < T; i++) {
+    for (int64_t i = 0; i < T && attn__given(s); i++) {
         const attn_var a = bahdanau_look(b, attn_tape_unsqueeze(t, s, 1), keys);
         const attn_var c = attn_tape_matmul(t, a, y);
         const attn_var parts[] = {attn_tape_slice(t, in[X], 1, i, i + 1), c};

@@ -90,7 +90,7 @@ static void input_feeding_build(const attn__build *b)
     attn_var fed = attn_tape_unsqueeze(t, feeding_start(b, in[START], P), 1), a;
     b->out[STATE] = feeding_start(b, in[START_STATE], D);
     b->out[CELL] = feeding_start(b, in[START_CELL], D);
-    for (int64_t i = 0; i < T; i++) {
+    for (int64_t i = 0; i < T && attn__given(fed); i++) {
         const attn_var parts[] = {attn_tape_slice(t, in[X], 1, i, i + 1), fed};
         const attn_var h =
             attn_tape_lstm(t, attn_tape_concat(t, 2, parts, 2), b->out[STATE], b->out[CELL],
