@@ -13,20 +13,20 @@
  * Raffel et al. 2017 (1704.00784). */
 #include "mech/mech.h"
 
-enum { Q, K, V, W_Q, W_K, BIAS, W, G, R, START, MASK, OUT, WEIGHTS, STOP };
+enum { Q, K, V, START, MASK, W_Q, W_K, BIAS, W, G, R, OUT, WEIGHTS, STOP };
 static const attn_slot slots[] = {
     [Q] = {"q", ATTN_IN, "B T D", "queries, such as decoder states"},
     [K] = {"k", ATTN_IN, "B S C", "keys, in the order they are walked"},
     [V] = {"v", ATTN_IN | ATTN_GRAD, "B S E", "values"},
+    [START] = {"start", ATTN_IN | ATTN_GRAD | ATTN_OPTIONAL, "B S",
+               "alignment before the first row; absent: at key 0"},
+    [MASK] = {"mask", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B S", "false hides a key"},
     [W_Q] = {"w_q", ATTN_PARAM, "A D", "queries in the energy"},
     [W_K] = {"w_k", ATTN_PARAM, "A C", "keys in the energy"},
     [BIAS] = {"b", ATTN_PARAM | ATTN_OPTIONAL, "A", "its bias"},
     [W] = {"w", ATTN_PARAM, "A", "direction of the energy"},
     [G] = {"g", ATTN_PARAM, "1", "its length"},
     [R] = {"r", ATTN_PARAM, "1", "its offset"},
-    [START] = {"start", ATTN_IN | ATTN_GRAD | ATTN_OPTIONAL, "B S",
-               "alignment before the first row; absent: at key 0"},
-    [MASK] = {"mask", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B S", "false hides a key"},
     [OUT] = {"out", ATTN_OUT | ATTN_GRAD, "B T E", "the value stopped at"},
     [WEIGHTS] = {"weights", ATTN_OUT | ATTN_GRAD | ATTN_OPTIONAL, "B T S",
                  "1 where it stopped"},
