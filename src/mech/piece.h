@@ -310,8 +310,6 @@ attn_var attn__wave_turn(attn_tape *t, attn_var asks, attn_var places);
 /* Feature maps by their place in this list, which is the choices of a parameter. */
 #define ATTN__FEATURES "elu1|relu|exp|square|identity"
 attn_var attn__feature(const attn__build *b, attn_var x, int64_t kind);
-/* x over its length along the last dimension; a row of zeros stays. */
-attn_var attn__unit_rows(attn_tape *t, attn_var x);
 /* x B H S D, 0 where mask (B S, or empty) is false, whatever stood there. Keys are hidden before
  * their features are made, for the gradients, and after. */
 attn_var attn__hide_rows(attn_tape *t, attn_var x, attn_var mask);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What linear and recurrent mechanisms share: feature maps, rows of length 1, keys that a mask
- * hides, and the recurrent engine with its last state in an output slot. */
+ * What linear and recurrent mechanisms share: feature maps, keys that a mask hides, and
+ * the recurrent engine with its last state in an output slot. */
 #include "mech/mech.h"
 
 /* relu(x) + exp(min(x, 0)): elu(x) + 1 without the sum that loses what is small. */
@@ -31,15 +31,6 @@ attn_var attn__feature(const attn__build *b, attn_var x, int64_t kind)
                           "not a place in the list of features", n, kind))
         return (attn_var){0};
     return features[kind](b->t, x);
-}
-
-/* The length of a row of zeros has no slope, so that of a row of ones stands in for it. */
-attn_var attn__unit_rows(attn_tape *t, attn_var x)
-{
-    const attn_var seen = attn_tape_norm(t, attn_tape_stop(t, x), ATTN_DIMS(-1), true);
-    const attn_var some = attn_tape_less(t, attn_tape_scalar(t, 0), seen);
-    const attn_var safe = attn_tape_where(t, some, x, attn_tape_scalar(t, 1));
-    return attn_tape_div(t, x, attn_tape_norm(t, safe, ATTN_DIMS(-1), true));
 }
 
 attn_var attn__hide_rows(attn_tape *t, attn_var x, attn_var mask)
