@@ -128,6 +128,8 @@ static void describe_json_params(cli_json *json, const attn_mech *m)
         cli_json_text(json, "name", p->name);
         cli_json_text(json, "type", describe_type(p));
         cli_json_text(json, "default", p->fallback);
+        const char letter[2] = {p->letter, 0};
+        cli_json_text(json, "letter", p->letter ? letter : NULL);
         cli_json_text(json, "about", p->about);
         cli_json_close(json, '}');
     }

@@ -16,13 +16,15 @@ B, H, G, T, S, D, E, R = 1, 2, 1, 3, 5, 4, 2, 3
 SHAPES = {"q": (B, H, T, D), "k": (B, G, S, D), "v": (B, G, S, E), "bias_pre": (T, S),
           "bias": (H, T, S), "mask": (B, 1, T, S), "alibi": (H,), "sink": (H,),
           "rel_table": (H, R), "rel_k": (H, R, D), "rel_v": (H, R, E),
-          "score_w": (H, D), "center": (H, T), "out": (B, H, T, E), "lse": (B, H, T)}
-OUTPUTS = ("out", "lse")
+          "score_w": (H, D), "center": (H, T), "alpha": (H,), "out": (B, H, T, E),
+          "lse": (B, H, T)}
+OUTPUTS = ["out", "lse"]
 INPUTS = [name for name in SHAPES if name not in OUTPUTS]
 OPTIONS = [f"-s{option}" for option in ("align=bottom_right", "causal=true", "softcap=2",
                                         "rel=offset", "rope=half", "center_sigma=2")]
-# What a call of each kind of score goes without.
-SCORES = {"dot": ["score_w"], "l2": ["score_w", "rel_k"], "additive": ["rel_k"]}
+# What a call with each of these options goes without.
+CALLS = {"score=dot": ["score_w", "alpha"], "score=l2": ["score_w", "rel_k", "alpha"],
+         "score=additive": ["rel_k", "alpha"], "normaliser=entmax": ["score_w", "lse"]}
 
 
 def dot(x, y):
@@ -63,6 +65,7 @@ class Derivative(Scratch):
         super().setUp()
         self.arrays = {name: cli.normal(i, *shape) for i, (name, shape) in
                        enumerate(SHAPES.items())}
+        self.arrays["alpha"] = (H,), [1.4 + 0.3 * h for h in range(H)]
 
     def file(self, name, array):
         return self.save(name, array, "d", "<f8")
@@ -71,9 +74,10 @@ class Derivative(Scratch):
         shape, values = self.arrays[name]
         moved = shape, [x + step * y for x, y in zip(values, direction)]
         inputs = [self.file(n, moved if n == name else self.arrays[n]) for n in self.inputs]
-        self.run_ok(*inputs, *self.options, "--dtype", "f64", "--want", "lse", "-o", "o.npz")
+        self.run_ok(*inputs, *self.options, "--dtype", "f64", "--want", ",".join(self.seen), "-o",
+                    "o.npz")
         got = cli.read_npz(self.path / "o.npz")
-        return sum(dot(got[n][1], self.arrays[n][1]) for n in OUTPUTS)
+        return sum(dot(got[n][1], self.arrays[n][1]) for n in self.seen)
 
     def difference(self, name, direction, h=2e-3):
         near, far = (self.number(name, direction, step * h) - self.number(name, direction, -step * h)
@@ -83,15 +87,16 @@ class Derivative(Scratch):
     def test_every_gradient(self):
         told = cli.json_lines(attn("describe", "softmax", "--json")[1])[0]["slots"]
         self.assertEqual(sorted(s["name"] for s in told if s["gradient"]), sorted(SHAPES))
-        for score, without in SCORES.items():
-            with self.subTest(score=score):
+        for call, without in CALLS.items():
+            with self.subTest(call=call):
                 self.inputs = [name for name in INPUTS if name not in without]
-                self.options = [*OPTIONS, f"-sscore={score}"]
+                self.seen = [name for name in OUTPUTS if name not in without]
+                self.options = [*OPTIONS, f"-s{call}"]
                 self.check_gradients()
 
     def check_gradients(self):
         given = [self.file(name, self.arrays[name]) for name in self.inputs]
-        given += [self.file(f"d_{name}", self.arrays[name]) for name in OUTPUTS]
+        given += [self.file(f"d_{name}", self.arrays[name]) for name in self.seen]
         self.run_ok(*given, *self.options, "--grad", "--dtype", "f64", "-o", "g.npz")
         got = cli.read_npz(self.path / "g.npz")
         self.assertEqual(sorted(got), sorted(["out"] + [f"d_{name}" for name in self.inputs]))
