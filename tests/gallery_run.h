@@ -12,7 +12,8 @@ typedef struct gallery_row {
     const gallery_oracle *oracle;
 } gallery_row;
 
-/* Calls fn for every mechanism, or for that of ATTN_MECH (a name or a family) alone. */
+/* Calls fn for every mechanism, or for that of ATTN_MECH (a name or a family) alone; under
+ * ATTN_SHARE=n for every n-th. */
 void gallery_each(void (*fn)(const gallery_row *row));
 
 /* A call: what is given lies in the tensors (any layout, f64 values that are floats), the
