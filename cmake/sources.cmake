@@ -154,6 +154,7 @@ set(TAPE_SOURCES
 set(MECH_SOURCES
     src/mech/alignment/align.c
     src/mech/build.c
+    src/mech/contents.c
     src/mech/lift.c
     src/mech/param.c
     src/mech/piece_additive.c

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What every mechanism of the table answers to bad calls: a missing slot, a dimension too many,
  * a size that disagrees, elements of the wrong kind, ids beyond their end, an output over an
- * input, and memory that runs out at any point. Each time a status with a sentence that names a
- * slot, and no output touched. */
+ * input, numbers that are not finite, gradients of integers, and memory that runs out at any
+ * point. Each time a status with a sentence that names a slot, and no output touched. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -153,6 +153,59 @@ static void test_slots(void **state)
     gallery_each(slots_of);
 }
 
+/* ---- parameters and gradients ------------------------------------------------------------ */
+
+static void numbers_of(const gallery_row *row)
+{
+    static const double odd[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    bad_call b;
+    bad_draw(&b, row);
+    attn_value *params = b.draw.call.params;
+    for (int i = 0; row->mech->build && row->mech->params[i].name; i++) {
+        const attn_value was = params[i];
+        for (size_t n = 0; row->mech->params[i].kind == 'f' && n < 3; n++) {
+            params[i].f = odd[n];
+            bad_refused(&b, b.slots, "no finite", row->mech->params[i].name);
+        }
+        params[i] = was;
+    }
+    gallery_free(&b.draw);
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    gallery_each(numbers_of);
+}
+
+/* A gradient of whole numbers would be rounded to nothing. */
+static void gradients_of(const gallery_row *row)
+{
+    bad_call b;
+    bad_draw(&b, row);
+    for (int i = 0; row->mech->slots[i].name; i++) {
+        attn_tensor d_slots[ATTN_MAX_SLOTS];
+        attn_error error = {0};
+        if (!b.d_slots[i].dtype) continue;
+        memcpy(d_slots, b.d_slots, sizeof d_slots);
+        d_slots[i] =
+            test_tensor(&b.draw.arena, ATTN_DTYPE_I64, b.d_slots[i].rank, b.d_slots[i].shape);
+        const attn_status status =
+            attn_mech_run_grad(NULL, row->mech, b.slots, d_slots, b.draw.call.params, &error);
+        if (status != ATTN_E_DTYPE)
+            fail_msg("%s: d_%s of integers gives %s", row->name, row->mech->slots[i].name,
+                     attn_status_name(status));
+        bad_untouched(&b, "a gradient of integers");
+    }
+    gallery_free(&b.draw);
+}
+
+static void test_gradients(void **state)
+{
+    (void)state;
+    gallery_each(gradients_of);
+}
+
 /* ---- memory that runs out ---------------------------------------------------------------- */
 
 typedef struct bad_memory {
@@ -226,6 +279,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

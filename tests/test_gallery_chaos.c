@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Calls that nobody would make: sizes of 0 to 6 for every letter, now and then one that
  * disagrees, parameters from -1 to 2^62 and NaN, slots left out, every type of element, memory
- * that ends at 64 MiB. The answer is a result that was written in full, or a status with a
+ * that ends at 64 MiB; and the same for gradients. The answer is a result that was written in full, or a status with a
  * sentence and outputs as they were; and whatever was taken is given back.
  *
  *     ATTN_MECH=name ATTN_SEED=7 ATTN_CASES=1 build/test/tests/test_gallery_chaos    one call
@@ -131,7 +131,69 @@ static void chaos_judge(const chaos_call *c, attn_status status, const attn_erro
         fail_msg("%s, seed %llu: no sentence", mech->name, (unsigned long long)seed);
 }
 
-static void chaos_of(const gallery_row *row)
+static void chaos_forward(attn_ctx *ctx, const gallery_row *row, uint64_t seed)
+{
+    chaos_call c;
+    attn_error error = {0};
+    chaos_draw(&c, row, seed);
+    const attn_status status = attn_mech_run(ctx, row->mech, c.slots, c.params, &error);
+    chaos_judge(&c, status, &error, seed);
+    gallery_free(&c.draw);
+}
+
+/* ---- the way back ------------------------------------------------------------------------ */
+
+static void chaos_back_draw(chaos_call *c, attn_tensor *d_slots, test_rng *rng)
+{
+    static const attn_dtype types[] = {ATTN_DTYPE_F32, ATTN_DTYPE_F64,  ATTN_DTYPE_BF16,
+                                       ATTN_DTYPE_F16, ATTN_DTYPE_BOOL, ATTN_DTYPE_I64};
+    gallery_gradients(&c->draw, ATTN_DTYPE_F32, rng, c->slots, d_slots);
+    for (int i = 0; c->draw.call.mech->slots[i].name; i++) {
+        attn_tensor *d = &d_slots[i];
+        if (test_rng_chance(rng, 20)) *d = (attn_tensor){0};
+        if (!d->dtype || !test_rng_chance(rng, 10)) continue;
+        int64_t shape[ATTN_MAX_RANK];
+        memcpy(shape, d->shape, sizeof shape);
+        if (d->rank > 0 && test_rng_chance(rng, 20))
+            shape[test_rng_range(rng, 0, d->rank - 1)] = test_rng_range(rng, 0, 7);
+        *d = test_tensor(&c->draw.arena, types[test_rng_range(rng, 0, 5)], d->rank, shape);
+        if (!(c->draw.call.mech->slots[i].kind & ATTN_OUT))
+            memset(d->data, 0xFF, (size_t)attn_tensor_count(*d) * attn_dtype_size(d->dtype));
+    }
+}
+
+static void chaos_back_judge(const chaos_call *c, const attn_tensor *d_slots,
+                             attn_status status, uint64_t seed)
+{
+    const attn_mech *mech = c->draw.call.mech;
+    for (int i = 0; mech->slots[i].name; i++) {
+        const attn_tensor *d = &d_slots[i];
+        if ((mech->slots[i].kind & ATTN_OUT) || !d->dtype || test_tensor_empty(d)) continue;
+        if ((status == ATTN_OK) == gallery_untouched(d))
+            fail_msg("%s, seed %llu: d_%s %s written", mech->name, (unsigned long long)seed,
+                     mech->slots[i].name, status == ATTN_OK ? "was not" : "was");
+    }
+}
+
+static void chaos_backward(attn_ctx *ctx, const gallery_row *row, uint64_t seed)
+{
+    chaos_call c;
+    attn_error error = {0};
+    attn_tensor d_slots[ATTN_MAX_SLOTS];
+    test_rng rng = test_rng_make(~seed);
+    chaos_draw(&c, row, seed);
+    chaos_back_draw(&c, d_slots, &rng);
+    const attn_status status =
+        attn_mech_run_grad(ctx, row->mech, c.slots, d_slots, c.params, &error);
+    chaos_judge(&c, status, &error, seed);
+    chaos_back_judge(&c, d_slots, status, seed);
+    gallery_free(&c.draw);
+}
+
+/* ---- many calls -------------------------------------------------------------------------- */
+
+static void chaos_walk(const gallery_row *row,
+                       void (*one)(attn_ctx *ctx, const gallery_row *row, uint64_t seed))
 {
     chaos_memory m = {.lock = PTHREAD_MUTEX_INITIALIZER};
     attn_ctx *ctx;
@@ -143,16 +205,21 @@ static void chaos_of(const gallery_row *row)
         ATTN_OK);
     const int64_t live = m.live;
     for (uint64_t seed = first; seed < first + (uint64_t)n; seed++) {
-        chaos_call c;
-        attn_error error = {0};
-        chaos_draw(&c, row, seed);
-        const attn_status status = attn_mech_run(ctx, row->mech, c.slots, c.params, &error);
-        chaos_judge(&c, status, &error, seed);
+        one(ctx, row, seed);
         if (m.live != live)
             fail_msg("%s, seed %llu: memory is lost", row->name, (unsigned long long)seed);
-        gallery_free(&c.draw);
     }
     attn_ctx_destroy(ctx);
+}
+
+static void chaos_of(const gallery_row *row)
+{
+    chaos_walk(row, chaos_forward);
+}
+
+static void chaos_back_of(const gallery_row *row)
+{
+    chaos_walk(row, chaos_backward);
 }
 
 static void test_chaos(void **state)
@@ -161,8 +228,15 @@ static void test_chaos(void **state)
     gallery_each(chaos_of);
 }
 
+static void test_chaos_back(void **state)
+{
+    (void)state;
+    gallery_each(chaos_back_of);
+}
+
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_chaos)};
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_chaos),
+                                              cmocka_unit_test(test_chaos_back)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,11 @@
 /* For mechanisms without parameters. (param.c) */
 extern const attn_param attn__no_params[];
 
+/* ---- contents.c: what slots and parameters hold ------------------------------------------ */
+
+attn_status attn__mech_contents(const attn_mech *mech, const attn_mech_call *call,
+                                const attn__sizes *sizes, attn_error *error);
+
 /* ---- build.c: a mechanism on a tape ------------------------------------------------------ */
 
 /* What a build function gets. It reads in and params, puts operations on t and leaves what they

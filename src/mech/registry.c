@@ -134,82 +134,7 @@ static attn_status registry_bind(registry_call *call, attn_error *error)
     return ATTN_OK;
 }
 
-/* ---- contents -------------------------------------------------------------------------- */
-
-/* The kinds of elements a slot takes, and what it is called when another comes. */
-static attn_status registry_dtype(const attn_slot *slot, const attn_tensor *t,
-                                  attn_error *error)
-{
-    static const struct {
-        int bit;
-        bool floats, ints, flags;
-        const char *what;
-    } rules[] = {{ATTN_IDS, false, true, false, "must hold integers"},
-                 {ATTN_FLAGS, false, false, true, "must hold bool or u8"},
-                 {0, true, false, false, "must hold floats"}};
-    size_t i = 0;
-    while ((slot->kind & rules[i].bit) != rules[i].bit) i++;
-    const bool flag = t->dtype == ATTN_DTYPE_BOOL || t->dtype == ATTN_DTYPE_U8;
-    const bool real = attn__dtype_is_float(t->dtype);
-    const bool ok = real             ? rules[i].floats
-                    : rules[i].flags ? flag
-                                     : rules[i].ints && t->dtype != ATTN_DTYPE_BOOL;
-    return ok ? ATTN_OK
-              : attn__fail_name(error, ATTN_E_DTYPE, slot->name, rules[i].what,
-                                attn_dtype_name(t->dtype));
-}
-
-/* Ids must name something: each is looked at once. */
-static attn_status registry_ids(const attn__sizes *sizes, const attn_slot *slot,
-                                const attn_tensor *t, attn_error *error)
-{
-    int rank;
-    int64_t below, index[ATTN_MAX_RANK] = {0};
-    ATTN_TRY(attn__shape_resolve(sizes, slot->name, slot->below, &rank, &below, error));
-    for (int64_t n = attn_tensor_count(*t); n > 0; n--) {
-        int64_t at = 0;
-        for (int d = 0; d < t->rank; d++) at += index[d] * t->stride[d];
-        const int64_t id = attn__get_int(t->dtype, t->data, at);
-        if (id < 0 || id >= below)
-            return attn__fail_count(error, ATTN_E_PARAM, slot->name,
-                                    "an id is negative or not below", below, id);
-        for (int d = t->rank - 1; d >= 0 && ++index[d] == t->shape[d]; d--) index[d] = 0;
-    }
-    return ATTN_OK;
-}
-
-/* Words are numbers by now: each must be one of its choices. */
-static attn_status registry_words(const registry_call *call, attn_error *error)
-{
-    for (int i = 0; call->mech->params[i].name; i++) {
-        const attn_param *param = &call->mech->params[i];
-        int64_t choices = 1;
-        if (param->kind != 'e') continue;
-        for (const char *p = param->choices; *p; p++) choices += *p == '|';
-        if (call->params[i].i < 0 || call->params[i].i >= choices)
-            return attn__fail_count(error, ATTN_E_ENUM, param->name, "not one of the choices",
-                                    choices, call->params[i].i);
-    }
-    return ATTN_OK;
-}
-
-/* Mechanisms on the tape leave it to the table to say what their slots and words hold; those
- * that run by themselves look themselves. */
-static attn_status registry_contents(const registry_call *call, attn_error *error)
-{
-    if (call->mech->build) ATTN_TRY(registry_words(call, error));
-    for (int i = 0; call->mech->build && call->mech->slots[i].name; i++) {
-        const attn_slot *slot = &call->mech->slots[i];
-        const attn_tensor *t = &call->slots[i];
-        if (!attn__present(t)) continue;
-        if (!t->data && attn_tensor_count(*t) > 0)
-            return attn__fail(error, ATTN_E_NULL, slot->name, "has no data");
-        ATTN_TRY(registry_dtype(slot, t, error));
-        if (slot->below && !(slot->kind & ATTN_OUT))
-            ATTN_TRY(registry_ids(&call->sizes, slot, t, error));
-    }
-    return ATTN_OK;
-}
+/* ---- running --------------------------------------------------------------------------- */
 
 /* Outputs may all be left out as long as one is there: who wants only lse asks only for lse. */
 static attn_status registry_require(const attn_mech *mech, const attn_tensor *slots,
@@ -299,7 +224,7 @@ static attn_status registry_go(attn_ctx *ctx, const registry_call *call,
                                const attn_mech_call *run, attn_error *error)
 {
     const attn_mech *mech = call->mech;
-    ATTN_TRY(registry_contents(call, error));
+    if (mech->build) ATTN_TRY(attn__mech_contents(mech, run, &call->sizes, error));
     if (run->d_slots || mech->build) ATTN_TRY(registry_apart(run, mech, error));
     return mech->build ? attn__mech_build(ctx, mech, run, &call->sizes, error)
                        : mech->run(ctx, run, error);
