@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Calls that nobody would make: sizes of 0 to 6 for every letter, now and then one that
  * disagrees, parameters from -1 to 2^62 and NaN, slots left out, every type of element, memory
- * that ends at 64 MiB; and the same for gradients. The answer is a result that was written in full, or a status with a
- * sentence and outputs as they were; and whatever was taken is given back.
+ * that ends at 64 MiB; and the same for gradients. The answer is a result that was written in
+ * full, or a status with a sentence and outputs as they were; and whatever was taken is given
+ * back.
  *
  *     ATTN_MECH=name ATTN_SEED=7 ATTN_CASES=1 build/test/tests/test_gallery_chaos    one call
  */

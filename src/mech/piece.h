@@ -42,7 +42,8 @@ attn_var attn__coverage_rows(attn_tape *t, const attn__coverage *c, attn_var q,
 /* Broadcast; an empty one allows all. */
 attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b);
 attn_var attn__flags_either(attn_tape *t, attn_var a, attn_var b);
-/* x B S D with 0 where mask B S (or empty) hides, so that not even a NaN gets into products. */
+/* x B S D or B H S D with 0 where mask B S (or empty) hides, so that not even a NaN gets into
+ * products. */
 attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask);
 attn_var attn__positions(attn_tape *t, int64_t n); /* 0, 1 .. n - 1, reals */
 

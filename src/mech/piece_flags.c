@@ -20,7 +20,9 @@ attn_var attn__flags_either(attn_tape *t, attn_var a, attn_var b)
 attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask)
 {
     if (!attn__given(mask)) return x;
-    return attn_tape_where(t, attn_tape_unsqueeze(t, mask, 2), x, attn_tape_scalar(t, 0));
+    mask = attn_tape_unsqueeze(t, mask, 2);
+    if (attn_tape_value(t, x).rank == 4) mask = attn_tape_unsqueeze(t, mask, 1);
+    return attn_tape_where(t, mask, x, attn_tape_scalar(t, 0));
 }
 
 attn_var attn__positions(attn_tape *t, int64_t n)

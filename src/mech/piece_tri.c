@@ -116,10 +116,12 @@ const attn_param attn__tri_params[] = {
 void attn__tri_dot_build(const attn__build *b, double scale)
 {
     const attn_var *in = b->in;
+    const attn_var c = attn__mask_rows(b->t, in[C], in[C_MASK]),
+                   u = attn__mask_rows(b->t, attn__tri_values(b, in[U], in[C]), in[C_MASK]);
     const attn__tri tri = {
         .q = in[Q],
-        .keys = attn__tri_products(b->t, in[K], in[C]),
-        .values = attn__tri_products(b->t, in[V], attn__tri_values(b, in[U], in[C])),
+        .keys = attn__tri_products(b->t, attn__mask_rows(b->t, in[K], in[MASK]), c),
+        .values = attn__tri_products(b->t, attn__mask_rows(b->t, in[V], in[MASK]), u),
         .mask = attn__tri_mask(b, in[MASK], in[C_MASK]),
         .scale = scale,
         .heads = b->params[HEADS].i};

@@ -34,17 +34,19 @@ enum { HEADS };
 static const attn_param params[] = {
     [HEADS] = {"heads", 'i', "1", NULL, "they share A and E evenly", 'H'}, {0}};
 
-static attn_var additive_project(const attn__build *b, int x, int w)
+static attn_var additive_project(const attn__build *b, attn_var x, int w)
 {
-    return attn_tape_linear(b->t, b->in[x], b->in[w], (attn_var){0}, ATTN_ACT_NONE);
+    return attn_tape_linear(b->t, x, b->in[w], (attn_var){0}, ATTN_ACT_NONE);
 }
 
 static void tri_additive_build(const attn__build *b)
 {
+    const attn_var k = attn__mask_rows(b->t, b->in[K], b->in[MASK]);
+    const attn_var c = attn__mask_rows(b->t, b->in[C], b->in[C_MASK]);
     const attn_var u = attn__tri_values(b, b->in[U], b->in[C]);
     const attn_var keys =
-        attn__tri_sums(b->t, additive_project(b, K, W_K), additive_project(b, C, W_C));
-    const attn__tri tri = {.q = additive_project(b, Q, W_Q),
+        attn__tri_sums(b->t, additive_project(b, k, W_K), additive_project(b, c, W_C));
+    const attn__tri tri = {.q = additive_project(b, b->in[Q], W_Q),
                            .keys = keys,
                            .values = attn__tri_sums(b->t, b->in[V], u),
                            .mask = attn__tri_mask(b, b->in[MASK], b->in[C_MASK]),

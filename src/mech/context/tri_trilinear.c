@@ -38,9 +38,9 @@ static const attn_param params[] = {
     [SCALE] = {"scale", 'f', "1", NULL, "of the scores; 0: 1 / sqrt(R / heads)"},
     {0}};
 
-static attn_var trilinear_project(const attn__build *b, int x, int w)
+static attn_var trilinear_project(const attn__build *b, attn_var x, int w)
 {
-    return attn_tape_linear(b->t, b->in[x], b->in[w], (attn_var){0}, ATTN_ACT_NONE);
+    return attn_tape_linear(b->t, x, b->in[w], (attn_var){0}, ATTN_ACT_NONE);
 }
 
 /* Keys B SJ R with a core: sum_st core_rst k_s c_t, the context's sum first (it is short). */
@@ -63,11 +63,14 @@ static void tri_trilinear_build(const attn__build *b)
     if (!attn__build_need(b, heads == 1 || !attn__given(b->in[CORE]), ATTN_E_HEADS, "core",
                           "is for one head", 1, heads))
         return;
+    const attn_var k = attn__mask_rows(b->t, b->in[K], b->in[MASK]);
+    const attn_var v = attn__mask_rows(b->t, b->in[V], b->in[MASK]);
+    const attn_var c = attn__mask_rows(b->t, b->in[C], b->in[C_MASK]);
     const attn_var values =
-        attn__tri_products(b->t, trilinear_project(b, V, W_V), trilinear_project(b, C, W_U));
+        attn__tri_products(b->t, trilinear_project(b, v, W_V), trilinear_project(b, c, W_U));
     const attn_var keys =
-        trilinear_keys(b, trilinear_project(b, K, W_K), trilinear_project(b, C, W_C));
-    const attn__tri tri = {.q = trilinear_project(b, Q, W_Q),
+        trilinear_keys(b, trilinear_project(b, k, W_K), trilinear_project(b, c, W_C));
+    const attn__tri tri = {.q = trilinear_project(b, b->in[Q], W_Q),
                            .keys = keys,
                            .values = values,
                            .mask = attn__tri_mask(b, b->in[MASK], b->in[C_MASK]),

@@ -83,6 +83,7 @@ static attn_var disan_sentence(const attn__build *b, attn_var u)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
+    u = attn__mask_rows(t, u, in[MASK]);
     const attn_var hidden =
         attn_tape_elu(t, attn_tape_linear(t, u, in[W_T], in[B_T], ATTN_ACT_NONE));
     const attn_var z = attn_tape_linear(t, hidden, in[W_U], in[B_U], ATTN_ACT_NONE);

@@ -39,7 +39,8 @@ static void multi_dimensional_build(const attn__build *b)
     const attn_spec spec = ATTN_SPEC(.score = ATTN_SCORE_ADDITIVE);
     if (!attn__build_need(b, E > 0, ATTN_E_SHAPE, "v", "needs a feature", 1, E)) return;
     const attn_var q = attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE);
-    const attn_var k = attn_tape_linear(t, in[K], in[W_K], in[BIAS], ATTN_ACT_NONE);
+    const attn_var keys = attn__mask_rows(t, in[K], in[MASK]);
+    const attn_var k = attn_tape_linear(t, keys, in[W_K], in[BIAS], ATTN_ACT_NONE);
     const attn_attention_vars vars = {.q = multi_dimensional_share(t, q, E),
                                       .k = multi_dimensional_share(t, k, E),
                                       .v = attn__heads_split(t, in[V], E),

@@ -54,6 +54,7 @@ static void mgan_build(const attn__build *b)
     const attn__sequence y = attn__sequence_of(b, Y, MASK);
     if (attn__given(in[LOCATION]))
         x.rows = attn_tape_mul(t, x.rows, attn_tape_unsqueeze(t, in[LOCATION], 2));
+    x.rows = attn__mask_rows(t, x.rows, x.mask);
     const attn_var part[] = {mgan_coarse(t, x, in[W_X], y), mgan_fine(t, x, in[W_U], y, false),
                              mgan_fine(t, y, in[W_U], x, true), mgan_coarse(t, y, in[W_Y], x)};
     b->out[OUT] = attn_tape_concat(t, 4, part, 1);

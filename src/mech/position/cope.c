@@ -77,7 +77,9 @@ static void cope_build(const attn__build *b)
         return;
     const attn_var table = attn__heads_tables(b, in[TABLE], "table");
     const attn_var q = attn_tape_mul_scalar(t, in[Q], scale);
-    const attn_var logits = attn_tape_matmul(t, q, attn_tape_transpose(t, in[K], 2, 3));
+    const attn_var k = attn__mask_rows(t, in[K], in[MASK]);
+    const attn_var v = attn__mask_rows(t, in[V], in[MASK]);
+    const attn_var logits = attn_tape_matmul(t, q, attn_tape_transpose(t, k, 2, 3));
     const attn_var allowed =
         attn__table_allowed(t, in[MASK], b->params[CAUSAL].i, b->params[OFFSET].i,
                             attn__build_size(b, 'T'), attn__build_size(b, 'S'));
@@ -85,7 +87,7 @@ static void cope_build(const attn__build *b)
     const attn_var z = attn_tape_matmul(t, in[Q], attn_tape_transpose(t, table, 1, 2));
     const attn_var scores = attn_tape_add(t, logits, cope_between(b, z, b->out[POSITIONS]));
     b->out[WEIGHTS] = attn_tape_softmax(t, scores, allowed, 3);
-    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], in[V]);
+    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], v);
 }
 
 const attn_mech attn__mech_cope = {

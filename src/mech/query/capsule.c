@@ -47,7 +47,8 @@ static attn_var capsule_loss(const attn__build *b)
     const attn_var truth = attn_tape_one_hot(t, in[TARGET], attn__build_size(b, 'C'));
     const attn_var sign =
         attn_tape_add_scalar(t, attn_tape_mul_scalar(t, truth, -2), 1); /* B C */
-    const attn_var mean = attn__pool_mean(t, in[X], in[MASK]);          /* B D */
+    const attn_var x = attn__mask_rows(t, in[X], in[MASK]);
+    const attn_var mean = attn__pool_mean(t, x, in[MASK]); /* B D */
     const attn_var near = attn_tape_squeeze(
         t, attn_tape_matmul(t, b->out[OUT], attn_tape_unsqueeze(t, mean, 2)), 2);
     return attn_tape_add(t, capsule_hinge(t, sign, b->out[PROBABILITY]),
@@ -57,13 +58,13 @@ static attn_var capsule_loss(const attn__build *b)
 static void capsule_build(const attn__build *b)
 {
     attn_tape *t = b->t;
-    const attn_var *in = b->in, none = {0};
+    const attn_var *in = b->in, none = {0}, x = attn__mask_rows(t, in[X], in[MASK]);
     const attn_var scores = attn_tape_transpose(
-        t, attn_tape_linear(t, in[X], in[W], none, ATTN_ACT_NONE), 1, 2); /* B C S */
+        t, attn_tape_linear(t, x, in[W], none, ATTN_ACT_NONE), 1, 2); /* B C S */
     attn_var allowed = in[MASK];
     if (attn__given(allowed)) allowed = attn_tape_unsqueeze(t, allowed, 1);
     const attn_var weights = attn_tape_softmax(t, scores, allowed, 2);
-    const attn_var v = attn_tape_matmul(t, weights, in[X]); /* B C D */
+    const attn_var v = attn_tape_matmul(t, weights, x); /* B C D */
     const attn_var evidence =
         attn_tape_sum(t, attn_tape_mul(t, v, in[W_P]), ATTN_DIMS(2), false);
     const attn_var p = attn_tape_sigmoid(t, attn_tape_add(t, evidence, in[B_P]));

@@ -27,7 +27,8 @@ static void external_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, none = {0};
-    const attn_var scores = attn_tape_linear(t, in[X], in[M_K], none, ATTN_ACT_NONE);
+    const attn_var scores =
+        attn_tape_linear(t, attn__mask_rows(t, in[X], in[MASK]), in[M_K], none, ATTN_ACT_NONE);
     attn_var allowed = in[MASK];
     if (attn__given(allowed)) allowed = attn_tape_unsqueeze(t, allowed, 2);
     const attn_var shares = attn_tape_softmax(t, scores, allowed, 1); /* B S N */

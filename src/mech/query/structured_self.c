@@ -44,15 +44,15 @@ static attn_var structured_self_penalty(const attn__build *b, attn_var weights)
 static void structured_self_build(const attn__build *b)
 {
     attn_tape *t = b->t;
-    const attn_var *in = b->in, none = {0};
-    const attn_var h = attn_tape_linear(t, in[X], in[W_1], none, ATTN_ACT_TANH);
+    const attn_var *in = b->in, none = {0}, x = attn__mask_rows(t, in[X], in[MASK]);
+    const attn_var h = attn_tape_linear(t, x, in[W_1], none, ATTN_ACT_TANH);
     const attn_var scores = attn_tape_transpose(
         t, attn_tape_linear(t, h, in[W_2], none, ATTN_ACT_NONE), 1, 2); /* B R S */
     attn_var allowed = in[MASK];
     if (attn__given(allowed)) allowed = attn_tape_unsqueeze(t, allowed, 1);
     const attn_var weights = attn_tape_softmax(t, scores, allowed, 2);
     b->out[WEIGHTS] = weights;
-    b->out[OUT] = attn_tape_matmul(t, weights, in[X]);
+    b->out[OUT] = attn_tape_matmul(t, weights, x);
     if (b->wanted[PENALTY]) b->out[PENALTY] = structured_self_penalty(b, weights);
 }
 

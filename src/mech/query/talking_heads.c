@@ -56,14 +56,16 @@ static void talking_heads_build(const attn__build *b)
     double scale = b->params[SCALE].f;
     if (scale == 0) scale = 1 / sqrt((double)attn__max(attn__build_size(b, 'D'), 1));
     const attn_var q = attn_tape_mul_scalar(t, in[Q], scale);
-    const attn_var scores = attn_tape_matmul(t, q, attn_tape_transpose(t, in[K], 2, 3));
+    const attn_var k = attn__mask_rows(t, in[K], in[MASK]);
+    const attn_var v = attn__mask_rows(t, in[V], in[MASK]);
+    const attn_var scores = attn_tape_matmul(t, q, attn_tape_transpose(t, k, 2, 3));
     const attn_var logits = talking_heads_mix(b, in[W_LOGITS], scores, 'H', 'K');
     const attn_var allowed =
         attn__table_allowed(t, in[MASK], b->params[CAUSAL].i, b->params[OFFSET].i,
                             attn__build_size(b, 'T'), attn__build_size(b, 'S'));
     const attn_var weights = attn_tape_softmax(t, logits, allowed, 3);
     b->out[WEIGHTS] = talking_heads_mix(b, in[W_WEIGHTS], weights, 'K', 'V');
-    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], in[V]);
+    b->out[OUT] = attn_tape_matmul(t, b->out[WEIGHTS], v);
 }
 
 const attn_mech attn__mech_talking_heads = {

@@ -35,7 +35,8 @@ static void additive_build(const attn__build *b)
         attn__given(in[G]) ? attn_tape_mul(t, attn__unit(t, in[W]), in[G]) : in[W];
     const attn_attention_vars vars = {
         .q = attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE),
-        .k = attn_tape_linear(t, in[K], in[W_K], in[BIAS], ATTN_ACT_NONE),
+        .k = attn_tape_linear(t, attn__mask_rows(t, in[K], in[MASK]), in[W_K], in[BIAS],
+                              ATTN_ACT_NONE),
         .v = in[V],
         .score_w = w};
     b->out[OUT] = attn__attend(t, &spec, &vars, in[MASK], attn__build_output(b, WEIGHTS));

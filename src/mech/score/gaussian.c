@@ -40,7 +40,7 @@ static void gaussian_build(const attn__build *b)
     if (attn__given(in[SIGMA])) {
         spec.scale = 0.5;
         vars.q = attn_tape_div(t, in[Q], in[SIGMA]);
-        vars.k = attn_tape_div(t, in[K], in[SIGMA]);
+        vars.k = attn_tape_div(t, attn__mask_rows(t, in[K], in[MASK]), in[SIGMA]);
     }
     b->out[OUT] = attn__attend(t, &spec, &vars, in[MASK], attn__build_output(b, WEIGHTS));
 }

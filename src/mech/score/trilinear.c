@@ -30,7 +30,8 @@ static void trilinear_build(const attn__build *b)
     const attn_spec spec = ATTN_SPEC(.scale = 1);
     const attn_var w_k = attn_tape_slice(t, in[W], 0, D, 2 * D);
     const attn_var w_m = attn_tape_slice(t, in[W], 0, 2 * D, 3 * D);
-    const attn_var by_key = attn_tape_matmul(t, in[K], w_k); /* B S, as B 1 1 S */
+    const attn_var by_key =
+        attn_tape_matmul(t, attn__mask_rows(t, in[K], in[MASK]), w_k); /* B S, as B 1 1 S */
     const attn_attention_vars vars = {
         .q = attn_tape_mul(t, in[Q], w_m),
         .k = in[K],

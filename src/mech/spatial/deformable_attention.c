@@ -129,14 +129,21 @@ static attn_var deformable_places(const attn__build *b, const deformable_sizes *
 }
 
 /* What every head sees there: B heads each T points. */
+/* B C Y X with 0 where mask B Y X hides. */
+static attn_var deformable_seen(attn_tape *t, attn_var x, attn_var mask)
+{
+    if (!attn__given(mask)) return x;
+    return attn_tape_where(t, attn_tape_unsqueeze(t, mask, 1), x, attn_tape_scalar(t, 0));
+}
+
 static attn_var deformable_look(const attn__build *b, const deformable_sizes *z, int l,
                                 attn_var offsets)
 {
     attn_tape *t = b->t;
-    attn_var value = attn__conv_1x1(t, b->in[X1 + l], b->in[W_V], b->in[B_V]);
-    if (attn__given(b->in[MASK1 + l]))
-        value = attn_tape_where(t, attn_tape_unsqueeze(t, b->in[MASK1 + l], 1), value,
-                                attn_tape_scalar(t, 0));
+    const attn_var mask = b->in[MASK1 + l];
+    attn_var value =
+        attn__conv_1x1(t, deformable_seen(t, b->in[X1 + l], mask), b->in[W_V], b->in[B_V]);
+    value = deformable_seen(t, value, mask); /* where not even the bias is */
     const attn_tensor v = attn_tape_value(t, value);
     const int64_t n = attn__size_times(t, z->B, z->heads);
     value = attn_tape_reshape(t, value, ATTN_DIMS(n, z->each, v.shape[2], v.shape[3]));

@@ -140,6 +140,8 @@ static void non_local_build(const attn__build *b)
     const attn_tensor asks = attn_tape_value(t, p.theta), asked = attn_tape_value(t, p.g);
     if (attn__given(b->in[MASK]))
         p.mask = attn_tape_reshape(t, b->in[MASK], ATTN_DIMS(asks.shape[0], asks.shape[1]));
+    p.phi = attn__mask_rows(t, p.phi, p.mask);
+    p.g = attn__mask_rows(t, p.g, p.mask);
     p.pairs = ATTN_DIMS(asks.shape[0], asks.shape[1], asked.shape[1]);
     const attn_var y = gather[b->params[MODE].i](b, &p);
     const attn_var z =
