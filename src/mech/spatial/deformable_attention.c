@@ -2,9 +2,9 @@
  * Deformable attention: every query looks at a few places of one or several pictures, and says
  * itself where they are and how much each counts.
  *
- *     offsets = w_p q + b_p,  A = softmax over l, k of w_a q + b_a       a head: L levels, K
- * places at_l,k = ref in pixels of level l + offset_l,k out = w_o concat_h sum_l,k A_h,l,k (w_v
- * x_l + b_v)_h(at_h,l,k) + b_o
+ *     offsets = w_p q + b_p,  A = softmax over l, k of w_a q + b_a
+ *     at_l,k  = ref in pixels of level l + offset_l,k         a head: L levels, K places
+ *     out     = w_o concat_h sum_l,k A_h,l,k (w_v x_l + b_v)_h(at_h,l,k) + b_o
  *
  * q B T M; levels x1 to x4 are pictures of one depth, as many as are given. ref B T 2 is (x, y)
  * in 0 .. 1 between the outer edges; ref B T 4 is a box (x, y, w, h), and offsets are then in
@@ -112,14 +112,15 @@ static attn_var deformable_places(const attn__build *b, const deformable_sizes *
                                   attn_var offsets)
 {
     attn_tape *t = b->t;
+    const int64_t R = attn__build_size(b, 'R');
     const attn_tensor x = attn_tape_value(t, b->in[X1 + l]);
     if (!attn__present(&x)) return (attn_var){0};
     const attn_var size = attn__table(t, ATTN_DIMS(2), deformable_side, x.shape);
     const attn_var half = attn_tape_scalar(t, -0.5);
-    const attn_var ref = attn_tape_reshape(t, b->in[REF], ATTN_DIMS(z->B, 1, z->T, 1, -1));
+    const attn_var ref = attn_tape_reshape(t, b->in[REF], ATTN_DIMS(z->B, 1, z->T, 1, R));
     attn_var own = attn_tape_slice(t, offsets, 3, l, l + 1); /* B T heads 1 points 2 */
     own = attn_tape_transpose(t, attn_tape_squeeze(t, own, 3), 1, 2);
-    if (attn__build_size(b, 'R') == 4) {
+    if (R == 4) {
         attn_var side = attn_tape_mul(t, attn_tape_slice(t, ref, -1, 2, 4), size);
         side = attn_tape_mul_scalar(t, side, 0.5 / (double)z->points);
         own = attn_tape_mul(t, own, side);
