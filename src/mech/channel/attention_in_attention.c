@@ -2,12 +2,13 @@
  * Attention in attention: a block that has a branch with attention and one without, and decides
  * for each picture how much either counts.
  *
- *     h = lrelu(w_in x);   pi = softmax(w_b relu(w_a mean(h)) / T)          the dropout of
- * attention att = w_4 * ((w_3 * h) sigmoid(w_2 lrelu(w_1 * h) + b_2));   non = w_non * h out =
- * w_out lrelu(pi_0 att + pi_1 non) + x
+ *     h   = lrelu(w_in x);   pi = softmax(w_b relu(w_a mean(h)) / T)
+ *     att = w_4 * ((w_3 * h) sigmoid(w_2 lrelu(w_1 * h) + b_2));   non = w_non * h
+ *     out = w_out lrelu(pi_0 att + pi_1 non) + x
  *
  * x B C Y X, F hidden channels (A2N: C = F = 40); * is a convolution with odd sides that keeps
  * the size (3 x 3; w_non 1 x 1 in A2N-M), the other products are by pixel; lrelu has slope 0.2.
+ * The paper calls what makes pi its dropout of attention.
  * Only w_2 has a bias. T = 30 keeps pi near a half while it is learned; a small T makes the
  * choice hard. w_out = 0 is the identity. Chen et al. 2021 (2104.09497). */
 #include "mech/mech.h"

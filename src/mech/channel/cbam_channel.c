@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * CBAM's channel attention: squeeze and excitation that also looks at maxima.
  *
- *     gate = sigmoid(f(mean over Y X of x) + f(max over Y X of x)),  f(z) = w2 relu(w1 z + b1)
- * + b2 out = x gate
+ *     f(z) = w2 relu(w1 z + b1) + b2
+ *     gate = sigmoid(f(mean over Y X of x) + f(max over Y X of x));   out = x gate
  *
  * x B C Y X; both descriptions go through the same f, whose output bias therefore counts twice.
  * The published code has both biases, others have none: leave them out. The gradient of a

@@ -4,8 +4,8 @@
  *
  *     spatial    a stack of dilated convolutions ends in one map; y_l = x_l sigmoid(map_l)
  *     channel    group norm with the statistics of all levels together, its mean over all
- * places goes through w2 relu(w1 z + b1) + b2; y_l = x_l sigmoid(of that) aligned    deformable
- * convolution, offsets by a 3 x 3 convolution of what came so far
+ *                places goes through w2 relu(w1 z + b1) + b2; y_l = x_l sigmoid(of that)
+ *     aligned    deformable convolution, offsets by a 3 x 3 convolution of what came so far
  *
  * x1 B C Y X, and x2, x3 where given; all weights are shared by the levels, so one level has an
  * ordinary group norm and SE. order says which of s, c and a comes first. Only the abstract of

@@ -4,17 +4,16 @@
  *
  *     l_ij = scale q_i . k_j;   g_ij = sigmoid(l_ij)
  *     p_ij = min(sum_{k >= j} g_ik, N - 1)             counted from the query backwards
- *     score_ij = l_ij + (1 - f) q_i . table[p] + f q_i . table[p + 1],  f = p_ij - p, p its
- * floor
+ *     score_ij = l_ij + (1 - f) q_i . table[p] + f q_i . table[p + 1],  f = p_ij - p
  *
- * q B H T D, k B H S D, v B H S E, table L N D: of each head (L = H) or of
- * all (L = 1). Gates of keys that are
- * masked (after the query, or padding) count nothing. Positions are reals between entries of
- * the table, so gradients reach the gates: the slope between two entries, 0 where the sum has
- * passed N - 1. The sums need the row of gates before the row of scores, so the scores are
- * composed as matrices: memory T S. With gates of 1 (q . k large) positions are i - j + 1, and
- * all of N or more are one. Golovneva et al. 2024 (2405.18719), whose code gives the table's
- * part no 1/sqrt(D); scale=0 is 1 / sqrt(D) for content and gates. */
+ * with p the floor of p_ij. q B H T D, k B H S D, v B H S E, table L N D: of each head (L = H)
+ * or of all (L = 1). Gates of keys that are masked (after the query, or padding) count nothing.
+ * Positions are reals between entries of the table, so gradients reach the gates: the slope
+ * between two entries, 0 where the sum has passed N - 1. The sums need the row of gates before
+ * the row of scores, so the scores are composed as matrices: memory T S. With gates of 1 (q . k
+ * large) positions are i - j + 1, and all of N or more are one. Golovneva et al. 2024
+ * (2405.18719), whose code gives the table's part no 1/sqrt(D); scale=0 is 1 / sqrt(D) for
+ * content and gates. */
 #include "mech/mech.h"
 
 #include <math.h>
