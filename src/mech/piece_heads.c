@@ -30,6 +30,12 @@ attn_var attn__heads_from(attn_tape *t, attn_var x, attn_var w, int64_t heads)
 
 attn_var attn__heads_to(attn_tape *t, attn_var x, attn_var w_o)
 {
+    const attn_tensor v = attn_tape_value(t, x), w = attn_tape_value(t, w_o);
+    if (!attn__present(&v) || !attn__present(&w)) return (attn_var){0};
+    if (w.shape[1] != v.shape[1] * v.shape[3])
+        return attn__var_fail(t, ATTN_E_SHAPE, "w_o",
+                              "it must have a column for each feature of all heads",
+                              v.shape[1] * v.shape[3], w.shape[1]);
     return attn_tape_linear(t, attn__heads_join(t, x), w_o, (attn_var){0}, ATTN_ACT_NONE);
 }
 

@@ -31,11 +31,27 @@ static const attn_param params[] = {
     [CAUSAL] = {"causal", 'b', "true", NULL, "a position sees itself and what came before"},
     {0}};
 
+/* What the engine would say of tensors that the caller has never seen. */
+static bool gqa_fits(const attn__build *b)
+{
+    const int64_t heads = b->params[HEADS].i, kv_heads = b->params[KV_HEADS].i;
+    const int64_t A = attn__build_size(b, 'A'), K = attn__build_size(b, 'K');
+    if (!attn__build_need(b, kv_heads > 0 && heads % kv_heads == 0, ATTN_E_HEADS, "kv_heads",
+                          "must divide heads", heads, kv_heads))
+        return false;
+    /* Where one does not divide the split of features says so. */
+    return A % heads != 0 || K % kv_heads != 0 ||
+           attn__build_need(b, A / heads == K / kv_heads, ATTN_E_SHAPE, "w_k",
+                            "its heads must be as wide as those of w_q", A / heads,
+                            K / kv_heads);
+}
+
 static void gqa_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in;
     const int64_t kv_heads = b->params[KV_HEADS].i;
+    if (!gqa_fits(b)) return;
     const attn_spec spec = ATTN_SPEC(.causal = b->params[CAUSAL].i);
     const attn_attention_vars vars = {
         .q = attn__heads_from(t, in[X], in[W_Q], b->params[HEADS].i),
