@@ -365,9 +365,9 @@ set(TEST_PROGRAMS
     test_gallery_hidden
     test_gallery_lowrank
     test_gallery_memory
+    test_gallery_monotonic
     test_gallery_padding
     test_gallery_parts
-    test_gallery_monotonic
     test_gallery_pattern
     test_gallery_position
     test_gallery_promise

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What a caller may leave out or ask for otherwise changes nothing else: one gradient alone has
  * the bits it has among all, the gradients of outputs one by one add up to those of all, two
- * threads with one context get what one gets, and results in other types are rounded from the
- * same numbers. */
+ * threads with one context get what one gets, results in other types are rounded from the same
+ * numbers, and where there is nothing gradients are numbers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -233,10 +233,55 @@ static void test_types(void **state)
     gallery_each(types_of);
 }
 
+/* ---- nothing ----------------------------------------------------------------------------- */
+
+static void nothing_gradients(const parts_call *p, const char *text, bool zero)
+{
+    for (int i = 0; p->draw.call.mech->slots[i].name; i++) {
+        const attn_tensor *d = &p->d_slots[i];
+        int64_t index[ATTN_MAX_RANK] = {0};
+        if (parts_out(p, i) || !d->dtype || test_tensor_empty(d)) continue;
+        do {
+            const double x = test_get(d, index);
+            if (zero ? x != 0 : isnan(x))
+                fail_msg("%s, %s: d_%s is %g", p->draw.row->name, text,
+                         p->draw.call.mech->slots[i].name, x);
+        } while (test_index_next(d, index));
+    }
+}
+
+/* No sequence at all is taken; no length may be refused, but if not it spoils no gradient. */
+static void nothing_of(const gallery_row *row)
+{
+    char letters[32], text[8];
+    snprintf(letters, sizeof letters, "B%s", row->mech->grows);
+    for (const char *l = letters; row->mech->build && *l; l++) {
+        parts_call p = {0};
+        test_rng rng = test_rng_make(3);
+        snprintf(text, sizeof text, "%c=0", *l);
+        gallery_draw_bare(&p.draw, row, text, 5);
+        gallery_tensors(&p.draw, ATTN_DTYPE_F32, &rng, p.slots);
+        gallery_gradients(&p.draw, ATTN_DTYPE_F32, &rng, p.slots, p.d_slots);
+        if (*l == 'B')
+            parts_go(&p, "no batch by", 0);
+        else
+            parts_run(&p);
+        if (p.status == ATTN_OK) nothing_gradients(&p, text, *l == 'B');
+        gallery_free(&p.draw);
+    }
+}
+
+static void test_nothing(void **state)
+{
+    (void)state;
+    gallery_each(nothing_of);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone), cmocka_unit_test(test_outputs),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_types)};
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_types),
+        cmocka_unit_test(test_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -247,6 +247,9 @@ attn_var attn__lines(attn_tape *t, attn_var x, bool along_x);
 attn_var attn__lines_back(attn_tape *t, attn_var lines, attn_var like, bool along_x);
 /* Flags B Y X -> BY X, or BX Y; empty stays empty. */
 attn_var attn__flag_lines(attn_tape *t, attn_var flags, bool along_x);
+/* The mean over dims, which are dropped; 0 over no place at all, where 0 / 0 would spoil every
+ * gradient. */
+attn_var attn__picture_mean(attn_tape *t, attn_var x, attn_dims dims);
 /* w M C; and w M C K L of odd sides with as much padding as keeps the size. b M or empty. */
 attn_var attn__conv_1x1(attn_tape *t, attn_var x, attn_var w, attn_var b);
 attn_var attn__conv_same(attn_tape *t, attn_var x, attn_var w, attn_var b, int64_t dilation);

@@ -17,7 +17,7 @@ attn_var attn__gate_hidden(attn_tape *t, attn_var z, const attn__gate_layers *w)
 attn_var attn__cbam_channels(attn_tape *t, attn_var x, const attn__gate_layers *w)
 {
     const attn_dims places = ATTN_DIMS(2, 3);
-    const attn_var mean = attn__gate_hidden(t, attn_tape_mean(t, x, places, false), w);
+    const attn_var mean = attn__gate_hidden(t, attn__picture_mean(t, x, places), w);
     const attn_var top = attn__gate_hidden(t, attn_tape_max(t, x, places, false), w);
     return attn_tape_sigmoid(t, attn_tape_add(t, mean, top));
 }

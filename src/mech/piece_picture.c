@@ -28,6 +28,13 @@ attn_var attn__pixels_back(attn_tape *t, attn_var pixels, attn_var like)
                              ATTN_DIMS(v.shape[0], v.shape[2], x.shape[2], x.shape[3]));
 }
 
+attn_var attn__picture_mean(attn_tape *t, attn_var x, attn_dims dims)
+{
+    const attn_tensor v = attn_tape_value(t, x);
+    if (attn__present(&v) && attn_tensor_count(v) == 0) return attn_tape_sum(t, x, dims, false);
+    return attn_tape_mean(t, x, dims, false);
+}
+
 attn_var attn__conv_1x1(attn_tape *t, attn_var x, attn_var w, attn_var b)
 {
     attn_var kernel = attn_tape_unsqueeze(t, attn_tape_unsqueeze(t, w, 2), 3);

@@ -51,7 +51,7 @@ static attn_var a2b_choose(const attn__build *b, attn_var h)
 {
     attn_tape *t = b->t;
     const attn__gate_layers layers = {.w1 = b->in[W_A], .w2 = b->in[W_B]};
-    const attn_var z = attn_tape_mean(t, h, ATTN_DIMS(2, 3), false);
+    const attn_var z = attn__picture_mean(t, h, ATTN_DIMS(2, 3));
     const attn_var scores = attn__gate_hidden(t, z, &layers);
     return attn_tape_softmax(t, attn_tape_mul_scalar(t, scores, 1 / b->params[TEMPERATURE].f),
                              (attn_var){0}, 1);

@@ -41,7 +41,7 @@ static void eca_build(const attn__build *b)
         return;
     const attn_conv conv = {.padding = {K / 2}};
     const attn_var kernel = attn_tape_unsqueeze(t, attn_tape_unsqueeze(t, b->in[W], 0), 0);
-    attn_var z = attn_tape_unsqueeze(t, attn_tape_mean(t, x, ATTN_DIMS(2, 3), false), 1);
+    attn_var z = attn_tape_unsqueeze(t, attn__picture_mean(t, x, ATTN_DIMS(2, 3)), 1);
     z = attn_tape_squeeze(t, attn_tape_conv1d(t, z, kernel, none, &conv), 1);
     b->out[GATE] = attn_tape_sigmoid(t, z);
     b->out[OUT] = attn__gate_channels(t, x, b->out[GATE]);

@@ -118,7 +118,7 @@ static void har_channel(const attn__build *b, har_levels *levels)
     const attn_var joined = attn_tape_concat(t, levels->n, all, 2);
     const attn_var norm =
         attn_tape_groupnorm(t, joined, b->params[GROUPS].i, b->in[GN_W], b->in[GN_B], 0);
-    const attn_var z = attn_tape_mean(t, norm, ATTN_DIMS(2), false);
+    const attn_var z = attn__picture_mean(t, norm, ATTN_DIMS(2));
     b->out[GATE] = attn_tape_sigmoid(t, attn__gate_hidden(t, z, &layers));
     for (int l = 0; l < levels->n; l++)
         levels->x[l] = attn__gate_channels(t, levels->x[l], b->out[GATE]);

@@ -22,7 +22,7 @@ static void squeeze_excite_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in;
-    const attn_var z = attn_tape_mean(t, in[X], ATTN_DIMS(2, 3), false);
+    const attn_var z = attn__picture_mean(t, in[X], ATTN_DIMS(2, 3));
     const attn_var h = attn_tape_linear(t, z, in[W1], in[B1], ATTN_ACT_RELU);
     const attn_var s = attn_tape_linear(t, h, in[W2], in[B2], ATTN_ACT_SIGMOID);
     b->out[GATE] = s;

@@ -28,7 +28,7 @@ static const attn_slot slots[] = {
 static attn_var coordinate_gate(const attn__build *b, int64_t dim, int w)
 {
     attn_tape *t = b->t;
-    const attn_var mean = attn_tape_mean(t, b->in[X], ATTN_DIMS(dim), false);
+    const attn_var mean = attn__picture_mean(t, b->in[X], ATTN_DIMS(dim));
     const attn_var a = attn_tape_linear(t, attn_tape_transpose(t, mean, 1, 2), b->in[W1],
                                         b->in[B1], ATTN_ACT_NONE);
     const attn_var six = attn_tape_clamp(t, attn_tape_add_scalar(t, a, 3), 0, 6);

@@ -29,7 +29,7 @@ static void coordinate_attention_oracle(gallery_call *c)
             for (int64_t i = 0; i < C; i++) {
                 for (int64_t k = 0; k < (l < Y ? X : Y); k++)
                     mean[i] += x[i * Y * X + (l < Y ? l * X + k : k * X + l - Y)];
-                mean[i] /= (double)(l < Y ? X : Y);
+                mean[i] /= fmax(1, (double)(l < Y ? X : Y)); /* no place at all: 0 */
             }
             if (l < Y)
                 coordinate_line(c, mean, "w_y", "b_y", by_row + b * C * Y + l, Y);

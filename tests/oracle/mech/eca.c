@@ -12,7 +12,7 @@ static void eca_oracle(gallery_call *c)
         double *mean = gallery_new(c, C);
         for (int64_t i = 0; i < C; i++) {
             for (int64_t p = 0; p < n; p++) mean[i] += x[i * n + p];
-            mean[i] /= (double)n;
+            mean[i] /= n > 0 ? (double)n : 1;
         }
         for (int64_t i = 0; i < C; i++) {
             double score = 0;

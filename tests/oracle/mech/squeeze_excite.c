@@ -21,7 +21,7 @@ static void squeeze_excite_oracle(gallery_call *c)
         for (int64_t i = 0; i < C; i++) {
             z[i] = 0;
             for (int64_t n = 0; n < N; n++) z[i] += x[i * N + n];
-            z[i] /= (double)N;
+            z[i] /= N > 0 ? (double)N : 1; /* no place at all: 0 */
         }
         for (int64_t r = 0; r < R; r++) {
             h[r] = squeeze_affine(gallery_at(c, "w1"), gallery_at(c, "b1"), z, r, C);
