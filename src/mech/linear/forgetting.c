@@ -7,8 +7,9 @@
  * q and k B H T D, v B H T E; log_f B H T is the log of the forget gate of each token and head, at
  * most 0. c_i is the same for all keys of a query and leaves the softmax as it is, so a bias of -c_j
  * for each key says it all, and nothing of size T x T is made; it is as exact as c is (f32: c of
- * 1000 is off by 3e-5 - give f64 for very long texts with strong gates). mask B T hides keys. All
- * gates 1: causal attention. One gate for all tokens: ALiBi. Lin et al. 2025 (2503.02130). */
+ * 1000 is off by 3e-5 - give f64 for very long texts with strong gates). mask B T hides keys, and
+ * a hidden token forgets nothing. All gates 1: causal attention. One gate for all tokens: ALiBi.
+ * Lin et al. 2025 (2503.02130). */
 #include "mech/mech.h"
 
 enum { Q, K, V, LOG_F, MASK, OUT, WEIGHTS };
@@ -26,12 +27,21 @@ enum { SCALE };
 static const attn_param params[] = {
     [SCALE] = {"scale", 'f', "0", NULL, "factor of q.k; 0: 1 / sqrt(D)"}, {0}};
 
+/* Padding in front may hold anything: what is hidden forgets nothing. */
+static attn_var forgetting_gates(const attn__build *b)
+{
+    const attn_var mask = b->in[MASK];
+    if (!attn__given(mask)) return b->in[LOG_F];
+    return attn_tape_where(b->t, attn_tape_unsqueeze(b->t, mask, 1), b->in[LOG_F],
+                           attn_tape_scalar(b->t, 0));
+}
+
 static void forgetting_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in;
     const attn_spec spec = ATTN_SPEC(.causal = true, .scale = b->params[SCALE].f);
-    const attn_var c = attn_tape_cumsum(t, in[LOG_F], 2);
+    const attn_var c = attn_tape_cumsum(t, forgetting_gates(b), 2);
     const attn_attention_vars vars = {
         .q = in[Q],
         .k = in[K],

@@ -71,8 +71,8 @@ static void latent_build(const attn__build *b)
     const attn_var *in = b->in, none = {0};
     const attn_var latents = attn_tape_expand(b->t, attn_tape_unsqueeze(b->t, in[LATENTS], 0),
                                               ATTN_DIMS(attn__build_size(b, 'B'), -1, -1));
-    const attn_var z =
-        attn__heads_join(b->t, latent_ask(b, latents, in[X], W_PACK_Q, in[MASK]));
+    const attn_var x = attn__mask_rows(b->t, in[X], in[MASK]);
+    const attn_var z = attn__heads_join(b->t, latent_ask(b, latents, x, W_PACK_Q, in[MASK]));
     b->out[LATENTS_OUT] = z;
     b->out[OUT] = attn__heads_to(b->t, latent_ask(b, in[Y], z, W_UNPACK_Q, none), in[W_O]);
 }

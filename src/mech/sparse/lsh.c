@@ -14,7 +14,8 @@
  * become one by their log-sums. chunk 0 means twice the mean bucket, T / N, as in the paper. T
  * need not divide: the last chunk is shorter. N = 0 is one bucket, and with a chunk of T then
  * all pairs are seen. causal hides later positions, but which tokens share a chunk depends on
- * all of them. Hashes and order carry no gradient. mask B T hides keys.
+ * all of them. Hashes and order carry no gradient. mask B T hides keys, which
+ * keep their places in the order: padding moves the chunks' ends, so give it equal rows.
  * Kitaev et al. 2020 (2001.04451). */
 #include "mech/mech.h"
 

@@ -16,7 +16,8 @@ static void forgetting_row(gallery_call *c, int64_t bh, int64_t i)
         for (int64_t d = 0; d < D; d++)
             score += q[d] * gallery_at(c, "k")[(bh * T + j) * D + d];
         w[j] = linear_scale(c) * score;
-        for (int64_t s = j + 1; s <= i; s++) w[j] += gallery_at(c, "log_f")[bh * T + s];
+        for (int64_t s = j + 1; s <= i; s++)
+            if (!mask || mask[b * T + s] != 0) w[j] += gallery_at(c, "log_f")[bh * T + s];
         top = fmax(top, w[j]);
     }
     for (int64_t j = 0; j <= i; j++) sum += w[j] = w[j] == -GALLERY_INF ? 0 : exp(w[j] - top);
