@@ -8,7 +8,7 @@
 
 static int compute_params(compute_set *set, const cli_args *args)
 {
-    attn_mech_defaults(set->mech, set->params);
+    (void)attn_mech_defaults_of(args->operands[0], set->params, NULL); /* it was found */
     int at = 0;
     for (const char *text; (text = cli_each(args, "set", &at)) != NULL;) {
         char name[64] = "";

@@ -82,6 +82,15 @@ class Gallery(unittest.TestCase):
         shown = [o["name"] for o in cli.json_lines(out)[0]["outputs"]]
         self.assertEqual([n for n in wanted if n not in shown], [])
 
+    def test_aliases_set_what_they_say(self):
+        sizes = ["--random", "B=1,T=4,M=2,A=2,P=2,O=2", "--json"]
+        outputs = [cli.json_lines(attn("compute", *words, *sizes)[1])[0]["outputs"]
+                   for words in (("masked",), ("self", "-s", "causal=true"), ("self",),
+                                 ("masked", "-s", "causal=false"))]
+        self.assertEqual(outputs[0], outputs[1])
+        self.assertEqual(outputs[2], outputs[3])
+        self.assertNotEqual(outputs[0], outputs[2])
+
     def test_gradients(self):
         self.check_each(self.gradients)
 

@@ -54,9 +54,38 @@ static void test_families_and_aliases(void **state)
         assert_non_null(m);
         assert_string_equal(m->name, alias->of);
         assert_true(strlen(alias->why) > 20);
+        attn_value params[ATTN_MAX_PARAMS];
+        assert_int_equal(attn_mech_defaults_of(alias->name, params, NULL), ATTN_OK);
     }
     assert_null(attn_family_at(-1));
     assert_null(attn_alias_at(-1));
+}
+
+static void test_aliases_with_other_defaults(void **state)
+{
+    static const struct {
+        const char *name, *param;
+        int64_t is;
+    } rows[] = {{"masked", "causal", 1},
+                {"self", "causal", 0},
+                {"mqa", "kv_heads", 1},
+                {"gqa", "kv_heads", 2},
+                {"position_attention", "scaled", 0},
+                {"non_local", "scaled", 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        attn_value params[ATTN_MAX_PARAMS];
+        assert_int_equal(attn_mech_defaults_of(rows[i].name, params, NULL), ATTN_OK);
+        const int p = attn_mech_param(attn_mech_find(rows[i].name), rows[i].param);
+        assert_true(p >= 0);
+        assert_int_equal(params[p].i, rows[i].is);
+    }
+    attn_value params[ATTN_MAX_PARAMS];
+    attn_error error = {0};
+    assert_int_equal(attn_mech_defaults_of("masqued", params, &error), ATTN_E_NAME);
+    assert_string_equal(error.name, "masqued");
+    assert_int_equal(attn_mech_defaults_of(NULL, params, &error), ATTN_E_NULL);
+    assert_int_equal(attn_mech_defaults_of("self", NULL, &error), ATTN_E_NULL);
 }
 
 static void test_every_default_reads_back(void **state)
@@ -281,6 +310,7 @@ static void test_a_clash_names_letter_and_slots(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_every_table_is_sound),
     cmocka_unit_test(test_families_and_aliases),
+    cmocka_unit_test(test_aliases_with_other_defaults),
     cmocka_unit_test(test_every_default_reads_back),
     cmocka_unit_test(test_unknown_names),
     cmocka_unit_test(test_parameters_from_text),

@@ -101,9 +101,9 @@ typedef struct attn_family {
     const char *name, *branch, *about;
 } attn_family;
 
-/* Another name of the same formula. */
+/* Another name of the same formula; set: "parameter=value" where its default is another. */
 typedef struct attn_alias {
-    const char *name, *of, *why;
+    const char *name, *of, *why, *set;
 } attn_alias;
 
 ATTN_API int attn_mech_count(void);
@@ -116,8 +116,11 @@ ATTN_API int attn_mech_param(const attn_mech *mech, const char *name); /* -1 whe
 ATTN_API const attn_family *attn_family_at(int i); /* in the order of the tree; NULL past it */
 ATTN_API const attn_alias *attn_alias_at(int i);   /* NULL past the end */
 
-/* Fills params with the defaults; sets one from text ("causal", "true"). */
+/* Fills params with the defaults; with those of a name, which may be an alias that sets one
+ * otherwise (masked is self with causal=true); sets one from text ("causal", "true"). */
 ATTN_API void attn_mech_defaults(const attn_mech *mech, attn_value *params);
+ATTN_API attn_status attn_mech_defaults_of(const char *name, attn_value *params,
+                                           attn_error *error);
 ATTN_API attn_status attn_mech_set(const attn_mech *mech, attn_value *params, const char *name,
                                    const char *text, attn_error *error);
 /* Binds the letters of params (NULL: the defaults) and of every present slot and gives the

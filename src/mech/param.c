@@ -103,6 +103,24 @@ void attn_mech_defaults(const attn_mech *mech, attn_value *params)
     }
 }
 
+attn_status attn_mech_defaults_of(const char *name, attn_value *params, attn_error *error)
+{
+    const attn_mech *mech = attn_mech_find(name);
+    if (!name || !params)
+        return attn__fail(error, ATTN_E_NULL, "mech", "an argument is missing");
+    if (!mech) return attn__fail_name(error, ATTN_E_NAME, "mech", "no such mechanism", name);
+    attn_mech_defaults(mech, params);
+    const attn_alias *alias;
+    for (int i = 0; (alias = attn_alias_at(i)) != NULL; i++) {
+        char word[64] = "";
+        if (strcmp(alias->name, name) != 0 || !alias->set) continue;
+        const size_t n = strcspn(alias->set, "=");
+        memcpy(word, alias->set, n < sizeof word ? n : sizeof word - 1);
+        ATTN_TRY(attn_mech_set(mech, params, word, alias->set + n + 1, error));
+    }
+    return ATTN_OK;
+}
+
 attn_status attn_mech_set(const attn_mech *mech, attn_value *params, const char *name,
                           const char *text, attn_error *error)
 {

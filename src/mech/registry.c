@@ -19,9 +19,11 @@ static const attn_family families[] = {
 };
 
 static const attn_alias aliases[] = {
-#define ALIAS(name, of, why) {#name, #of, why},
+#define ALIAS(name, of, why)          {#name, #of, why, NULL},
+#define ALIAS_SET(name, of, set, why) {#name, #of, why, set},
 #include "mech/aliases.def"
 #undef ALIAS
+#undef ALIAS_SET
 };
 
 #define REGISTRY_LENGTH(table) ((int)(sizeof(table) / sizeof((table)[0])))
