@@ -262,6 +262,7 @@ static void test_refusals(void **state)
         {"gqa", "B=1,H=4,A=8,K=6,P=9,Z=12;kv_heads=3", NULL, ATTN_E_HEADS, "kv_heads"},
         {"gqa", "B=1,Z=11", NULL, ATTN_E_SHAPE, "w_o"},
         {"mla", "B=1,P=6", NULL, ATTN_E_SHAPE, "w_o"},
+        {"self", "B=1,T=1,A=0,P=0;heads=100000", NULL, ATTN_E_HEADS, "heads"},
         {"mla", "B=1,A=9", NULL, ATTN_E_HEADS, "heads"},
         {"mla", "B=1,C=7", NULL, ATTN_E_SHAPE, "w_kva"},
         {"mla", "B=1,C=16;rope_dims=12", NULL, ATTN_E_PARAM, "rope_dims"},

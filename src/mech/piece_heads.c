@@ -3,6 +3,10 @@
  * operands, keys hidden by a mask B S, weights into an output slot when it is wanted. */
 #include "mech/mech.h"
 
+/* More heads than features is no head at all, unless there are no features: then nothing but
+ * this bounds how long a call of no numbers takes. */
+enum { HEADS_EMPTY_MOST = 4096 };
+
 attn_var attn__heads_split(attn_tape *t, attn_var x, int64_t heads)
 {
     const attn_tensor v = attn_tape_value(t, x);
@@ -10,6 +14,9 @@ attn_var attn__heads_split(attn_tape *t, attn_var x, int64_t heads)
     if (v.rank != 3 || heads < 1 || v.shape[2] % heads != 0)
         return attn__var_fail(t, ATTN_E_HEADS, "heads", "features must divide among the heads",
                               heads, v.shape[2]);
+    if (v.shape[2] == 0 && heads > HEADS_EMPTY_MOST)
+        return attn__var_fail(t, ATTN_E_HEADS, "heads", "so many need features to share",
+                              HEADS_EMPTY_MOST, heads);
     attn_var split =
         attn_tape_reshape(t, x, ATTN_DIMS(v.shape[0], v.shape[1], heads, v.shape[2] / heads));
     return attn_tape_transpose(t, split, 1, 2);
