@@ -3,8 +3,8 @@
  *
  * One call:
  *     attn_tensor q = ATTN_TENSOR(qp, F32, B, H, T, D), k = ..., v = ..., o = ...;
- *     attn_forward(NULL, &ATTN_SPEC(.causal = true), &ATTN_ARGS(.q = q, .k = k, .v = v, .out =
- * o), NULL);
+ *     attn_forward(NULL, &ATTN_SPEC(.causal = true),
+ *                  &ATTN_ARGS(.q = q, .k = k, .v = v, .out = o), NULL);
  *
  * Letters: B batch, H query heads, G key/value heads, T queries, S keys, D key width, E value
  * width. Query i of sequence b stands at position p = i + offset, key j at position j.

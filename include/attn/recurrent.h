@@ -3,9 +3,9 @@
  * memory that grow with the number of tokens alone.
  *
  *     S_t = diag(a_t) S_{t-1} + k_t u_t^T,  o_t = scale S_t^T q_t,  S is D x E
- *     linear   u_t = v_t                                       (linear attention, retention,
- * GLA) delta    u_t = beta_t (v_t - (diag(a_t) S_{t-1})^T k_t)  (DeltaNet, gated delta) a_t =
- * exp(decay_t), or 1
+ *     linear  u_t = v_t                                        linear attention, retention, GLA
+ *     delta   u_t = beta_t (v_t - (diag(a_t) S_{t-1})^T k_t)   DeltaNet, gated delta
+ *     a_t = exp(decay_t), or 1
  *
  * Letters as in attention.h: B batch, H query heads, G key/value heads, T queries, S tokens
  * (keys and values), D key width, E value width. A state belongs to a key/value head and is

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Memory needed soon is asked for while other memory is worked on. warm.c; a part of engine.h. */
+ * Memory needed soon is asked for while other memory is worked on. warm.c; a part of
+ * engine.h. */
 #ifndef ATTN__WARM_H
 #define ATTN__WARM_H
 

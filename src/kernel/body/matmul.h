@@ -61,8 +61,7 @@ static void K(scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_
 }
 
 /* nr columns of v by nv vectors over n keys: chains from 0, added to acc at the end (to 0
- * when it is fresh). fetch: the
- * numbers of v that lie that far on are asked for in passing. */
+ * when it is fresh). fetch: the numbers of v that lie that far on are asked for in passing. */
 static inline __attribute__((always_inline)) void
 K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride, real *acc,
               const int nr, const int nv, const bool masked, bool fresh, int64_t fetch)

@@ -4,8 +4,8 @@
  *
  *     covered_i = start + a_0 + ... + a_{i-1}
  *     s[i][j] = w . tanh(w_q q_i + w_k k_j + w_c covered[i][j] + b)
- *     a_i = softmax(s_i);  out_i = sum_j a[i][j] v_j;  loss_i = sum_j min(a[i][j],
- * covered[i][j])
+ *     a_i = softmax(s_i);  out_i = sum_j a[i][j] v_j
+ *     loss_i = sum_j min(a[i][j], covered[i][j])
  *
  * q B T D, k B S C, v B S E. loss is given for every row, so that the caller can weigh and mask
  * it (1 times its mean in the paper); where both are equal its gradient goes to a. `coverage`

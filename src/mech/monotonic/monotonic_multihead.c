@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Monotonic multihead attention: every head walks along the keys by itself.
  *
- *     e = (x w_q^T)_h . (y w_k^T)_h / sqrt(A/H) + r_h,  p = sigmoid(e), 0 where mask hides a
- * key a_h = expected monotonic alignment of p_h (see expected_monotonic) weights_h = a_h shared
- * out among chunks by u = (x w_uq^T)_h . (y w_uk^T)_h / sqrt(A/H) out = concat_h(weights_h (y
- * w_v^T)_h) w_o^T
+ *     e = (x w_q^T)_h . (y w_k^T)_h / sqrt(A/H) + r_h
+ *     p = sigmoid(e), 0 where mask hides a key
+ *     a_h = expected monotonic alignment of p_h (see expected_monotonic)
+ *     weights_h = a_h shared out among chunks by u = (x w_uq^T)_h . (y w_uk^T)_h / sqrt(A/H)
+ *     out = concat_h(weights_h (y w_v^T)_h) w_o^T
  *
  * x B T M asks, y B S N is walked; r has one offset a head, near -1, and its size is their
  * number. chunk = 1 is the form that stops at one key (MMA-H); chunk = 0 attends to all up to

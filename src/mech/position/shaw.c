@@ -5,13 +5,13 @@
  *     r = clip(j - p_i, -R, R) + R
  *     score_ij = q_i . (k_j + rel_k[r]) / sqrt(D);   out_i = sum_j a_ij (v_j + rel_v[r])
  *
- * q B H T D, k B G S D, v B G S E; rel_k L 2R+1 D and rel_v L 2R+1 E have a
- * table for each head (L = H), or one for all, as in the paper (L = 1). Query i stands at p_i =
- * i + offset, key j at j. Only distances count: moving all positions changes nothing, and
- * beyond R all are alike. Fused: q . rel_k is worked out once a query for all 2R + 1 distances,
- * and the weights are summed by distance before they meet rel_v, so nothing of size T x S is
- * kept. Music Transformer's relative scores are the case without rel_v. Shaw, Uszkoreit,
- * Vaswani 2018 (1803.02155). */
+ * q B H T D, k B G S D, v B G S E; rel_k L 2R+1 D and rel_v L 2R+1 E have a table for each head
+ * (L = H), or one for all, as in the paper (L = 1). Query i stands at p_i = i + offset, key j
+ * at j. Only distances count: moving all positions changes nothing, and beyond R all are alike.
+ * Fused: q . rel_k is worked out once a query for all 2R + 1 distances, and the weights are
+ * summed by distance before they meet rel_v, so nothing of size T x S is kept. Music
+ * Transformer's relative scores are the case without rel_v. Shaw, Uszkoreit, Vaswani 2018
+ * (1803.02155). */
 #include "mech/mech.h"
 
 enum { Q, K, V, REL_K, REL_V, MASK, OUT, WEIGHTS };

@@ -7,9 +7,10 @@
  *
  * x B C Y X; the cross has Y + X - 1 places, its middle counted once (along the row), and one
  * softmax goes over all of them: rows and columns run through the engine by themselves and are
- * joined by their sums of exponentials. mask hides places from all. No 1/sqrt, as published. rounds repeats the step with
- * the same weights; two reach every pair of places. gamma starts at 0, so a new block is the
- * identity; left out, y is what was gathered alone. Huang et al. 2019 (1811.11721). */
+ * joined by their sums of exponentials. mask hides places from all. No 1/sqrt, as published.
+ * rounds repeats the step with the same weights; two reach every pair of places. gamma starts
+ * at 0, so a new block is the identity; left out, y is what was gathered alone. Huang et al.
+ * 2019 (1811.11721). */
 #include "mech/mech.h"
 
 #include <math.h>

@@ -2,17 +2,17 @@
  * A block that mixes attention, which sees far, with convolution, which sees near: a gate
  * decides for every feature of every step.
  *
- *     far  = concat_h( softmax(q_h k_h^T / sqrt(A/H)) v_h ) w_o^T,  q k v = x w_q^T, x w_k^T, x
- * w_v^T near = w_n silu(w_d * glu(w_p x)),  w_d one filter of K taps a feature gate =
- * sigmoid(w_g x + b_g);  out = x + gate far + (1 - gate) near
+ *     far  = concat_h( softmax(q_h k_h^T / sqrt(A/H)) v_h ) w_o^T,  q k v by w_q w_k w_v
+ *     near = w_n silu(w_d * glu(w_p x)),  w_d one filter of K taps a feature
+ *     gate = sigmoid(w_g x + b_g);  out = x + gate far + (1 - gate) near
  *
  * x B T D. glu is the first half times the sigmoid of the second. The convolution is that of
  * the Conformer without its normalisation; branches side by side with a learned mixture are
  * those of the Branchformer, the gate is our own choice. Layer normalisation before and the
  * feed-forward layer after are the caller's. causal: attention looks back only and the filter
  * is moved so that it ends at its step; otherwise it is centred (an even filter reaches one
- * step further back). mask hides padding: nobody sees it, and it is
- * 0 in both branches and in the gate. Gulati et al. 2020 (2005.08100), Peng et al. 2022
+ * step further back). mask hides padding: nobody sees it, and it is 0 in both branches and in
+ * the gate. Gulati et al. 2020 (2005.08100), Peng et al. 2022
  * (2207.02971). */
 #include "mech/mech.h"
 

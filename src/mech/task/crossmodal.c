@@ -6,10 +6,11 @@
  *     back = y + the same with x and y exchanged and weights of its own
  *
  * x B T M and y B S N need not be aligned: sound and text may have any lengths. norm is layer
- * normalisation without gain and offset. mask_x and mask hide padding of either: nobody reads it,
- * and it reads as a vector of zeros would. What reads only padding stays as it is. back is computed when it is asked for and needs its four
- * weights. One pair of directions; three modalities are three such calls. The feed-forward
- * layer that follows in a transformer is the caller's. Tsai et al. 2019 (1906.00295). */
+ * normalisation without gain and offset. mask_x and mask hide padding of either: nobody reads
+ * it, and it reads as a vector of zeros would. What reads only padding stays as it is. back is
+ * computed when it is asked for and needs its four weights. One pair of directions; three
+ * modalities are three such calls. The feed-forward layer that follows in a transformer is the
+ * caller's. Tsai et al. 2019 (1906.00295). */
 #include "mech/mech.h"
 
 enum {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * A pointer network: the weights are the answer. Each query points at one of the inputs.
  *
- *     u[i][j] = w . tanh(w_q q_i + w_k k_j);  out_i = softmax(u_i) over the keys it may point
- * at
+ *     u[i][j] = w . tanh(w_q q_i + w_k k_j)
+ *     out_i = softmax(u_i) over the keys it may point at
  *
  * q B T D (decoder states), k B S C (encoded inputs), out B T S. mask hides padding; allowed,
  * of every query by itself, hides what has been taken (tours, sorting). log_weights are what a
