@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Identities of two mechanisms: one call gets what the other was given, by the names of slots. */
+ * Identities of two mechanisms: one call gets what the other was given, by the names of
+ * slots. */
 #ifndef ATTN_TESTS_GALLERY_SHARE_H
 #define ATTN_TESTS_GALLERY_SHARE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Identities of Tri-Attention: one context that says nothing is attention of two, contexts are a
- * set, forms that must agree. */
+ * Identities of Tri-Attention: one context that says nothing is attention of two, contexts are
+ * a set, forms that must agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

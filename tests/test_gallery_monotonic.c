@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Identities of alignments that move forward: hard and expected, chunks of one and of all, calls
- * that go on where another ended, and what is left when the memory of earlier rows is taken. */
+ * Identities of alignments that move forward: hard and expected, chunks of one and of all,
+ * calls that go on where another ended, and what is left when the memory of earlier rows is
+ * taken. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -235,8 +236,8 @@ static void test_head_drop(void **state)
     assert_int_equal(seen, 1);
 }
 
-/* Heads that want no sparseness are those of self-attention; others leave keys out, and the more
- * the larger a is. */
+/* Heads that want no sparseness are those of self-attention; others leave keys out, and the
+ * more the larger a is. */
 static void test_adaptive_heads(void **state)
 {
     (void)state;
@@ -257,7 +258,7 @@ static void test_adaptive_heads(void **state)
     share_close(&a, &s);
 }
 
-/* ---- the operations of the tape refuse ---------------------------------------------------- */
+/* ---- the operations of the tape refuse --------------------------------------------------- */
 
 static void refused(attn_var (*call)(attn_tape *, attn_var, attn_var), attn_status status,
                     const char *word)

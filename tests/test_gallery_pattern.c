@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Sparse patterns: each is the dense engine under its own flags, forward and backward; layers of
- * a pattern reach what they are said to reach; and how work is cut into segments shows in no
+ * Sparse patterns: each is the dense engine under its own flags, forward and backward; layers
+ * of a pattern reach what they are said to reach; and how work is cut into segments shows in no
  * bit. */
 #include "gallery_dense.h"
 

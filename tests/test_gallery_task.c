@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Identities of mechanisms that were made for tasks: translation, pointing and copying, captions,
- * sound and sight, graphs, and attention beside recurrence and convolution. */
+ * Identities of mechanisms that were made for tasks: translation, pointing and copying,
+ * captions, sound and sight, graphs, and attention beside recurrence and convolution. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

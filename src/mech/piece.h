@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Pieces that several mechanisms are made of, each once: files piece_<topic>.c. They put operations
- * on a tape as build functions do, and need not look at errors either. A part of mech.h. */
+ * Pieces that several mechanisms are made of, each once: files piece_<topic>.c. They put
+ * operations on a tape as build functions do, and need not look at errors either. A part of
+ * mech.h. */
 #ifndef ATTN__MECH_PIECE_H
 #define ATTN__MECH_PIECE_H
 
@@ -314,8 +315,8 @@ attn_var attn__wave_turn(attn_tape *t, attn_var asks, attn_var places);
 /* Feature maps by their place in this list, which is the choices of a parameter. */
 #define ATTN__FEATURES "elu1|relu|exp|square|identity"
 attn_var attn__feature(const attn__build *b, attn_var x, int64_t kind);
-/* x B H S D, 0 where mask (B S, or empty) is false, whatever stood there. Keys are hidden before
- * their features are made, for the gradients, and after. */
+/* x B H S D, 0 where mask (B S, or empty) is false, whatever stood there. Keys are hidden
+ * before their features are made, for the gradients, and after. */
 attn_var attn__hide_rows(attn_tape *t, attn_var x, attn_var mask);
 /* What broadcasts against B H T D, as a view of that shape. */
 attn_var attn__decay(const attn__build *b, attn_var decay);

@@ -4,7 +4,8 @@
  *
  *     w.[x; y; x y] = x.w_1 + (w_2 + w_3 x).y
  *
- * so that a fused call or the largest score of each row (piece_scores.c) needs no x by y matrix. */
+ * so that a fused call or the largest score of each row (piece_scores.c) needs no x by y
+ * matrix. */
 #include "mech/mech.h"
 
 #include "attn/attention.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Conditions as operands: both, either, rows that are hidden, and the numbers 0, 1, 2 ... that they are asked about.
+ * Conditions as operands: both, either, rows that are hidden, and the numbers 0, 1, 2 ... that
+ * they are asked about.
  */
 #include "mech/mech.h"
 

@@ -3,9 +3,9 @@
  *
  *     sum_t s_t sin(f_t (j - i)) + c_t cos(f_t (j - i))
  *
- * is the product of (c_t cos f_t i - s_t sin f_t i, c_t sin f_t i + s_t cos f_t i), which is (c, s)
- * turned as a rotary position turns it, with (cos f_t j, sin f_t j). So a query carries F turned
- * numbers, a key F waves, and the engine's scores hold the distance. */
+ * is the product of (c_t cos f_t i - s_t sin f_t i, c_t sin f_t i + s_t cos f_t i), which is
+ * (c, s) turned as a rotary position turns it, with (cos f_t j, sin f_t j). So a query carries
+ * F turned numbers, a key F waves, and the engine's scores hold the distance. */
 #include "mech/mech.h"
 
 typedef struct wave_axis {

@@ -3,9 +3,9 @@
  *
  *     w = max(s / 2 - tau, 0)^2,   tau where the row sums to 1;   s = scale q.k + bias
  *
- * Gradient: u (dw - q), u = sqrt(w), q = (sum of u dw) / (sum of u). A score 2 or more below the
- * largest is out. q B H T D, k B G S D, v B G S E, mask B S. Peters, Niculae and Martins 2019
- * (1905.05702). The same as entmax at alpha 1.5. */
+ * Gradient: u (dw - q), u = sqrt(w), q = (sum of u dw) / (sum of u). A score 2 or more below
+ * the largest is out. q B H T D, k B G S D, v B G S E, mask B S. Peters, Niculae and Martins
+ * 2019 (1905.05702). The same as entmax at alpha 1.5. */
 #include "mech/alignment/align.h"
 
 static void entmax15_build(const attn__build *b)

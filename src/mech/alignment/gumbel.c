@@ -3,11 +3,11 @@
  *
  *     w = softmax((s + g) / temperature),  g = -ln(-ln u);   s = scale q.k + bias
  *
- * With hard the weights are the one-hot of argmax(s + g), which is a draw from softmax(s), and the
- * gradients those of the soft ones (straight-through: biased). temperature to 0 makes soft hard;
- * usual is 1 falling to 0.5. u of a pair follows from seed, batch, head, query and key alone (see
- * align.c). q B H T D, k B G S D, v B G S E, mask B S. Jang et al. 2017 (1611.01144), Maddison
- * et al. 2017 (1611.00712). */
+ * With hard the weights are the one-hot of argmax(s + g), which is a draw from softmax(s), and
+ * the gradients those of the soft ones (straight-through: biased). temperature to 0 makes soft
+ * hard; usual is 1 falling to 0.5. u of a pair follows from seed, batch, head, query and key
+ * alone (see align.c). q B H T D, k B G S D, v B G S E, mask B S. Jang et al. 2017
+ * (1611.01144), Maddison et al. 2017 (1611.00712). */
 #include "mech/alignment/align.h"
 
 enum { SEED = ALIGN_PARAMS, TEMPERATURE, HARD };

@@ -3,10 +3,10 @@
  *
  *     out = v_j*,  j* = argmax_j s_j;   s = scale q.k + bias
  *
- * An argmax has no gradient. With straight (the default) that of softmax(s) v takes its place, of
- * the scores and of v: biased, but it learns. Without it v_j* gets what comes in and the
- * scores get 0; see reinforce for an unbiased way. q B H T D, k B G S D, v B G S E, mask B S. Xu
- * et al. 2015 (1502.03044); straight-through Bengio et al. 2013 (1308.3432). */
+ * An argmax has no gradient. With straight (the default) that of softmax(s) v takes its place,
+ * of the scores and of v: biased, but it learns. Without it v_j* gets what comes in and the
+ * scores get 0; see reinforce for an unbiased way. q B H T D, k B G S D, v B G S E, mask B S.
+ * Xu et al. 2015 (1502.03044); straight-through Bengio et al. 2013 (1308.3432). */
 #include "mech/alignment/align.h"
 
 enum { STRAIGHT = ALIGN_PARAMS };

@@ -3,9 +3,9 @@
  *
  *     w_j = sigmoid(s_j) / sum_k sigmoid(s_k),   s = scale q.k + bias
  *
- * The sum is one more column of v, all ones, so it streams with the values. Below 1e-30 it counts
- * as nothing allowed: the row is 0. q B H T D, k B G S D, v B G S E, mask B S. Chorowski et al.
- * 2015 (1506.07503). */
+ * The sum is one more column of v, all ones, so it streams with the values. Below 1e-30 it
+ * counts as nothing allowed: the row is 0. q B H T D, k B G S D, v B G S E, mask B S. Chorowski
+ * et al. 2015 (1506.07503). */
 #include "mech/alignment/align.h"
 
 #define L1_LEAST 1e-30

@@ -3,9 +3,9 @@
  *
  *     w = softmax of s over [t - reach, t + reach],   s = scale q.k + bias
  *
- * Tiles outside the window are never touched, so time grows with T reach. A reach of S is softmax.
- * q B H T D, k B G S D, v B G S E, mask B S. Luong et al. 2015 (1508.04025); where the window's
- * centre is predicted see local_p. */
+ * Tiles outside the window are never touched, so time grows with T reach. A reach of S is
+ * softmax. q B H T D, k B G S D, v B G S E, mask B S. Luong et al. 2015 (1508.04025); where the
+ * window's centre is predicted see local_p. */
 #include "mech/alignment/align.h"
 
 enum { REACH = ALIGN_PARAMS };

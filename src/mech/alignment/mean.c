@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Scores over their number, the "dot product" form of the non-local block: no exponential, weights
- * of either sign.
+ * Scores over their number, the "dot product" form of the non-local block: no exponential,
+ * weights of either sign.
  *
  *     w = s / m,   s = scale q.k + bias, m the keys that the row may see
  *
- * scale is 1 by default. Without bias, mask and causal the same numbers are q (k^T v) / m in
- * m d e steps: for S above a few hundred keys and nothing hidden a linear mechanism does that. q
+ * scale is 1 by default. Without bias, mask and causal the same numbers are q (k^T v) / m in m
+ * d e steps: for S above a few hundred keys and nothing hidden a linear mechanism does that. q
  * B H T D, k B G S D, v B G S E, mask B S. Wang et al. 2018 (1711.07971). */
 #include "mech/alignment/align.h"
 

@@ -4,14 +4,15 @@
  *     i ~ p = softmax(s / temperature),  out = v_i,  log_prob = ln p_i,  entropy = -sum p ln p
  *     surrogate = -(reward - baseline) log_prob - entropy_weight entropy
  *
- * out sends its gradient to v_i alone. Scores learn through surrogate: minimise its mean beside the
- * loss, with reward log p(y | i) of the row, which is taken as a number, and a baseline that
- * is not of this draw (0.9 of the old one plus 0.1 of the mean reward, to begin with 0). Its
- * expected gradient is that of the expected reward; log_prob and entropy are there for losses of
- * one's own. greedy takes the best key instead. The draw is the largest score with Gumbel noise,
- * which follows from seed, batch, head, query and key alone (align.c). Nothing of size T S is
- * kept: ln p_i = scale q.k_i - lse, and the entropy is lse - scale q.(sum p k). A row without
- * a key: out, log_prob and entropy 0. Xu et al. 2015 (1502.03044), Williams 1992. */
+ * out sends its gradient to v_i alone. Scores learn through surrogate: minimise its mean beside
+ * the loss, with reward log p(y | i) of the row, which is taken as a number, and a baseline
+ * that is not of this draw (0.9 of the old one plus 0.1 of the mean reward, to begin with 0).
+ * Its expected gradient is that of the expected reward; log_prob and entropy are there for
+ * losses of one's own. greedy takes the best key instead. The draw is the largest score with
+ * Gumbel noise, which follows from seed, batch, head, query and key alone (align.c). Nothing of
+ * size T S is kept: ln p_i = scale q.k_i - lse, and the entropy is lse - scale q.(sum p k). A
+ * row without a key: out, log_prob and entropy 0. Xu et al. 2015 (1502.03044), Williams
+ * 1992. */
 #include "mech/alignment/align.h"
 
 #include <math.h>

@@ -2,16 +2,18 @@
  * Reinforced self-attention: tokens are drawn hard, and attend softly among the drawn.
  *
  *     f = elu(x w_f^T + b_f);  chances sigmoid(f w_z^T + b_z) of being a head, a dependent
- *     z ~ Bernoulli(chances);  p_i = softmax over j of q_i.k_j / sqrt(A) where z_i = z_j = 1, j != i
+ *     z ~ Bernoulli(chances)
+ *     p_i = softmax over j of q_i.k_j / sqrt(A) where z_i = z_j = 1, j != i
  *     s = p v,  g = sigmoid(s w_s^T + x w_x^T + b_g),  out = g x + (1 - g) s
  *
- * q k v are x by w_q w_k w_v; w_z has two rows, for heads and for dependents. A token that is no
- * head, or sees no dependent, has s = 0, and the gate decides. log_prob is that of the whole draw
- * of a sequence, share how many of its 2 T places were drawn: learn the chances by minimising
- * -(log p(y | x) - lambda share - baseline) log_prob, the bracket a number, and all else by the
- * loss itself. To begin with draw everything (all), as the paper does. The draws follow from seed
- * and place in the batch. mask B T hides tokens. Shen et al. 2018 (1801.10296); scores are scaled
- * dots where the paper has additive ones over features (see its gate and DiSAN). */
+ * q k v are x by w_q w_k w_v; w_z has two rows, for heads and for dependents. A token that is
+ * no head, or sees no dependent, has s = 0, and the gate decides. log_prob is that of the whole
+ * draw of a sequence, share how many of its 2 T places were drawn: learn the chances by
+ * minimising -(log p(y | x) - lambda share - baseline) log_prob, the bracket a number, and all
+ * else by the loss itself. To begin with draw everything (all), as the paper does. The draws
+ * follow from seed and place in the batch. mask B T hides tokens. Shen et al. 2018
+ * (1801.10296); scores are scaled dots where the paper has additive ones over features (see its
+ * gate and DiSAN). */
 #include "mech/mech.h"
 
 #include <math.h>

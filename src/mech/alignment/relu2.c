@@ -4,8 +4,8 @@
  *     w = max(s + shift, 0)^2,  or that over m;   s = scale q.k + bias
  *
  * With mean every weight is divided by m, the keys that the row may see, so that outputs keep
- * their size as rows grow. Rows sum to anything. Gradient: 2 max(s + shift, 0) dw. q B H T D, k B
- * G S D, v B G S E, mask B S. So et al. 2021 (2109.08668), as attention Hua et al. 2022
+ * their size as rows grow. Rows sum to anything. Gradient: 2 max(s + shift, 0) dw. q B H T D, k
+ * B G S D, v B G S E, mask B S. So et al. 2021 (2109.08668), as attention Hua et al. 2022
  * (2202.10447). */
 #include "mech/alignment/align.h"
 

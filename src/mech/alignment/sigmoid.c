@@ -3,10 +3,10 @@
  *
  *     w = sigmoid(s + b),   s = scale q.k + bias
  *
- * b makes up for the sum that is missing: with count (the default) -ln m, m the keys that the row
- * may see, counted anew for every causal row; else the number shift. A learned b_h (H) comes on
- * top. Without any bias early training diverges. Gradient: w (1 - w) dw. q B H T D, k B G S D,
- * v B G S E, mask B S. Ramapuram et al. 2024 (2409.04431). */
+ * b makes up for the sum that is missing: with count (the default) -ln m, m the keys that the
+ * row may see, counted anew for every causal row; else the number shift. A learned b_h (H)
+ * comes on top. Without any bias early training diverges. Gradient: w (1 - w) dw. q B H T D, k
+ * B G S D, v B G S E, mask B S. Ramapuram et al. 2024 (2409.04431). */
 #include "mech/alignment/align.h"
 
 enum { B_H = ALIGN_SLOTS };

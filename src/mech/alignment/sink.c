@@ -5,8 +5,8 @@
  *
  * z H is learned by each head; left out it is 0 (softmax1, "quiet attention"). z = -inf is
  * softmax. Rows sum to less than 1, so a constant added to the scores is felt. A row without a
- * key gives 0. q B H T D, k B G S D, v B G S E, mask B S. Xiao et al. 2023 (2309.17453); learned
- * as in gpt-oss. */
+ * key gives 0. q B H T D, k B G S D, v B G S E, mask B S. Xiao et al. 2023 (2309.17453);
+ * learned as in gpt-oss. */
 #include "mech/alignment/align.h"
 
 enum { Z = ALIGN_SLOTS };

@@ -3,8 +3,8 @@
  *
  *     w = softmax of s over top_n(s), 0 elsewhere;   s = scale q.k + bias
  *
- * The choice is constant for the gradient, which stays inside it. n at or above the keys of a row
- * is softmax, to the bit. q B H T D, k B G S D, v B G S E, mask B S. Zhao et al. 2019
+ * The choice is constant for the gradient, which stays inside it. n at or above the keys of a
+ * row is softmax, to the bit. q B H T D, k B G S D, v B G S E, mask B S. Zhao et al. 2019
  * (1912.11637). */
 #include "mech/alignment/align.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * DiSAN: directional self-attention with a weight for every feature, both ways, fused by gates, and
- * a sentence pooled from it the same way.
+ * DiSAN: directional self-attention with a weight for every feature, both ways, fused by gates,
+ * and a sentence pooled from it the same way.
  *
  *     h = elu(x w_h^T + b_h)
  *     l_ij = c tanh((w_1 h_j + w_2 h_i + b) / c);  forward sees j < i, backward j > i
@@ -8,10 +8,10 @@
  *     u_i = g * h_i + (1 - g) * s_i;  out_i = [u_i forward; u_i backward]
  *     z_i = w_u elu(w_t out_i + b_t) + b_u;  sentence = sum_i softmax_i(z_i) * out_i
  *
- * x B T M; the parameters of the two directions lie behind each other; mask B T hides tokens. Each
- * feature is a head of width 1 of the engine, so the T T D weights are never all there. The diagonal
- * is excluded: the first token forward and the last one backward see nothing, their s is 0 and
- * the gate decides how much of h passes. Shen et al. 2018 (1709.04696). */
+ * x B T M; the parameters of the two directions lie behind each other; mask B T hides tokens.
+ * Each feature is a head of width 1 of the engine, so the T T D weights are never all there.
+ * The diagonal is excluded: the first token forward and the last one backward see nothing,
+ * their s is 0 and the gate decides how much of h passes. Shen et al. 2018 (1709.04696). */
 #include "mech/mech.h"
 
 enum { X, W_H, B_H, W_1, W_2, BIAS, W_S, W_F, B_F, W_T, B_T, W_U, B_U, MASK, OUT, SENTENCE };

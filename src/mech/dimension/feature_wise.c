@@ -3,11 +3,12 @@
  *
  *     s_ij[f] = scale q_i[f] k_j[f],   out_i[f] = sum_j softmax_j(s_ij[f]) v_j[f]
  *
- * q B T D, k B S D, v B S D; mask B S hides keys. The single score of a pair, a sum over features,
- * becomes a vector: the survey's multi-dimensional weights in their barest form, and the limit of
- * multi-head attention with one feature a head - which is how the engine runs it, so the T S D
- * weights are never all there. multi_dimensional and disan score with learned layers. The survey
- * 2203.14263, section on dimensionality; this member of the family is our own. */
+ * q B T D, k B S D, v B S D; mask B S hides keys. The single score of a pair, a sum over
+ * features, becomes a vector: the survey's multi-dimensional weights in their barest form, and
+ * the limit of multi-head attention with one feature a head - which is how the engine runs it,
+ * so the T S D weights are never all there. multi_dimensional and disan score with learned
+ * layers. The survey 2203.14263, section on dimensionality; this member of the family is our
+ * own. */
 #include "mech/mech.h"
 
 enum { Q, K, V, MASK, OUT, WEIGHTS };

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Multi-dimensional attention: additive scores with a vector of weights for every feature of the
- * values.
+ * Multi-dimensional attention: additive scores with a vector of weights for every feature of
+ * the values.
  *
- *     e_ij = w_d tanh(w_q q_i + w_k k_j + b) in R^E,   out_i[f] = sum_j softmax_j(e_ij[f]) v_j[f]
+ *     e_ij = w_d tanh(w_q q_i + w_k k_j + b) in R^E
+ *     out_i[f] = sum_j softmax_j(e_ij[f]) v_j[f]
  *
- * q B T D, k B S C, v B S E, w_q A D, w_k A C, b A, w_d E A; mask B S hides keys. Each feature of v is
- * a head of its own over the same projected queries and keys, so nothing of size T S E is kept;
- * the price is a tanh for each head, T S A E of them. With equal rows of w_d every feature has the
- * same weights: additive. Shen et al. 2018 (1709.04696), in the form of the survey 2203.14263. */
+ * q B T D, k B S C, v B S E, w_q A D, w_k A C, b A, w_d E A; mask B S hides keys. Each feature
+ * of v is a head of its own over the same projected queries and keys, so nothing of size T S E
+ * is kept; the price is a tanh for each head, T S A E of them. With equal rows of w_d every
+ * feature has the same weights: additive. Shen et al. 2018 (1709.04696), in the form of the
+ * survey 2203.14263. */
 #include "mech/mech.h"
 
 enum { Q, K, V, W_Q, W_K, BIAS, W_D, MASK, OUT, WEIGHTS };

@@ -11,8 +11,8 @@
  * not over the padded length. Two more outputs are what the weights are used for: pooled B D is
  * sum_i out_i x_i (sentiment classifiers), and answer B C sums out over the places where
  * `words` names each of the `candidates` (the pointer sum of cloze readers; both ids must be
- * given for it). What the rows of one softmax give to its columns is all that either side needs,
- * and that is summed by tiles, so the matrix is not stored unless weights are asked for.
+ * given for it). What the rows of one softmax give to its columns is all that either side
+ * needs, and that is summed by tiles, so the matrix is not stored unless weights are asked for.
  * Cui et al. 2017 (1607.04423). */
 #include "mech/mech.h"
 

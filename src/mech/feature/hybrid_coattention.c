@@ -7,8 +7,9 @@
  *     out_i = [x_i; u_i; o_i; x_i u_i; x_i h]
  *
  * x B T D is the context and y B S D the question, both after their encoders; o is 2D wide and
- * has neither sentinel nor projection. Rows that a mask hides count as zeros and have no weight.
- * No matrix of scores is kept. Hasan and Fischer 2018 (1803.09230), who try it beside dca. */
+ * has neither sentinel nor projection. Rows that a mask hides count as zeros and have no
+ * weight. No matrix of scores is kept. Hasan and Fischer 2018 (1803.09230), who try it beside
+ * dca. */
 #include "mech/mech.h"
 
 enum { X, Y, W, MASK, X_MASK, OUT };

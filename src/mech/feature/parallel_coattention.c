@@ -8,8 +8,8 @@
  *
  * x B T D is the question, y B S N what it is about. c is not normalised: rows that a mask
  * hides are zeros in both sums. With w_b = 0 the two are independent self-attentive poolings,
- * and exchanging the sequences exchanges the outputs. c is made twice, by tiles, and never kept.
- * Lu et al. 2016 (1606.00061). */
+ * and exchanging the sequences exchanges the outputs. c is made twice, by tiles, and never
+ * kept. Lu et al. 2016 (1606.00061). */
 #include "mech/mech.h"
 
 enum { X, Y, W_B, W_X, W_Y, U_X, U_Y, MASK, X_MASK, OUT, OUT_Y, WEIGHTS, X_WEIGHTS };

@@ -7,8 +7,8 @@
  *
  * x B C Y X. The published code divides by the number of places in place of C and takes lengths
  * across channels; then weights do not sum to 1 and may be negative. This is what the formula
- * says: C terms, rows of length 1. A channel of zeros has weight 1 with every other. The matrix of
- * weights is C x C. Li et al. 2020 (2007.14902). */
+ * says: C terms, rows of length 1. A channel of zeros has weight 1 with every other. The matrix
+ * of weights is C x C. Li et al. 2020 (2007.14902). */
 #include "mech/mech.h"
 
 enum { X, GAMMA, OUT, WEIGHTS };

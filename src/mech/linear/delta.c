@@ -4,10 +4,10 @@
  *
  *     u_t = beta_t (v_t - S_{t-1}^T k_t),  S_t = S_{t-1} + k_t u_t^T,  out_t = scale S_t^T q_t
  *
- * q and k B H T D, v B H T E, beta B H T, usually sigmoid: 0 writes nothing; 1 with keys of length
- * 1 replaces what was there. unit_keys takes keys to length 1 (a key of zeros stays and writes
- * nothing). state and final_state carry a sequence on. Yang et al. 2024 (2406.06484), after Schlag
- * et al. 2021 (2102.11174). */
+ * q and k B H T D, v B H T E, beta B H T, usually sigmoid: 0 writes nothing; 1 with keys of
+ * length 1 replaces what was there. unit_keys takes keys to length 1 (a key of zeros stays and
+ * writes nothing). state and final_state carry a sequence on. Yang et al. 2024 (2406.06484),
+ * after Schlag et al. 2021 (2102.11174). */
 #include "mech/mech.h"
 
 enum { Q, K, V, BETA, STATE, OUT, FINAL_STATE };

@@ -2,12 +2,13 @@
  * Fast weight programmers: the delta rule on features that are mostly orthogonal, so that the
  * state keeps more associations apart.
  *
- *     r = relu([x, -x]),  dpfp(x) = [r * r rolled by 1, ..., r * r rolled by nu],  2 D nu features
+ *     r = relu([x, -x])
+ *     dpfp(x) = [r * r rolled by 1, ..., r * r rolled by nu],  2 D nu features
  *     q' = dpfp(q) / sum dpfp(q),  k' likewise (0 where the sum is)
  *     S_t = S_{t-1} + beta_t k'_t (v_t - S_{t-1}^T k'_t)^T,  out_t = S_t^T q'_t
  *
- * q and k B H T D, v B H T E, beta B H T (usually sigmoid). Features and their sum make it another
- * thing than delta, which has rows of length 1. Schlag et al. 2021 (2102.11174). */
+ * q and k B H T D, v B H T E, beta B H T (usually sigmoid). Features and their sum make it
+ * another thing than delta, which has rows of length 1. Schlag et al. 2021 (2102.11174). */
 #include "mech/mech.h"
 
 enum { Q, K, V, BETA, OUT };

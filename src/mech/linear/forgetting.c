@@ -4,12 +4,12 @@
  *
  *     out_i = softmax_{j <= i}(scale q_i.k_j + c_i - c_j) v,  c = running sum of log_f
  *
- * q and k B H T D, v B H T E; log_f B H T is the log of the forget gate of each token and head, at
- * most 0. c_i is the same for all keys of a query and leaves the softmax as it is, so a bias of -c_j
- * for each key says it all, and nothing of size T x T is made; it is as exact as c is (f32: c of
- * 1000 is off by 3e-5 - give f64 for very long texts with strong gates). mask B T hides keys, and
- * a hidden token forgets nothing. All gates 1: causal attention. One gate for all tokens: ALiBi.
- * Lin et al. 2025 (2503.02130). */
+ * q and k B H T D, v B H T E; log_f B H T is the log of the forget gate of each token and head,
+ * at most 0. c_i is the same for all keys of a query and leaves the softmax as it is, so a bias
+ * of -c_j for each key says it all, and nothing of size T x T is made; it is as exact as c is
+ * (f32: c of 1000 is off by 3e-5 - give f64 for very long texts with strong gates). mask B T
+ * hides keys, and a hidden token forgets nothing. All gates 1: causal attention. One gate for
+ * all tokens: ALiBi. Lin et al. 2025 (2503.02130). */
 #include "mech/mech.h"
 
 enum { Q, K, V, LOG_F, MASK, OUT, WEIGHTS };

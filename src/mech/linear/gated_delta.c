@@ -6,8 +6,9 @@
  *     out_t = scale S_t^T q_t
  *
  * q and k B H T D, v B H T E, beta B H T; decay, the log of the gate, B H T D or broadcast: the
- * paper has one for each token (B H T 1). unit_keys takes keys to length 1. state and final_state
- * carry a sequence on. Without decays it is delta. Yang et al. 2024 (2412.06464). */
+ * paper has one for each token (B H T 1). unit_keys takes keys to length 1. state and
+ * final_state carry a sequence on. Without decays it is delta. Yang et al. 2024
+ * (2412.06464). */
 #include "mech/mech.h"
 
 enum { Q, K, V, DECAY, BETA, STATE, OUT, FINAL_STATE };

@@ -4,9 +4,9 @@
  *     S_t = diag(a_t) S_{t-1} + k_t v_t^T,  a_t = exp(decay_t),  out_t = scale S_t^T q_t
  *
  * q and k B H T D, v B H T E; decay is the log of the gate, at most 0 (in the paper
- * log(sigmoid(w x)) / 16), for every key dimension, or broadcast: B H T 1 is one gate a token (as
- * in Mamba-2), H 1 1 one a head (retention). A decay of -inf empties the row. state and final_state
- * carry a sequence on. Yang et al. 2023 (2312.06635). */
+ * log(sigmoid(w x)) / 16), for every key dimension, or broadcast: B H T 1 is one gate a token
+ * (as in Mamba-2), H 1 1 one a head (retention). A decay of -inf empties the row. state and
+ * final_state carry a sequence on. Yang et al. 2023 (2312.06635). */
 #include "mech/mech.h"
 
 enum { Q, K, V, DECAY, STATE, OUT, FINAL_STATE };

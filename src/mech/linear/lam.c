@@ -2,14 +2,15 @@
  * Linear attention by the first two terms of exp: exp(q.k) is taken as 1 + q^.k^ for rows of
  * length 1, which is never negative.
  *
- *     out_i = (sum_j v_j + (sum_j v_j k^_j^T) q^_i) / (n + q^_i . sum_j k^_j + eps),  x^ = x / |x|
+ *     out_i = (sum_j v_j + (sum_j v_j k^_j^T) q^_i) / (n + q^_i . sum_j k^_j + eps)
+ *     x^ = x / |x|
  *
  * q B H T D, k B H S D, v B H S E; n keys, those that mask B S does not hide. It is linear
  * attention with the features (1, x^). A row of zeros stays zero (weight 1 with every key); the
  * divisor is 0 only if every key is the exact opposite of the query, and gives 0. In the module
  * of the paper q, k and v are 1x1 convolutions (q and k to an eighth of the channels) of a
- * picture, read as a sequence, and a learned factor, first 0, times out is added to the picture.
- * Li et al. 2020 (2007.14902). */
+ * picture, read as a sequence, and a learned factor, first 0, times out is added to the
+ * picture. Li et al. 2020 (2007.14902). */
 #include "mech/mech.h"
 
 enum { Q, K, V, MASK, OUT };

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Kernel linear attention: the weight of a key is a product of features, so the sum over keys is
- * made once, for all queries.
+ * Kernel linear attention: the weight of a key is a product of features, so the sum over keys
+ * is made once, for all queries.
  *
  *     out_i = phi(q_i)^T S_i / (phi(q_i)^T z_i + eps),  S_i = sum_j phi(k_j) v_j^T,
  *     z_i = sum_j phi(k_j),  over all keys j, or j <= i with causal=true
  *
  * q B H T D, k B H S D, v B H S E; causal wants T = S. mask B S hides keys. phi is elu + 1 (the
  * default: positive, so weights are and sum to 1), relu, exp, the square or none. Features that
- * may be negative (identity) can give a divisor near 0: set normalise=false with them. A divisor
- * of exactly 0 gives 0. Katharopoulos et al. 2020 (2006.16236). */
+ * may be negative (identity) can give a divisor near 0: set normalise=false with them. A
+ * divisor of exactly 0 gives 0. Katharopoulos et al. 2020 (2006.16236). */
 #include "mech/mech.h"
 
 enum { Q, K, V, MASK, OUT };

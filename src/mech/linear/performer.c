@@ -8,9 +8,9 @@
  * q B H T D, k B H S D, v B H S E. The mean of phi(q).phi(k) over w is exp(q.k / sqrt(D)), its
  * error falls as 1 / sqrt(R). w comes as a slot, or is drawn from seed: Gaussian rows made
  * orthogonal in blocks of D, with the lengths of Gaussian rows (chi) or sqrt(D). stab keeps exp
- * in range and cancels but for eps: the row's maximum for queries, the maximum of a head for keys;
- * with causal=true keys have none, which would tell what comes later. mask B S hides keys.
- * Choromanski et al. 2020 (2009.14794). */
+ * in range and cancels but for eps: the row's maximum for queries, the maximum of a head for
+ * keys; with causal=true keys have none, which would tell what comes later. mask B S hides
+ * keys. Choromanski et al. 2020 (2009.14794). */
 #include <math.h>
 
 #include "mech/mech.h"
@@ -57,7 +57,7 @@ static double performer_dot(const double *a, const double *b, int64_t n)
     return sum;
 }
 
-/* Row r of w [R][D]: what is left of a Gaussian row beside the rows of its block, of length 1. */
+/* Row r of w R D: what is left of a Gaussian row beside the rows of its block, of length 1. */
 static void performer_row(double *w, int64_t r, int64_t D)
 {
     double *row = w + r * D;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Retention: linear attention that forgets at a fixed rate, with a parallel and a recurrent form
- * that are the same numbers.
+ * Retention: linear attention that forgets at a fixed rate, with a parallel and a recurrent
+ * form that are the same numbers.
  *
- *     S_t = gamma S_{t-1} + k_t v_t^T,  o_t = scale S_t^T q_t     (recurrent, as it is computed)
- *     o_t = scale sum_{s <= t} gamma^(t-s) (q_t.k_s) v_s          (parallel)
+ *     S_t = gamma S_{t-1} + k_t v_t^T,  o_t = scale S_t^T q_t    (recurrent, as it is computed)
+ *     o_t = scale sum_{s <= t} gamma^(t-s) (q_t.k_s) v_s         (parallel)
  *
  * q and k B H T D, v B H T E. gamma: a rate for each head, by default 1 - 2^(-5-h) for head h.
- * group_norm takes each head's row to mean 0 and variance 1; gate multiplies by gate sigmoid(gate)
- * (swish), as the layer of the paper does. Its rotation (xPos) is a rotation of q and k before
- * they come here. state and final_state carry a sequence on. Sun et al. 2023 (2307.08621). */
+ * group_norm takes each head's row to mean 0 and variance 1; gate multiplies by gate
+ * sigmoid(gate) (swish), as the layer of the paper does. Its rotation (xPos) is a rotation of q
+ * and k before they come here. state and final_state carry a sequence on. Sun et al. 2023
+ * (2307.08621). */
 #include "mech/mech.h"
 
 enum { Q, K, V, GAMMA, GATE, STATE, OUT, FINAL_STATE };

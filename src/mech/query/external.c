@@ -7,10 +7,10 @@
  *     out_i = sum_j a_ij m_v[j]
  *
  * x B S D, m_k N D, m_v N E. The double normalisation keeps a feature of large length from
- * owning every memory; it also ties positions together, so a position is not free of the others.
- * Linear in S. mask B S: a hidden position takes no share of the columns, and its row is 0. A row
- * whose shares are all 0 is 0, where public code adds a small number to the divisor. Guo et al.
- * 2021 (2105.02358). */
+ * owning every memory; it also ties positions together, so a position is not free of the
+ * others. Linear in S. mask B S: a hidden position takes no share of the columns, and its row
+ * is 0. A row whose shares are all 0 is 0, where public code adds a small number to the
+ * divisor. Guo et al. 2021 (2105.02358). */
 #include "mech/mech.h"
 
 enum { X, M_K, M_V, MASK, OUT, WEIGHTS };

@@ -3,10 +3,10 @@
  *
  *     s_ij = tanh(q_i^T w k_j + b),   out_i = sum_j softmax_j(s_ij) v_j
  *
- * q B T D, k B S C, w D C, b one number, v B S E; mask B S hides keys. Scores lie between -1 and
- * 1, so no weight of a row is more than e^2 times another: it never looks sharply. The engine's
- * softcap of 1 is the tanh, b a bias in front of it. Ma et al. 2017 (1709.00893), where w stands
- * between key and query the other way round. */
+ * q B T D, k B S C, w D C, b one number, v B S E; mask B S hides keys. Scores lie between -1
+ * and 1, so no weight of a row is more than e^2 times another: it never looks sharply. The
+ * engine's softcap of 1 is the tanh, b a bias in front of it. Ma et al. 2017 (1709.00893),
+ * where w stands between key and query the other way round. */
 #include "mech/mech.h"
 
 enum { Q, K, V, W, BIAS, MASK, OUT, WEIGHTS };

@@ -4,11 +4,11 @@
  *
  *     s_ij = w . tanh(w_q q_i + w_k k_j + b),   out_i = sum_j softmax_j(s_ij) v_j
  *
- * q B T D, k B S C, w_q A D, w_k A C, b A, w A, v B S E; mask B S hides keys. With the scalar g the
- * vector counts by its direction alone, g w / |w| (Raffel et al. 2017). T S A tanh are the cost,
- * in a kernel of its own, nothing of size T S A is kept; docs/numerics.md says how fast. Luong's
- * "concat", w . tanh(W [q; k]), is this with W = [w_q | w_k].
- * Bahdanau et al. 2015 (1409.0473). */
+ * q B T D, k B S C, w_q A D, w_k A C, b A, w A, v B S E; mask B S hides keys. With the scalar g
+ * the vector counts by its direction alone, g w / |w| (Raffel et al. 2017). T S A tanh are the
+ * cost, in a kernel of its own, nothing of size T S A is kept; docs/numerics.md says how fast.
+ * Luong's "concat", w . tanh(W [q; k]), is this with W = [w_q | w_k]. Bahdanau et al. 2015
+ * (1409.0473). */
 #include "mech/mech.h"
 
 enum { Q, K, V, W_Q, W_K, BIAS, W, G, MASK, OUT, WEIGHTS };

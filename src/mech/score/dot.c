@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Multiplicative attention, Luong's "dot": a query and a key agree as far as their product says.
+ * Multiplicative attention, Luong's "dot": a query and a key agree as far as their product
+ * says.
  *
  *     s_ij = q_i . k_j,   out_i = sum_j softmax_j(s_ij) v_j
  *

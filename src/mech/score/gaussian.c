@@ -3,10 +3,10 @@
  *
  *     s_ij = -|q_i - k_j|^2 / (2 sigma^2),   out_i = sum_j softmax_j(s_ij) v_j
  *
- * q B T D, k B S D, v B S E; mask B S hides keys. sigma is the parameter; 0 is the usual L2 score
- * -|q - k|^2 / sqrt(D); or it is learned, a slot of one number. Distances come from differences, so
- * moving all queries and keys together costs no digits. The regression of Nadaraya and Watson
- * (1964) is this. */
+ * q B T D, k B S D, v B S E; mask B S hides keys. sigma is the parameter; 0 is the usual L2
+ * score -|q - k|^2 / sqrt(D); or it is learned, a slot of one number. Distances come from
+ * differences, so moving all queries and keys together costs no digits. The regression of
+ * Nadaraya and Watson (1964) is this. */
 #include "mech/mech.h"
 
 enum { Q, K, V, SIGMA, MASK, OUT, WEIGHTS };

@@ -4,8 +4,8 @@
  *
  *     s_ij = q_i^T w k_j,   out_i = sum_j softmax_j(s_ij) v_j
  *
- * q B T D, k B S C, w D C, v B S E; mask B S hides keys. The queries are projected, q w, and the
- * engine does the rest. w = I is dot; w = 0 gives uniform weights. biased_general has w the
+ * q B T D, k B S C, w D C, v B S E; mask B S hides keys. The queries are projected, q w, and
+ * the engine does the rest. w = I is dot; w = 0 gives uniform weights. biased_general has w the
  * other way round, C D. Luong et al. 2015 (1508.04025). */
 #include "mech/mech.h"
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Self-attention with a Lipschitz constant: distances in place of products, queries and keys tied,
- * and, as proposed, values tied to them too.
+ * Self-attention with a Lipschitz constant: distances in place of products, queries and keys
+ * tied, and, as proposed, values tied to them too.
  *
  *     p = x w^T;  s^h_ij = -|p^h_i - p^h_j|^2 / sqrt(d),  d = A / H
  *     tied:  f^h = softmax(s^h) x w^hT w^h / sqrt(d),  out = concat_h(f^h w_v^hT) w_o^T
  *     free:  out = concat_h(softmax(s^h) x w_v^hT) w_o^T, as most public versions have it
  *
- * x B T M, w A M, w_v P M, w_o O P in H heads; mask B T hides tokens as keys. A token is nearest to
- * itself: the diagonal is the largest weight of its row. Dot products have no such constant: scale
- * x by 1000 and their slope grows without end, while this one stays. Kim, Papamakarios, Mnih 2021
- * (2006.04710). */
+ * x B T M, w A M, w_v P M, w_o O P in H heads; mask B T hides tokens as keys. A token is
+ * nearest to itself: the diagonal is the largest weight of its row. Dot products have no such
+ * constant: scale x by 1000 and their slope grows without end, while this one stays. Kim,
+ * Papamakarios, Mnih 2021 (2006.04710). */
 #include "mech/mech.h"
 
 #include <math.h>

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * Predictive local attention, Luong's local-p: each query says where it looks, and sees a window
- * around that place through a gaussian.
+ * Predictive local attention, Luong's local-p: each query says where it looks, and sees a
+ * window around that place through a gaussian.
  *
  *     p_i = n sigmoid(v_p . tanh(w_p q_i)),  n: keys of the sequence that are not hidden
  *     a_ij = softmax over j in [p_i - width, p_i + width] of q_i . k_j
  *     out_i = sum_j a_ij exp(-(j - p_i)^2 / (2 sigma^2)) v_j
  *
- * q B T D, k B S D, v B S E, w_p A D, v_p A; mask B S hides keys behind the n-th. The weights are
- * not renormalised, so they sum to less than 1; renormalise puts the gaussian under the softmax
- * instead. Two calls of the engine: one with the gaussian, one that only says what the sum is
- * without it. The window's ends are limits, p learns through the gaussian alone. Luong et al. 2015
- * (1508.04025). */
+ * q B T D, k B S D, v B S E, w_p A D, v_p A; mask B S hides keys behind the n-th. The weights
+ * are not renormalised, so they sum to less than 1; renormalise puts the gaussian under the
+ * softmax instead. Two calls of the engine: one with the gaussian, one that only says what the
+ * sum is without it. The window's ends are limits, p learns through the gaussian alone. Luong
+ * et al. 2015 (1508.04025). */
 #include "mech/mech.h"
 
 enum { Q, K, V, W_P, V_P, MASK, OUT, WEIGHTS, CENTER };

@@ -3,9 +3,9 @@
  *
  *     s_ij = q_i . k_j / sqrt(D),   out_i = sum_j softmax_j(s_ij) v_j
  *
- * q B T D, k B S D, v B S E; mask B S hides keys. With entries of variance 1 a score has variance
- * 1 whatever D is: that is what the root is for. causal hides the keys behind a query, the last
- * query standing at the last key. The mechanism named softmax has every other option.
+ * q B T D, k B S D, v B S E; mask B S hides keys. With entries of variance 1 a score has
+ * variance 1 whatever D is: that is what the root is for. causal hides the keys behind a query,
+ * the last query standing at the last key. The mechanism named softmax has every other option.
  * Vaswani et al. 2017 (1706.03762). */
 #include "mech/mech.h"
 

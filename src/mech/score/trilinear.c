@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * Trilinear attention, the score of BiDAF and QANet: a weight for every feature of the query, of
- * the key and of their product.
+ * Trilinear attention, the score of BiDAF and QANet: a weight for every feature of the query,
+ * of the key and of their product.
  *
  *     s_ij = w . [q_i; k_j; q_i * k_j] = w_q.q_i + w_k.k_j + (w_m * q_i).k_j
  *     out_i = sum_j softmax_j(s_ij) v_j
  *
- * q B T D, k B S D, w 3D, v B S E; mask B S hides keys. Nothing of size T S 3D is made: the product
- * weighs the queries, the keys have a bias. w_q.q_i is the same along a row, so a softmax over keys
- * does not see it and its gradient is 0 - not so over queries, see bidaf. Seo et al. 2017
- * (1611.01603). */
+ * q B T D, k B S D, w 3D, v B S E; mask B S hides keys. Nothing of size T S 3D is made: the
+ * product weighs the queries, the keys have a bias. w_q.q_i is the same along a row, so a
+ * softmax over keys does not see it and its gradient is 0 - not so over queries, see bidaf. Seo
+ * et al. 2017 (1611.01603). */
 #include "mech/mech.h"
 
 enum { Q, K, V, W, MASK, OUT, WEIGHTS };

@@ -4,9 +4,9 @@
  *
  *     out_i,c = sum_k softmax_k(w_h(c))_k x_{i + k - K/2},c        k = 0 .. K-1
  *
- * K/2 is rounded down. x B T C, w H K, C / H channels a head. No place is asked anything: it is what dynamic_conv is
- * without its query, and what is said there of causal, renormalise, mask and the ends holds
- * here. Wu et al. 2019 (1901.10430). */
+ * K/2 is rounded down. x B T C, w H K, C / H channels a head. No place is asked anything: it is
+ * what dynamic_conv is without its query, and what is said there of causal, renormalise, mask
+ * and the ends holds here. Wu et al. 2019 (1901.10430). */
 #include "mech/mech.h"
 
 enum { X, W, MASK, OUT, WEIGHTS };

@@ -8,12 +8,12 @@
  *     dot        f = theta_i . phi_j / N
  *     concat     f = relu(w_f . [theta_i; phi_j]) / N
  *
- * x B C Y X, N the number of places asked, those that mask leaves; a series is a picture with
- * Y = 1, a video one with its frames below each other. The paper has no 1/sqrt(R), its common
+ * x B C Y X, N the number of places asked, those that mask leaves; a series is a picture with Y
+ * = 1, a video one with its frames below each other. The paper has no 1/sqrt(R), its common
  * implementations do: scaled. sub_sample halves the sides of what is asked by 2 x 2 maxima over
- * phi and g. w_z (or a batch norm behind it, which folds into w_z and b_z) starts at 0, so a new
- * block returns x. The two softmaxes stream through the engine, dot is two thin products, and
- * concat is the one that keeps an N x N matrix. Wang et al. 2018 (1711.07971). */
+ * phi and g. w_z (or a batch norm behind it, which folds into w_z and b_z) starts at 0, so a
+ * new block returns x. The two softmaxes stream through the engine, dot is two thin products,
+ * and concat is the one that keeps an N x N matrix. Wang et al. 2018 (1711.07971). */
 #include "mech/mech.h"
 
 enum { X, W_THETA, B_THETA, W_PHI, B_PHI, W_G, B_G, W_F, W_Z, B_Z, MASK, OUT, WEIGHTS };

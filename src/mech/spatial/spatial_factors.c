@@ -7,11 +7,12 @@
  *     R_(dy,dx) = (w_rx wave(dx) + w_ry wave(dy)) / sqrt 2
  *     wave(d) = sin(d f_0) .. sin(d f_{F/2-1}), cos(d f_0) .., f_t = 1000^(-2t/F), d in pixels
  *
- * x B C Y X, heads share the rows of w_q, w_k, u_k, u_p, w_rx, w_ry (A) and of w_v (P). The factors
- * b1 .. b4 are query_key, query_position, key_only and position_only; the paper's "0110" is
- * 0, 1, 1, 0. Published code has no 1/sqrt (scaled), 9 heads, kv_stride 2, gamma starting at 0
- * and measures i - j, which only turns signs in w_r; its local window is not here. gamma left
- * out: the attention without x. With q_stride the result is enlarged bilinearly.
+ * x B C Y X, heads share the rows of w_q, w_k, u_k, u_p, w_rx, w_ry (A) and of w_v (P). The
+ * factors b1 .. b4 are query_key, query_position, key_only and position_only; the paper's
+ * "0110" is 0, 1, 1, 0. Published code has no 1/sqrt (scaled), 9 heads, kv_stride 2, gamma
+ * starting at 0 and measures i - j, which only turns signs in w_r; its local window is not
+ * here. gamma left out: the attention without x. With q_stride the result is enlarged
+ * bilinearly.
  *
  * sin and cos of j - i split into products of those of i and of j, so R needs no table of
  * pairs: each query carries its waves beside its features, each key its own, and the engine

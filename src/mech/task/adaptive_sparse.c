@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * Self-attention in heads that each learn how sparse they are: the encoder of adaptive sparse and
- * monotonic attention, whose decoder is sparse_monotonic.
+ * Self-attention in heads that each learn how sparse they are: the encoder of adaptive sparse
+ * and monotonic attention, whose decoder is sparse_monotonic.
  *
  *     alpha_h = 1 + sigmoid(a_h)
  *     out = concat_h( entmax_alpha(q_h k_h^T / sqrt(A/H)) v_h ) w_o^T,  q k v = x w_q^T ...
  *
- * x B T M. a has one number a head: far below 0 a head is softmax and sees everything, far above
- * it is sparsemax and leaves out most; 0, alpha 1.5, is where training begins. mask B T hides
- * steps. The alignment is that of entmax, here with the projections of a layer. Of the speech
- * paper only the abstract could be read, so this is the adaptively sparse transformer it builds
- * on, with alpha for every head. Correia, Niculae and Martins 2019 (1909.00015); Zhao et al. 2022
- * (2209.15176). */
+ * x B T M. a has one number a head: far below 0 a head is softmax and sees everything, far
+ * above it is sparsemax and leaves out most; 0, alpha 1.5, is where training begins. mask B T
+ * hides steps. The alignment is that of entmax, here with the projections of a layer. Of the
+ * speech paper only the abstract could be read, so this is the adaptively sparse transformer it
+ * builds on, with alpha for every head. Correia, Niculae and Martins 2019 (1909.00015); Zhao et
+ * al. 2022 (2209.15176). */
 #include "mech/mech.h"
 
 enum { X, W_Q, W_K, W_V, W_O, A, MASK, OUT, WEIGHTS };

@@ -92,7 +92,7 @@ static inline void align_run(gallery_call *c, align_weigh weigh)
     align_rows(c, align_one, &p);
 }
 
-/* ---- sums and softmax over some of a row -------------------------------------------------- */
+/* ---- sums and softmax over some of a row ------------------------------------------------- */
 
 static inline double align_top(const align_row *r)
 {
@@ -128,7 +128,7 @@ static inline int64_t align_before(const align_row *r, int64_t j)
     return n;
 }
 
-/* ---- away from kinks ----------------------------------------------------------------------- */
+/* ---- away from kinks --------------------------------------------------------------------- */
 
 static inline void align_least(const align_row *r, void *user)
 {
@@ -152,7 +152,7 @@ static inline void align_away(gallery_call *c, test_rng *rng,
     }
 }
 
-/* ---- Gumbel noise -------------------------------------------------------------------------- */
+/* ---- Gumbel noise ------------------------------------------------------------------------ */
 
 /* Of the pair, by the words of the seed. */
 static inline double align_noise(const align_row *r, int64_t j)

@@ -2,7 +2,8 @@
  * 1.5-entmax by sorting, with the closed form of its threshold over the k largest. */
 #include "oracle/mech/align.h"
 
-/* x = s / 2 less the largest: tau_k = mean - sqrt((1 - spread) / k) while it is at most x_(k). */
+/* x = s / 2 less the largest: tau_k = mean - sqrt((1 - spread) / k) while it is at most
+ * x_(k). */
 static double entmax15_tau(const align_row *r)
 {
     const double top = align_top(r);

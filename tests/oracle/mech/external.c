@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * External attention, columns and then rows. Gold: one memory gives each visible row all of it. */
+ * External attention, columns and then rows. Gold: one memory gives each visible row all of
+ * it. */
 #include "../mech_heads.h"
 
 static void external_oracle(gallery_call *c)

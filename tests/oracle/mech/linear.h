@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * What the oracles of the family linear share: explicit weights of features, pair by pair, and a
- * state that is stepped on by loops. Arrays are B H T ., as the slots are. */
+ * What the oracles of the family linear share: explicit weights of features, pair by pair, and
+ * a state that is stepped on by loops. Arrays are B H T ., as the slots are. */
 #ifndef ATTN_TESTS_MECH_LINEAR_H
 #define ATTN_TESTS_MECH_LINEAR_H
 
 #include "gallery_case.h"
 
-/* out_i = sum_j w_ij v_j / (sum_j w_ij + eps), w_ij = pq_i . pk_j over F features, over keys that
+/* out_i = sum_j w_ij v_j / (sum_j w_ij + eps), w_ij = pq_i . pk_j over F features, over keys
  * the mask leaves, j <= i if causal; without the division if plain. */
 typedef struct linear_pairs {
     const double *pq, *pk;

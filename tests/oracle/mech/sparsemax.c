@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Sparsemax by sorting: the most of the largest scores that still reach above their threshold. */
+ * Sparsemax by sorting: the most of the largest scores that still reach above their
+ * threshold. */
 #include "oracle/mech/align.h"
 
 /* (sum of the k largest - 1) / k for the last k with 1 + k s_(k) > that sum. */
