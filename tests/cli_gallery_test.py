@@ -10,7 +10,7 @@ import cli_support as cli
 from cli_support import attn
 
 # Outputs that need more than the required inputs, though their sizes do not.
-NEED_MORE = {"capsule": {"loss"}, "crossmodal": {"back", "weights_back"}}
+NEED_MORE = {"capsule": {"loss"}, "crossmodal": {"back", "back_weights"}}
 LISTED = cli.json_lines(attn("list", "--json")[1])
 
 

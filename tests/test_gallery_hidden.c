@@ -33,8 +33,8 @@ static const struct {
     {"copy", "B=2,T=3,S=5", "mask", {"y"}},
     {"show_attend_tell", "B=2,T=3,S=5", "mask", {"y"}},
     {"audio_guided", "B=2,S=5", "mask", {"y"}},
-    {"dual_stream", "B=2,T=3,S=5,R=4", "mask_y", {"y"}},
-    {"crossmodal", "B=2,T=3,S=5;;back,weights_back", "mask", {"y"}},
+    {"dual_stream", "B=2,T=3,S=5,R=4", "y_mask", {"y"}},
+    {"crossmodal", "B=2,T=3,S=5;;back,back_weights", "mask", {"y"}},
     {"modality_fusion", "B=2,N=4", "mask", {"x"}},
 };
 

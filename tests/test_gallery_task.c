@@ -210,7 +210,7 @@ static void test_dual_missing(void **state)
     (void)state;
     gallery_one d, m;
     share_open(&d, "dual_stream", "T=3,S=4,R=5;;mask", &m, "dual_stream", "T=3,S=4,R=5;;mask");
-    one_fill(&m, "mask_y", 0);
+    one_fill(&m, "y_mask", 0);
     one_fill(&m, "y", (double)NAN);
     share_run(&d, &m);
     for (int i = 0; i < 3; i++) {
@@ -253,7 +253,7 @@ static void test_crossmodal_exchanged(void **state)
 {
     static const char *const swap[][2] = {{"x", "y"},          {"w_q", "w_back_q"},
                                           {"w_k", "w_back_k"}, {"w_v", "w_back_v"},
-                                          {"w_o", "w_back_o"}, {"mask", "mask_x"}};
+                                          {"w_o", "w_back_o"}, {"mask", "x_mask"}};
     (void)state;
     gallery_one a, b;
     one_open(&a, "crossmodal", "B=2,T=4,S=5,M=3,N=6", 9);

@@ -44,8 +44,8 @@ static const attn_slot slots[] = {
     [MASK] = {"mask", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B S", "false hides a member"},
     [OUT] = {"out", ATTN_OUT | ATTN_GRAD, "B S O", "answers"},
     [H_OUT] = {"h", ATTN_OUT | ATTN_GRAD | ATTN_OPTIONAL, "B N M", "what the points read"},
-    [READ] = {"weights_read", ATTN_OUT | ATTN_OPTIONAL, "B H N S", "of the points"},
-    [WRITE] = {"weights_write", ATTN_OUT | ATTN_OPTIONAL, "B H S N", "of the set"},
+    [READ] = {"read_weights", ATTN_OUT | ATTN_OPTIONAL, "B H N S", "of the points"},
+    [WRITE] = {"write_weights", ATTN_OUT | ATTN_OPTIONAL, "B H S N", "of the set"},
     {0}};
 
 enum { HEADS };

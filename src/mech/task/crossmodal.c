@@ -6,7 +6,7 @@
  *     back = y + the same with x and y exchanged and weights of its own
  *
  * x B T M and y B S N need not be aligned: sound and text may have any lengths. norm is layer
- * normalisation without gain and offset. mask_x and mask hide padding of either: nobody reads
+ * normalisation without gain and offset. x_mask and mask hide padding of either: nobody reads
  * it, and it reads as a vector of zeros would. What reads only padding stays as it is. back is
  * computed when it is asked for and needs its four weights. One pair of directions; three
  * modalities are three such calls. The feed-forward layer that follows in a transformer is the
@@ -25,11 +25,11 @@ enum {
     V_V,
     V_O,
     MASK,
-    MASK_X,
+    X_MASK,
     OUT,
     BACK,
     WEIGHTS,
-    WEIGHTS_BACK
+    BACK_WEIGHTS
 };
 static const attn_slot slots[] = {
     [X] = {"x", ATTN_IN | ATTN_GRAD, "B T M", "one modality"},
@@ -43,11 +43,11 @@ static const attn_slot slots[] = {
     [V_V] = {"w_back_v", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "P M", "x answers"},
     [V_O] = {"w_back_o", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "N P", "heads to y"},
     [MASK] = {"mask", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B S", "false hides a step of y"},
-    [MASK_X] = {"mask_x", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B T", "and of x"},
+    [X_MASK] = {"x_mask", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B T", "and of x"},
     [OUT] = {"out", ATTN_OUT | ATTN_GRAD, "B T M", "x, having read y"},
     [BACK] = {"back", ATTN_OUT | ATTN_GRAD | ATTN_OPTIONAL, "B S N", "y, having read x"},
     [WEIGHTS] = {"weights", ATTN_OUT | ATTN_OPTIONAL, "B H T S", "of x on y"},
-    [WEIGHTS_BACK] = {"weights_back", ATTN_OUT | ATTN_OPTIONAL, "B H S T", "of y on x"},
+    [BACK_WEIGHTS] = {"back_weights", ATTN_OUT | ATTN_OPTIONAL, "B H S T", "of y on x"},
     {0}};
 
 enum { HEADS };
@@ -57,7 +57,7 @@ static const attn_param params[] = {
 
 /* One direction: the slots of who asks, who is asked, the first weight, and so on. */
 typedef struct crossmodal_way {
-    int x, y, w, mask_x, mask, weights;
+    int x, y, w, x_mask, mask, weights;
 } crossmodal_way;
 
 static attn_var crossmodal_norm(const attn__build *b, int slot, int mask)
@@ -71,7 +71,7 @@ static attn_var crossmodal_read(const attn__build *b, const crossmodal_way *way)
     attn_tape *t = b->t;
     const attn_var *in = b->in, *w = in + way->w, none = {0};
     const int64_t heads = b->params[HEADS].i;
-    const attn_var x = crossmodal_norm(b, way->x, way->mask_x);
+    const attn_var x = crossmodal_norm(b, way->x, way->x_mask);
     const attn_var y = crossmodal_norm(b, way->y, way->mask);
     const attn_attention_vars vars = {
         .q = attn__heads_split(t, attn_tape_linear(t, x, w[0], none, ATTN_ACT_NONE), heads),
@@ -85,12 +85,12 @@ static attn_var crossmodal_read(const attn__build *b, const crossmodal_way *way)
 
 static void crossmodal_build(const attn__build *b)
 {
-    static const crossmodal_way there = {X, Y, W_Q, MASK_X, MASK, WEIGHTS},
-                                back = {Y, X, V_Q, MASK, MASK_X, WEIGHTS_BACK};
+    static const crossmodal_way there = {X, Y, W_Q, X_MASK, MASK, WEIGHTS},
+                                back = {Y, X, V_Q, MASK, X_MASK, BACK_WEIGHTS};
     int given = 0;
     for (int i = V_Q; i <= V_O; i++) given += attn__given(b->in[i]);
     b->out[OUT] = crossmodal_read(b, &there);
-    if (!b->wanted[BACK] && !b->wanted[WEIGHTS_BACK]) return;
+    if (!b->wanted[BACK] && !b->wanted[BACK_WEIGHTS]) return;
     if (attn__build_need(b, given == 4, ATTN_E_NULL, "w_back_q w_back_k w_back_v w_back_o",
                          "all are needed for the way back", 4, given))
         b->out[BACK] = crossmodal_read(b, &back);

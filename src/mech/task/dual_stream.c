@@ -11,7 +11,7 @@
  * with the other. Chung et al. 2017 (1611.05358). */
 #include "mech/mech.h"
 
-enum { Q, X, Y, W_Q, W_K, BIAS, W, V_Q, V_K, V_B, V, MASK, MASK_Y, OUT, WEIGHTS, WEIGHTS_Y };
+enum { Q, X, Y, W_Q, W_K, BIAS, W, V_Q, V_K, V_B, V, MASK, Y_MASK, OUT, WEIGHTS, Y_WEIGHTS };
 static const attn_slot slots[] = {
     [Q] = {"q", ATTN_IN | ATTN_GRAD, "B T D", "decoder states"},
     [X] = {"x", ATTN_IN | ATTN_GRAD, "B S E", "the sound"},
@@ -20,15 +20,15 @@ static const attn_slot slots[] = {
     [W_K] = {"w_k", ATTN_PARAM | ATTN_GRAD, "A E", "the sound in its score"},
     [BIAS] = {"b", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "A", "bias of this score"},
     [W] = {"w", ATTN_PARAM | ATTN_GRAD, "A", "this score"},
-    [V_Q] = {"w_y_q", ATTN_PARAM | ATTN_GRAD, "A D", "states in the score of the video"},
-    [V_K] = {"w_y_k", ATTN_PARAM | ATTN_GRAD, "A E", "the video in its score"},
+    [V_Q] = {"w_yq", ATTN_PARAM | ATTN_GRAD, "A D", "states in the score of the video"},
+    [V_K] = {"w_yk", ATTN_PARAM | ATTN_GRAD, "A E", "the video in its score"},
     [V_B] = {"b_y", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "A", "bias of that score"},
     [V] = {"w_y", ATTN_PARAM | ATTN_GRAD, "A", "that score"},
     [MASK] = {"mask", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B S", "false hides a step of x"},
-    [MASK_Y] = {"mask_y", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B R", "and of y"},
+    [Y_MASK] = {"y_mask", ATTN_IN | ATTN_OPTIONAL | ATTN_FLAGS, "B R", "and of y"},
     [OUT] = {"out", ATTN_OUT | ATTN_GRAD, "B T 2E", "both contexts"},
     [WEIGHTS] = {"weights", ATTN_OUT | ATTN_OPTIONAL, "B T S", "on the sound"},
-    [WEIGHTS_Y] = {"weights_y", ATTN_OUT | ATTN_OPTIONAL, "B T R", "on the video"},
+    [Y_WEIGHTS] = {"y_weights", ATTN_OUT | ATTN_OPTIONAL, "B T R", "on the video"},
     {0}};
 
 /* The stream whose slots of weights begin at w. */
@@ -48,7 +48,7 @@ static attn_var dual_stream_context(const attn__build *b, int stream, int w, int
 static void dual_stream_build(const attn__build *b)
 {
     const attn_var both[] = {dual_stream_context(b, X, W_Q, MASK, WEIGHTS),
-                             dual_stream_context(b, Y, V_Q, MASK_Y, WEIGHTS_Y)};
+                             dual_stream_context(b, Y, V_Q, Y_MASK, Y_WEIGHTS)};
     b->out[OUT] = attn_tape_concat(b->t, 2, both, -1);
 }
 

@@ -3,7 +3,7 @@
 #include "oracle/mech_loops.h"
 
 typedef struct crossmodal_side {
-    const char *x, *y, *w_q, *w_k, *w_v, *w_o, *mask_x, *mask, *out, *weights;
+    const char *x, *y, *w_q, *w_k, *w_v, *w_o, *x_mask, *mask, *out, *weights;
     char T, S, M, N;
 } crossmodal_side;
 
@@ -28,9 +28,9 @@ static void crossmodal_entry(gallery_call *c, const crossmodal_side *s, int64_t 
                   M = gallery_size(c, s->M), N = gallery_size(c, s->N),
                   A = gallery_size(c, 'A'), P = gallery_size(c, 'P'), H = gallery_i(c, "heads"),
                   a = A / H, p = P / H;
-    const double *mask = gallery_at(c, s->mask), *mask_x = gallery_at(c, s->mask_x);
+    const double *mask = gallery_at(c, s->mask), *x_mask = gallery_at(c, s->x_mask);
     const double *x = crossmodal_norm(c, gallery_at(c, s->x) + b * T * M,
-                                      mask_x ? mask_x + b * T : NULL, T, M);
+                                      x_mask ? x_mask + b * T : NULL, T, M);
     const double *y =
         crossmodal_norm(c, gallery_at(c, s->y) + b * S * N, mask ? mask + b * S : NULL, S, N);
     const double *q = loops_linear(c, x, gallery_at(c, s->w_q), NULL, T, M, A);
@@ -54,10 +54,10 @@ static void crossmodal_entry(gallery_call *c, const crossmodal_side *s, int64_t 
 
 static void crossmodal_oracle(gallery_call *c)
 {
-    const crossmodal_side there = {"x",    "y",   "w_q",     "w_k", "w_v", "w_o", "mask_x",
+    const crossmodal_side there = {"x",    "y",   "w_q",     "w_k", "w_v", "w_o", "x_mask",
                                    "mask", "out", "weights", 'T',   'S',   'M',   'N'};
     const crossmodal_side back = {"y",        "x",    "w_back_q", "w_back_k", "w_back_v",
-                                  "w_back_o", "mask", "mask_x",   "back",     "weights_back",
+                                  "w_back_o", "mask", "x_mask",   "back",     "back_weights",
                                   'S',        'T',    'N',        'M'};
     for (int64_t b = 0; b < gallery_size(c, 'B'); b++) {
         crossmodal_entry(c, &there, b);
@@ -66,8 +66,8 @@ static void crossmodal_oracle(gallery_call *c)
 }
 
 static const char *const crossmodal_cases[] = {
-    "B=2,T=4,S=6", "H=1,T=3,S=7;heads=1;mask,mask_x",
-    "B=2,T=3,S=5,M=5;;w_back_q,w_back_k,w_back_v,w_back_o,mask_x,back,weights_back", NULL};
+    "B=2,T=4,S=6", "H=1,T=3,S=7;heads=1;mask,x_mask",
+    "B=2,T=3,S=5,M=5;;w_back_q,w_back_k,w_back_v,w_back_o,x_mask,back,back_weights", NULL};
 
 const gallery_oracle gallery_oracle_crossmodal = {.cases = crossmodal_cases,
                                                   .run = crossmodal_oracle};

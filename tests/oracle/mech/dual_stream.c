@@ -27,7 +27,7 @@ static void dual_stream_side(gallery_call *c, const dual_side *s, int64_t b, int
 static void dual_stream_oracle(gallery_call *c)
 {
     const dual_side sound = {"x", "w_q", "w_k", "b", "w", "mask", "weights", 'S'};
-    const dual_side video = {"y", "w_y_q", "w_y_k", "b_y", "w_y", "mask_y", "weights_y", 'R'};
+    const dual_side video = {"y", "w_yq", "w_yk", "b_y", "w_y", "y_mask", "y_weights", 'R'};
     for (int64_t b = 0; b < gallery_size(c, 'B'); b++) {
         dual_stream_side(c, &sound, b, 0);
         dual_stream_side(c, &video, b, 1);
@@ -35,7 +35,7 @@ static void dual_stream_oracle(gallery_call *c)
 }
 
 static const char *const dual_stream_cases[] = {"B=2,T=4,S=6,R=3",
-                                                "T=3,S=5,R=7;;b,b_y,mask,mask_y", NULL};
+                                                "T=3,S=5,R=7;;b,b_y,mask,y_mask", NULL};
 
 const gallery_oracle gallery_oracle_dual_stream = {.cases = dual_stream_cases,
                                                    .run = dual_stream_oracle};

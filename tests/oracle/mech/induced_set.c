@@ -28,8 +28,8 @@ static void induced_set_oracle(gallery_call *c)
     double *points = gallery_new(c, B * N * M), *h = gallery_at(c, "h");
     const double *x = gallery_at(c, "x");
     for (int64_t i = 0; i < B * N * M; i++) points[i] = gallery_at(c, "points")[i % (N * M)];
-    induced_ask(c, points, N, x, S, '1', "weights_read", gallery_at(c, "mask"), M, h);
-    induced_ask(c, x, S, h, N, '2', "weights_write", NULL, gallery_size(c, 'O'),
+    induced_ask(c, points, N, x, S, '1', "read_weights", gallery_at(c, "mask"), M, h);
+    induced_ask(c, x, S, h, N, '2', "write_weights", NULL, gallery_size(c, 'O'),
                 gallery_at(c, "out"));
 }
 
