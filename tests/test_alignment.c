@@ -126,7 +126,7 @@ static const struct {
     {"entmax", "", "a", -60, "softmax", "", 2e-6},
     {"top_k", "n=70", NULL, 0, "softmax", "", 0},
     {"top_k", "n=1", NULL, 0, "hard", "", 0},
-    {"local_m", "reach=70", NULL, 0, "softmax", "align=top_left", 0},
+    {"local_m", "window=70", NULL, 0, "softmax", "align=top_left", 0},
     {"gumbel", "hard=true seed=4", NULL, 0, "reinforce", "seed=4", 0},
     {"gumbel", "temperature=0.0001 seed=4", NULL, 0, "reinforce", "seed=4", 1e-5},
     {"hard", "", NULL, 0, "reinforce", "greedy=true", 0},

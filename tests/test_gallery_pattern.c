@@ -37,9 +37,9 @@ static const struct {
     int heads; /* of the pattern: 0 none, 1 one for each, 2 one for each sequence */
 } sparse_patterns[] = {
     {"strided", "stride=9", 1},
-    {"strided", "stride=9,heads=alternate", 1},
+    {"strided", "stride=9,sets=alternate", 1},
     {"fixed", "block=16,summary=3", 1},
-    {"fixed", "block=70,summary=5,heads=alternate", 1},
+    {"fixed", "block=70,summary=5,sets=alternate", 1},
     {"sliding_window", "window=20", 0},
     {"sliding_window", "window=5,dilation=7,causal=true", 0},
     {"neighbourhood_1d", "size=9", 0},
@@ -143,7 +143,7 @@ static void test_reach(void **state)
     static const struct {
         const char *name, *params;
         bool causal;
-    } rows[] = {{"strided", "stride=12,heads=alternate", true},
+    } rows[] = {{"strided", "stride=12,sets=alternate", true},
                 {"strided", "stride=12", true},
                 {"fixed", "block=12,summary=1", true},
                 {"bigbird", "block=8,random=0", false}};

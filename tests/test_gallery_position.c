@@ -193,8 +193,8 @@ static void test_added(void **state)
 {
     ask waves, table, self;
     (void)state;
-    ask_open(&waves, "sinusoidal", "B=2,T=6;causal=true,first=2;mask");
-    ask_open(&table, "learned_absolute", "B=2,T=6,N=16;causal=true,first=2;mask,positions");
+    ask_open(&waves, "sinusoidal", "B=2,T=6;causal=true,offset=2;mask");
+    ask_open(&table, "learned_absolute", "B=2,T=6,N=16;causal=true,offset=2;mask,positions");
     ask_open(&self, "self", "B=2,T=6;causal=true;mask");
     ask_share_all(&table, &waves), ask_share_all(&self, &waves);
     ask_run(&waves);

@@ -283,7 +283,7 @@ static void test_fusion_missing(void **state)
     share_run(&a, &b);
     share_same(&a, "out", &b, "out", "two of three");
     share_close(&a, &b);
-    one_open(&a, "modality_fusion", "N=3;weigh=gate;mask", 13);
+    one_open(&a, "modality_fusion", "N=3;weigh=sigmoid;mask", 13);
     one_fill(&a, "w", 0);
     one_run(&a);
     for (int n = 0; n < 3; n++) assert_true(one_at(&a, "weights")[n] == 0.5);

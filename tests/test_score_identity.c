@@ -177,7 +177,7 @@ static void ident_wide_gaussian(void **state)
         attn_tensor slots[ATTN_MAX_SLOTS] = {{0}};
         attn_value params[ATTN_MAX_PARAMS];
         attn_mech_defaults(m, params);
-        assert_int_equal(attn_mech_set(m, params, "width", "2", NULL), ATTN_OK);
+        assert_int_equal(attn_mech_set(m, params, "window", "2", NULL), ATTN_OK);
         assert_int_equal(attn_mech_set(m, params, "sigma", "1e7", NULL), ATTN_OK);
         assert_int_equal(attn_mech_set(m, params, "renormalise", i ? "true" : "false", NULL),
                          ATTN_OK);

@@ -36,7 +36,7 @@ static const attn_slot slots[] = {
 
 enum { BOUND };
 static const attn_param params[] = {
-    [BOUND] = {"c", 'f', "5", NULL, "scores stay below it; not 0"}, {0}};
+    [BOUND] = {"softcap", 'f', "5", NULL, "c: scores stay below it; not 0"}, {0}};
 
 /* Parameter i of a direction. */
 static attn_var disan_of(const attn__build *b, int i, int direction)
@@ -96,8 +96,8 @@ static void disan_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const int64_t D = attn__build_size(b, 'D');
-    if (!attn__build_need(b, b->params[BOUND].f != 0, ATTN_E_PARAM, "c", "must not be 0", 5,
-                          0) ||
+    if (!attn__build_need(b, b->params[BOUND].f != 0, ATTN_E_PARAM, "softcap", "must not be 0",
+                          5, 0) ||
         !attn__build_need(b, D > 0, ATTN_E_SHAPE, "w_h", "needs a feature", 1, D))
         return;
     const attn_var h =

@@ -2,7 +2,7 @@
  * Dynamic meta-embeddings: several representations of each word, weighed word by word.
  *
  *     e_n = w_p[n] x_n + b_p[n]                     all in one space of A features
- *     out = sum_n a_n e_n,   a = softmax_n(u.e_n)    gate=sigmoid: a_n = sigmoid(u.e_n + b)
+ *     out = sum_n a_n e_n,   a = softmax_n(u.e_n)    weigh=sigmoid: a_n = sigmoid(u.e_n + b)
  *     contextual: u_h.h_n in place of u.e_n, h an LSTM over the sentence's e_n, both ways
  *
  * x B T N D holds N representations of T words, padded with zeros to one width (the columns of
@@ -21,7 +21,7 @@ static const attn_slot slots[] = {
     [B_P] = {"b_p", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "N A", "their biases"},
     [U] = {"u", ATTN_PARAM | ATTN_GRAD, "A", "scores; not used where u_h is given"},
     [B] = {"b", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "1",
-           "added to scores; gate=sigmoid only"},
+           "added to scores; weigh=sigmoid only"},
     [LSTM_X] = {"w_lstm_x", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "2 4M A",
                 "contextual: LSTM"},
     [LSTM_H] = {"w_lstm_h", ATTN_PARAM | ATTN_GRAD | ATTN_OPTIONAL, "2 4M M", "of its state"},
@@ -33,9 +33,10 @@ static const attn_slot slots[] = {
                  "of the representations"},
     {0}};
 
-enum { GATE };
+enum { WEIGH };
 static const attn_param params[] = {
-    [GATE] = {"gate", 'e', "softmax", "softmax|sigmoid", "how scores become weights"}, {0}};
+    [WEIGH] = {"weigh", 'e', "softmax", "softmax|sigmoid", "against each other, or each alone"},
+    {0}};
 
 /* x N B T D to e N B T A. */
 static attn_var meta_project(const attn__build *b, attn_var x)
@@ -76,13 +77,13 @@ static attn_var meta_scores(const attn__build *b, attn_var e, attn_var mask)
         return (attn_var){0};
     const attn_var s = context ? attn_tape_matmul(b->t, meta_context(b, e, mask), in[U_H])
                                : attn_tape_matmul(b->t, e, in[U]);
-    return attn__given(in[B]) && b->params[GATE].i ? attn_tape_add(b->t, s, in[B]) : s;
+    return attn__given(in[B]) && b->params[WEIGH].i ? attn_tape_add(b->t, s, in[B]) : s;
 }
 
 static attn_var meta_weights(const attn__build *b, attn_var scores, attn_var mask)
 {
     attn_tape *t = b->t;
-    if (!b->params[GATE].i) return attn_tape_softmax(t, scores, mask, 0);
+    if (!b->params[WEIGH].i) return attn_tape_softmax(t, scores, mask, 0);
     const attn_var a = attn_tape_sigmoid(t, scores);
     return attn__given(mask) ? attn_tape_where(t, mask, a, attn_tape_scalar(t, 0)) : a;
 }

@@ -5,7 +5,7 @@
  *     PE(p, 2m) = sin(p base^(-2m/M));  PE(p, 2m + 1) = cos(p base^(-2m/M))
  *     y = x + PE;  out = concat_h( softmax(q_h k_h^T / sqrt(A/H)) v_h ) w_o^T,  q k v from y
  *
- * x B T M. Row t stands at position t + first. An odd M takes the waves of M + 1. Nothing is
+ * x B T M. Row t stands at position t + offset. An odd M takes the waves of M + 1. Nothing is
  * learned, any length will do, and PE(p + d) is a rotation of PE(p) that depends on d alone.
  * The paper multiplies embeddings by sqrt(M) first (factor). Vaswani et al. 2017 (1706.03762).
  */
@@ -24,12 +24,12 @@ static const attn_slot slots[] = {
     [WEIGHTS] = {"weights", ATTN_OUT | ATTN_OPTIONAL, "B H T T", "of every head"},
     {0}};
 
-enum { HEADS, CAUSAL, FIRST, BASE, FACTOR };
+enum { HEADS, CAUSAL, OFFSET, BASE, FACTOR };
 static const attn_param params[] = {
     [HEADS] = {"heads", 'i', "2", NULL, "they share the features of w_q, w_k and w_v evenly",
                'H'},
     [CAUSAL] = {"causal", 'b', "false", NULL, "a position sees itself and what came before"},
-    [FIRST] = {"first", 'i', "0", NULL, "position of row 0"},
+    [OFFSET] = {"offset", 'i', "0", NULL, "position of row 0"},
     [BASE] = {"base", 'f', "10000", NULL, "of the waves; above 0"},
     [FACTOR] = {"factor", 'f', "1", NULL, "of x, before the waves are added"},
     {0}};
@@ -42,8 +42,9 @@ static void sinusoidal_build(const attn__build *b)
     if (!attn__build_need(b, b->params[BASE].f > 0, ATTN_E_PARAM, "base", "must be above 0", 0,
                           0))
         return;
-    const attn_var waves = attn__table_sinusoid(t, b->params[FIRST].i, attn__build_size(b, 'T'),
-                                                attn__build_size(b, 'M'), b->params[BASE].f);
+    const attn_var waves =
+        attn__table_sinusoid(t, b->params[OFFSET].i, attn__build_size(b, 'T'),
+                             attn__build_size(b, 'M'), b->params[BASE].f);
     const attn_var y =
         attn_tape_add(t, attn_tape_mul_scalar(t, in[X], b->params[FACTOR].f), waves);
     const attn_spec spec = ATTN_SPEC(.causal = b->params[CAUSAL].i);

@@ -23,7 +23,8 @@ static const attn_slot slots[] = {
 
 enum { WIDTH };
 static const attn_param params[] = {
-    [WIDTH] = {"width", 'f', "0", NULL, "sigma; 0: the score is -|q - k|^2 / sqrt(D)"}, {0}};
+    [WIDTH] = {"sigma", 'f', "0", NULL, "the width; 0: the score is -|q - k|^2 / sqrt(D)"},
+    {0}};
 
 /* A learned width divides both sides, which is all that its gradient needs. */
 static void gaussian_build(const attn__build *b)
@@ -34,7 +35,7 @@ static void gaussian_build(const attn__build *b)
     attn_spec spec = ATTN_SPEC(.score = ATTN_SCORE_L2);
     attn_attention_vars vars = {.q = in[Q], .k = in[K], .v = in[V]};
     if (width != 0) spec.scale = 1 / (2 * width * width);
-    if (!attn__build_need(b, width == 0 || spec.scale > 0, ATTN_E_PARAM, "width",
+    if (!attn__build_need(b, width == 0 || spec.scale > 0, ATTN_E_PARAM, "sigma",
                           "must be a number with a square", 0, 0))
         return;
     if (attn__given(in[SIGMA])) {

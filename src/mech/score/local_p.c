@@ -3,7 +3,7 @@
  * window around that place through a gaussian.
  *
  *     p_i = n sigmoid(v_p . tanh(w_p q_i)),  n: keys of the sequence that are not hidden
- *     a_ij = softmax over j in [p_i - width, p_i + width] of q_i . k_j
+ *     a_ij = softmax over j in [p_i - window, p_i + window] of q_i . k_j
  *     out_i = sum_j a_ij exp(-(j - p_i)^2 / (2 sigma^2)) v_j
  *
  * q B T D, k B S D, v B S E, w_p A D, v_p A; mask B S hides keys behind the n-th. The weights
@@ -27,10 +27,10 @@ static const attn_slot slots[] = {
                 "where each query looks"},
     {0}};
 
-enum { WIDTH, SIGMA, SCALE, RENORMALISE };
+enum { WINDOW, SIGMA, SCALE, RENORMALISE };
 static const attn_param params[] = {
-    [WIDTH] = {"width", 'f', "10", NULL, "keys on either side of the place"},
-    [SIGMA] = {"sigma", 'f', "0", NULL, "of the gaussian; 0: half the width"},
+    [WINDOW] = {"window", 'f', "10", NULL, "keys seen on each side of the place"},
+    [SIGMA] = {"sigma", 'f', "0", NULL, "of the gaussian; 0: half the window"},
     [SCALE] = {"scale", 'f', "1", NULL, "of the products; 0: 1 / sqrt(D)"},
     [RENORMALISE] = {"renormalise", 'b', "false", NULL, "weights sum to 1"},
     {0}};
@@ -59,13 +59,13 @@ static void local_p_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in, nothing = {0};
-    const double width = b->params[WIDTH].f, sigma = b->params[SIGMA].f;
+    const double window = b->params[WINDOW].f, sigma = b->params[SIGMA].f;
     const attn_var h = attn_tape_linear(t, in[Q], in[W_P], nothing, ATTN_ACT_TANH);
     const attn_var place = attn_tape_sigmoid(t, attn_tape_matmul(t, h, in[V_P]));
-    attn_spec spec = ATTN_SPEC(.scale = b->params[SCALE].f, .center_width = width,
-                               .center_sigma = sigma != 0 ? sigma : width / 2);
+    attn_spec spec = ATTN_SPEC(.scale = b->params[SCALE].f, .center_width = window,
+                               .center_sigma = sigma != 0 ? sigma : window / 2);
     attn_var lse[2];
-    if (!attn__build_need(b, width > 0, ATTN_E_PARAM, "width", "must be positive", 1, 0))
+    if (!attn__build_need(b, window > 0, ATTN_E_PARAM, "window", "must be positive", 1, 0))
         return;
     if (!attn__build_need(b, sigma >= 0, ATTN_E_PARAM, "sigma", "must not be negative", 0, -1))
         return;
@@ -91,7 +91,7 @@ const attn_mech attn__mech_local_p = {
     .family = "score",
     .about = "each query predicts where it looks: a gaussian in a window",
     .formula = "out_i = sum_j softmax_j(q_i.k_j) exp(-(j - p_i)^2 / (2 sigma^2)) v_j",
-    .cost = "n^2: time T width (D + E) where windows are narrow, memory T E",
+    .cost = "n^2: time T window (D + E) where windows are narrow, memory T E",
     .source = "1508.04025",
     .sizes = "B=1,T=5,S=6,D=4,E=4,A=4",
     .grows = "TS",

@@ -5,8 +5,8 @@
  *     columns(i) = { j <= i : j mod block >= block - summary }
  *
  * q, k B H T D, v B H T E, causal always. Layers above put into the last `summary` tokens of a
- * block what later blocks should know of it. heads=merged: one softmax over both sets;
- * heads=alternate: heads 0, 2 ... see own, heads 1, 3 ... see columns alone, and their rows
+ * block what later blocks should know of it. sets=merged: one softmax over both sets;
+ * sets=alternate: heads 0, 2 ... see own, heads 1, 3 ... see columns alone, and their rows
  * before the first column see nothing and give 0. mask B T hides keys.
  * Columns of earlier blocks are gathered; whole blocks of queries see whole blocks of them.
  * Child et al. 2019 (1904.10509). */
@@ -23,12 +23,12 @@ static const attn_slot slots[] = {
                  "which key each query may see"},
     {0}};
 
-enum { BLOCK, SUMMARY, HEADS };
+enum { BLOCK, SUMMARY, SETS };
 enum { MERGED, ALTERNATE };
 static const attn_param params[] = {
     [BLOCK] = {"block", 'i', "64", NULL, "tokens of a block"},
     [SUMMARY] = {"summary", 'i', "8", NULL, "tokens at its end that later blocks see"},
-    [HEADS] = {"heads", 'e', "merged", "merged|alternate", "which keys a head sees"},
+    [SETS] = {"sets", 'e', "merged", "merged|alternate", "which keys a head sees"},
     {0}};
 
 static bool fixed_column(const attn_value *p, int64_t j)
@@ -41,7 +41,7 @@ static bool fixed_sees(const void *user, const int64_t *at)
     const attn_value *p = user;
     const bool own = at[1] / p[BLOCK].i == at[2] / p[BLOCK].i, column = fixed_column(p, at[2]);
     if (at[2] > at[1]) return false;
-    return p[HEADS].i == MERGED ? own || column : at[0] % 2 ? column : own;
+    return p[SETS].i == MERGED ? own || column : at[0] % 2 ? column : own;
 }
 
 /* B n: whether mask allows the keys of ids (NULL: all); columns: and they are columns. */
@@ -114,7 +114,7 @@ static void fixed_build(const attn__build *b)
                           "must be between 1 and block", block, summary))
         return;
     attn__build_flags(b, PATTERN, fixed_sees, b->params);
-    if (b->params[HEADS].i == MERGED) {
+    if (b->params[SETS].i == MERGED) {
         b->out[OUT] = fixed_both(b, &all, false);
         return;
     }

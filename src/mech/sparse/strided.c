@@ -3,8 +3,8 @@
  *
  *     near(i) = { j : i - stride < j <= i }      far(i) = { j <= i : stride divides i - j }
  *
- * q, k B H T D, v B H T E, causal always. heads=merged: each head has one softmax over both
- * sets; heads=alternate: heads 0, 2 ... see near, heads 1, 3 ... see far alone. With stride
+ * q, k B H T D, v B H T E, causal always. sets=merged: each head has one softmax over both
+ * sets; sets=alternate: heads 0, 2 ... see near, heads 1, 3 ... see far alone. With stride
  * about sqrt(T) two layers reach every earlier token at a cost of T sqrt(T). It is made for
  * data with a period (rows of a picture, beats of music); for text see fixed.
  * The far keys of i are its residue class, a short causal sequence; merged, i itself is in
@@ -23,11 +23,11 @@ static const attn_slot slots[] = {
                  "which key each query may see"},
     {0}};
 
-enum { STRIDE, HEADS };
+enum { STRIDE, SETS };
 enum { MERGED, ALTERNATE };
 static const attn_param params[] = {
     [STRIDE] = {"stride", 'i', "64", NULL, "near keys, and from one far key to the next"},
-    [HEADS] = {"heads", 'e', "merged", "merged|alternate", "which keys a head sees"},
+    [SETS] = {"sets", 'e', "merged", "merged|alternate", "which keys a head sees"},
     {0}};
 
 static bool strided_sees(const void *user, const int64_t *at)
@@ -36,7 +36,7 @@ static bool strided_sees(const void *user, const int64_t *at)
     const int64_t apart = at[1] - at[2];
     const bool near = apart < p[STRIDE].i, far = apart % p[STRIDE].i == 0;
     if (apart < 0) return false;
-    return p[HEADS].i == MERGED ? near || far : at[0] % 2 ? far : near;
+    return p[SETS].i == MERGED ? near || far : at[0] % 2 ? far : near;
 }
 
 static attn_var strided_near(const attn__build *b, const attn_attention_vars *vars,
@@ -63,7 +63,7 @@ static void strided_build(const attn__build *b)
                           "must be positive", 1, b->params[STRIDE].i))
         return;
     attn__build_flags(b, PATTERN, strided_sees, b->params);
-    if (b->params[HEADS].i == ALTERNATE) {
+    if (b->params[SETS].i == ALTERNATE) {
         const attn_attention_vars even = attn__heads_every_other(b->t, &all, 0);
         const attn_attention_vars odd = attn__heads_every_other(b->t, &all, 1);
         b->out[OUT] = attn__heads_alternate(b->t, strided_near(b, &even, NULL),

@@ -5,7 +5,7 @@
  *     e(i, j) = b1 q_i . k_j  +  b2 q_i . R_{j-i}  +  b3 u_k . k_j  +  b4 u_p . R_{j-i}
  *     out_i = x_i + gamma w_o concat_h sum_j softmax_j(e_h(i, j)) w_v x_j
  *     R_(dy,dx) = (w_rx wave(dx) + w_ry wave(dy)) / sqrt 2
- *     wave(d) = sin(d f_0) .. sin(d f_{F/2-1}), cos(d f_0) .., f_t = 1000^(-2t/F), d in pixels
+ *     wave(d) = sin(d f_0) .. sin(d f_{F/2-1}), cos(d f_0) .., f_t = base^(-2t/F), d in pixels
  *
  * x B C Y X, heads share the rows of w_q, w_k, u_k, u_p, w_rx, w_ry (A) and of w_v (P). The
  * factors b1 .. b4 are query_key, query_position, key_only and position_only; the paper's
@@ -50,7 +50,7 @@ enum {
     SCALED,
     Q_STRIDE,
     KV_STRIDE,
-    WAVE
+    BASE
 };
 static const attn_param params[] = {
     [HEADS] = {"heads", 'i', "2", NULL, "they share A and P evenly", 'H'},
@@ -61,7 +61,7 @@ static const attn_param params[] = {
     [SCALED] = {"scaled", 'b', "false", NULL, "divide scores by sqrt(A / heads)"},
     [Q_STRIDE] = {"q_stride", 'i', "1", NULL, "pixels from query to query"},
     [KV_STRIDE] = {"kv_stride", 'i', "1", NULL, "pixels from key to key"},
-    [WAVE] = {"wave", 'f', "1000", NULL, "the longest wave, by 2 pi"},
+    [BASE] = {"base", 'f', "1000", NULL, "of the waves; above 0"},
     {0}};
 
 /* Every stride-th pixel, and where they stand. */
@@ -85,7 +85,7 @@ static factors_grid factors_pick(const attn__build *b, int64_t stride)
                           .wide = v.shape[3],
                           .stride = stride,
                           .F = attn__build_size(b, 'F'),
-                          .base = b->params[WAVE].f};
+                          .base = b->params[BASE].f};
     return g;
 }
 
@@ -151,8 +151,8 @@ static bool factors_fit(const attn__build *b)
     const int64_t heads = b->params[HEADS].i, F = attn__build_size(b, 'F');
     const int64_t A = attn__build_size(b, 'A');
     const bool strided = b->params[Q_STRIDE].i != 1 || b->params[KV_STRIDE].i != 1;
-    const double wave = b->params[WAVE].f;
-    return attn__build_need(b, wave > 0 && isfinite(wave), ATTN_E_PARAM, "wave",
+    const double base = b->params[BASE].f;
+    return attn__build_need(b, base > 0 && isfinite(base), ATTN_E_PARAM, "base",
                             "must be positive and finite", 1000, 0) &&
            attn__build_need(b, F > 0 && F % 2 == 0, ATTN_E_SHAPE, "w_rx",
                             "half of its waves are sines, half cosines", 2, F) &&

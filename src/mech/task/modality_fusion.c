@@ -4,12 +4,12 @@
  *
  *     h_n = tanh(w_h[n] x_n + b_h[n]),  s_n = w . h_n
  *     weights = softmax over n of s      (weigh = softmax: they share 1)
- *             = sigmoid(s_n)             (weigh = gate: each decides for itself)
+ *             = sigmoid(s_n)             (weigh = sigmoid: each decides for itself)
  *     out = sum_n weights_n h_n
  *
  * x B N D holds N modalities, projected to one width before; out B P. mask B N is false where
- * one is missing: the others share its weight (softmax) or go on as they are (gate). With none
- * left out is 0. The softmax form is attention over modalities as in Hori et al. 2017
+ * one is missing: the others share its weight (softmax) or go on as they are (sigmoid). With
+ * none left out is 0. The softmax form is attention over modalities as in Hori et al. 2017
  * (1701.03126), the gates are those of gated multimodal units, here one number a modality and
  * without looking at the other modalities: Arevalo et al. 2017 (1702.01992). */
 #include "mech/mech.h"
@@ -27,7 +27,7 @@ static const attn_slot slots[] = {
 
 enum { WEIGH };
 static const attn_param params[] = {
-    [WEIGH] = {"weigh", 'e', "softmax", "softmax|gate", "against each other, or each alone"},
+    [WEIGH] = {"weigh", 'e', "softmax", "softmax|sigmoid", "against each other, or each alone"},
     {0}};
 
 static attn_var fusion_weights(const attn__build *b, attn_var s)

@@ -22,7 +22,7 @@ static const double *disan_matrix(const gallery_call *c, const char *slot, int64
 static double disan_look(const gallery_call *c, const disan_sizes *z, const double *h,
                          int64_t b, int64_t i, int64_t f, int back)
 {
-    const double bound = gallery_f(c, "c");
+    const double bound = gallery_f(c, "softcap");
     double *w = gallery_new(c, z->T), s = 0;
     for (int64_t j = 0; j < z->T; j++) {
         const double x = score_dot(disan_matrix(c, "w_1", z->D, back, f), h + j * z->D, z->D) +
@@ -91,6 +91,7 @@ static void disan_oracle(gallery_call *c)
     }
 }
 
-static const char *const disan_cases[] = {"B=2,T=4,M=3,D=2", "T=3,M=2,D=2;c=2;mask", NULL};
+static const char *const disan_cases[] = {"B=2,T=4,M=3,D=2", "T=3,M=2,D=2;softcap=2;mask",
+                                          NULL};
 
 const gallery_oracle gallery_oracle_disan = {.cases = disan_cases, .run = disan_oracle};

@@ -7,7 +7,7 @@ static double gaussian_score(const gallery_call *c, int64_t b, int64_t i, int64_
     const int64_t D = gallery_size(c, 'D');
     const double *q = score_row(c, "q", b, i), *k = score_row(c, "k", b, j);
     const double *learned = gallery_at(c, "sigma");
-    const double sigma = learned ? learned[0] : gallery_f(c, "width");
+    const double sigma = learned ? learned[0] : gallery_f(c, "sigma");
     double s = 0;
     for (int64_t d = 0; d < D; d++) s -= (q[d] - k[d]) * (q[d] - k[d]);
     return s / (sigma != 0 ? 2 * sigma * sigma : sqrt((double)D));
@@ -40,7 +40,7 @@ static const gallery_gold gaussian_gold[] = {
     {0}};
 
 static const char *const gaussian_cases[] = {"B=2,T=5,S=7,D=4,E=3", "T=3,S=3;;mask,sigma",
-                                             "T=3,S=5;width=1.5;sigma", NULL};
+                                             "T=3,S=5;sigma=1.5;sigma", NULL};
 
 const gallery_oracle gallery_oracle_gaussian = {.cases = gaussian_cases,
                                                 .run = gaussian_oracle,

@@ -8,8 +8,8 @@ static void learned_absolute_oracle(gallery_call *c)
     const double *positions = gallery_at(c, "positions");
     double *y = gallery_at(c, "encoded");
     for (int64_t at = 0; at < B * T * M; at++) {
-        const int64_t row = at / M,
-                      p = positions ? (int64_t)positions[row] : gallery_i(c, "first") + row % T;
+        const int64_t row = at / M, p = positions ? (int64_t)positions[row]
+                                                  : gallery_i(c, "offset") + row % T;
         if (p >= gallery_size(c, 'N')) return; /* refused */
         y[at] = gallery_at(c, "x")[at] + gallery_at(c, "table")[p * M + at % M];
     }
@@ -20,7 +20,7 @@ static void learned_absolute_oracle(gallery_call *c)
 }
 
 static const char *const learned_absolute_cases[] = {
-    "B=2,T=5,N=7", "B=1,T=6;causal=true,first=3;positions",
+    "B=2,T=5,N=7", "B=1,T=6;causal=true,offset=3;positions",
     "B=2,H=1,T=3;heads=1;mask,positions", NULL};
 
 const gallery_oracle gallery_oracle_learned_absolute = {

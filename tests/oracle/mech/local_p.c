@@ -17,15 +17,15 @@ static void local_p_row(const gallery_call *c, int64_t b, int64_t i)
 {
     const int64_t D = gallery_size(c, 'D'), T = gallery_size(c, 'T');
     const int64_t S = gallery_size(c, 'S'), E = gallery_size(c, 'E');
-    const double width = gallery_f(c, "width"), given = gallery_f(c, "sigma");
-    const double sigma = given != 0 ? given : width / 2, p = local_p_center(c, b, i);
+    const double window = gallery_f(c, "window"), given = gallery_f(c, "sigma");
+    const double sigma = given != 0 ? given : window / 2, p = local_p_center(c, b, i);
     const double scale = gallery_f(c, "scale"), root = 1 / sqrt((double)D);
     const bool inside = gallery_i(c, "renormalise");
     double *w = gallery_at(c, "weights") + (b * T + i) * S;
     gallery_at(c, "center")[b * T + i] = p;
     for (int64_t j = 0; j < S; j++) {
         const double far = (double)j - p, bell = -far * far / (2 * sigma * sigma);
-        const bool seen = (double)j >= ceil(p - width) && (double)j <= floor(p + width);
+        const bool seen = (double)j >= ceil(p - window) && (double)j <= floor(p + window);
         w[j] = (scale != 0 ? scale : root) *
                    score_dot(score_row(c, "q", b, i), score_row(c, "k", b, j), D) +
                (inside ? bell : 0);
@@ -49,12 +49,12 @@ static void local_p_oracle(gallery_call *c)
 /* Where an end of the window passes a key the result jumps. */
 static bool local_p_jumps(const gallery_call *c)
 {
-    const double width = gallery_f(c, "width");
+    const double window = gallery_f(c, "window");
     for (int64_t b = 0; b < gallery_size(c, 'B'); b++)
         for (int64_t i = 0; i < gallery_size(c, 'T'); i++) {
             const double p = local_p_center(c, b, i);
-            if (fabs(p - width - round(p - width)) < 0.02) return true;
-            if (fabs(p + width - round(p + width)) < 0.02) return true;
+            if (fabs(p - window - round(p - window)) < 0.02) return true;
+            if (fabs(p + window - round(p + window)) < 0.02) return true;
         }
     return false;
 }
@@ -72,7 +72,7 @@ static const double local_p_weights[] = {.125733, .196489, .326265, .020020};
 static const double local_p_w_p[] = {100, 0}, local_p_v_p[] = {-.73088750854279250};
 static const double local_p_center_at[] = {1.3};
 static const gallery_gold local_p_gold[] = {
-    {SCORE_GOLD ",A=1;width=3,sigma=1,scale=0",
+    {SCORE_GOLD ",A=1;window=3,sigma=1,scale=0",
      {{"q", score_q},
       {"k", score_k},
       {"v", score_v},
@@ -81,9 +81,9 @@ static const gallery_gold local_p_gold[] = {
      {{"weights", local_p_weights}, {"center", local_p_center_at}}},
     {0}};
 
-static const char *const local_p_cases[] = {"B=2,T=5,S=9,D=4,A=3,E=3;width=3",
-                                            "T=3,S=6;width=2.5,sigma=0.75;mask",
-                                            "T=4,S=7;width=2,renormalise=true,scale=0", NULL};
+static const char *const local_p_cases[] = {"B=2,T=5,S=9,D=4,A=3,E=3;window=3",
+                                            "T=3,S=6;window=2.5,sigma=0.75;mask",
+                                            "T=4,S=7;window=2,renormalise=true,scale=0", NULL};
 
 const gallery_oracle gallery_oracle_local_p = {.cases = local_p_cases,
                                                .run = local_p_oracle,

@@ -54,7 +54,7 @@ static void meta_context(gallery_call *c, const meta_sizes *z, const double *e,
 
 static void meta_weights(gallery_call *c, const meta_sizes *z, double *s, const double *mask)
 {
-    if (!gallery_i(c, "gate")) {
+    if (!gallery_i(c, "weigh")) {
         feature_softmax(s, z->N, 1, mask);
         return;
     }
@@ -94,9 +94,9 @@ static void meta_embedding_oracle(gallery_call *c)
 
 static const char *const meta_cases[] = {"B=2,T=4,N=3,D=3,A=2;;w_lstm_x,w_lstm_h,b_lstm,u_h",
                                          "T=3,N=2;;b_p,b,mask,w_lstm_x,w_lstm_h,b_lstm,u_h",
-                                         "T=3,N=2;gate=sigmoid;w_lstm_x,w_lstm_h,b_lstm,u_h",
+                                         "T=3,N=2;weigh=sigmoid;w_lstm_x,w_lstm_h,b_lstm,u_h",
                                          "B=2,T=3,N=2,A=3,M=2",
-                                         "T=4,N=2,M=1;gate=sigmoid;mask,b_lstm",
+                                         "T=4,N=2,M=1;weigh=sigmoid;mask,b_lstm",
                                          NULL};
 
 const gallery_oracle gallery_oracle_meta_embedding = {

@@ -26,7 +26,7 @@ static void modality_fusion_oracle(gallery_call *c)
 }
 
 static const char *const modality_fusion_cases[] = {
-    "B=3,N=2", "B=2,N=3;weigh=gate", "N=4;;b_h,mask", "B=2;weigh=gate;b_h,mask", NULL};
+    "B=3,N=2", "B=2,N=3;weigh=sigmoid", "N=4;;b_h,mask", "B=2;weigh=sigmoid;b_h,mask", NULL};
 
 const gallery_oracle gallery_oracle_modality_fusion = {.cases = modality_fusion_cases,
                                                        .run = modality_fusion_oracle};

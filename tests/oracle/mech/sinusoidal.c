@@ -9,7 +9,7 @@ static void sinusoidal_oracle(gallery_call *c)
     double *y = gallery_at(c, "encoded");
     for (int64_t at = 0; at < B * T * M; at++) {
         const int64_t m = at % M;
-        const double p = (double)(gallery_i(c, "first") + at / M % T);
+        const double p = (double)(gallery_i(c, "offset") + at / M % T);
         const double angle =
             p * pow(gallery_f(c, "base"), -2.0 * (double)(m / 2) / (double)(M + M % 2));
         y[at] =
@@ -22,8 +22,8 @@ static void sinusoidal_oracle(gallery_call *c)
 }
 
 static const char *const sinusoidal_cases[] = {
-    "B=2,T=5", "B=1,T=7,M=5;causal=true,first=-3,factor=2.5",
-    "B=1,H=1,T=3,M=2;heads=1,base=20,first=5;mask", NULL};
+    "B=2,T=5", "B=1,T=7,M=5;causal=true,offset=-3,factor=2.5",
+    "B=1,H=1,T=3,M=2;heads=1,base=20,offset=5;mask", NULL};
 
 static const double sinusoidal_none[64] = {0};
 static const double sinusoidal_rows[] = {0,       1,       0,       1,        .841471, .540302,

@@ -19,7 +19,7 @@ static void factors_distance(gallery_call *c, const factors_sizes *z, double dy,
         R[a] = 0;
         for (int64_t f = 0; f < z->F; f++) {
             const int64_t half = z->F / 2, n = f % half;
-            const double rate = pow(gallery_f(c, "wave"), -2.0 * (double)n / (double)z->F);
+            const double rate = pow(gallery_f(c, "base"), -2.0 * (double)n / (double)z->F);
             const double wx = f < half ? sin(dx * rate) : cos(dx * rate);
             const double wy = f < half ? sin(dy * rate) : cos(dy * rate);
             R[a] += gallery_at(c, "w_rx")[a * z->F + f] * wx / sqrt(2);
@@ -135,7 +135,7 @@ static const char *const spatial_factors_cases[] = {
     "B=1,Y=2,X=2,H=1,A=3,P=2;heads=1,scaled=true,query_key=0.5,key_only=0;b_o,gamma,mask",
     "Y=2,X=3;query_key=0,query_position=0,position_only=0;weights,mask",
     "Y=2,X=2;query_key=0,query_position=0,position_only=0",
-    "Y=3,X=2;query_key=0,query_position=0,key_only=0,wave=50;mask",
+    "Y=3,X=2;query_key=0,query_position=0,key_only=0,base=50;mask",
     "Y=2,X=3;query_position=0,position_only=0",
     "B=1,Y=3,X=4;q_stride=2,kv_stride=2;weights",
     "Y=4,X=5;kv_stride=3;weights,mask",

@@ -7,7 +7,7 @@ static bool strided_allowed(const gallery_call *c, int64_t b, int64_t h, int64_t
     const int64_t l = gallery_i(c, "stride");
     const bool near = i - l < j && j <= i, far = j <= i && j % l == i % l;
     (void)b;
-    if (gallery_i(c, "heads") == 0) return near || far;
+    if (gallery_i(c, "sets") == 0) return near || far;
     return h % 2 == 0 ? near : far;
 }
 
@@ -19,8 +19,8 @@ static void strided_oracle(gallery_call *c)
 
 static const char *const strided_cases[] = {"B=2,T=11;stride=3",
                                             "H=1,T=10;stride=2;mask",
-                                            "B=2,H=3,T=9,E=2;stride=4,heads=alternate",
-                                            "H=1,T=6;stride=3,heads=alternate;mask",
+                                            "B=2,H=3,T=9,E=2;stride=4,sets=alternate",
+                                            "H=1,T=6;stride=3,sets=alternate;mask",
                                             "T=5;stride=1;mask",
                                             NULL};
 
