@@ -180,7 +180,6 @@ set(MECH_SOURCES
     src/mech/piece_scores.c
     src/mech/piece_series.c
     src/mech/piece_table.c
-    src/mech/piece_tiles.c
     src/mech/piece_tri.c
     src/mech/piece_unit.c
     src/mech/piece_wave.c

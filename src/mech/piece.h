@@ -43,8 +43,8 @@ attn_var attn__coverage_rows(attn_tape *t, const attn__coverage *c, attn_var q,
 /* Broadcast; an empty one allows all. */
 attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b);
 attn_var attn__flags_either(attn_tape *t, attn_var a, attn_var b);
-/* x B S D or B H S D with 0 where mask B S (or empty) hides, so that not even a NaN gets into
- * products. */
+/* x B S D or B H S D (any number of dimensions between) with 0 where mask B S (or empty) hides,
+ * so that not even a NaN gets into products. */
 attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask);
 attn_var attn__positions(attn_tape *t, int64_t n); /* 0, 1 .. n - 1, reals */
 
@@ -85,8 +85,9 @@ attn_var attn__attend_lse(attn_tape *t, const attn_spec *spec, const attn_attent
 
 /* ---- piece_unit.c: directions ------------------------------------------------------------ */
 
-/* x / |x| along the last dimension; 0 without a gradient where |x| < 1e-12. */
-attn_var attn__unit(attn_tape *t, attn_var x);
+/* x / |x| along dim; 0 without a gradient where |x| < 1e-12. */
+attn_var attn__unit(attn_tape *t, attn_var x, int dim);
+
 /* ---- piece_monotonic.c: alignments that move forward ------------------------------------ */
 
 typedef struct attn__energy {
@@ -187,17 +188,6 @@ attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask);
 attn_var attn__score_mass(attn_tape *t, attn_var w, attn_var a, attn_var b, attn_var mask);
 attn_var attn__score_mix(attn_tape *t, attn_var a, attn_var b, attn_var v);
 
-/* ---- piece_tiles.c: what comes in tiles ------------------------------------------------- */
-
-/* Parts behind each other along dim; they are dropped as they are joined. close gives the
- * whole, empty when there was none. */
-typedef struct attn__tiles {
-    int dim, n;
-    attn_var part[32];
-} attn__tiles;
-void attn__tiles_push(attn_tape *t, attn__tiles *tiles, attn_var part);
-attn_var attn__tiles_close(attn_tape *t, attn__tiles *tiles);
-
 /* ---- piece_tri.c: a query, a key and a context ------------------------------------------- */
 
 /* All pairs of a row of a B S D and a row of b B J D, multiplied or added: B SJ D. */
@@ -222,14 +212,16 @@ extern const attn_slot attn__tri_slots[];
 extern const attn_param attn__tri_params[];
 void attn__tri_dot_build(const attn__build *b, double scale);
 
-/* ---- piece_series.c: what the steps of a loop leave ------------------------------------- */
+/* ---- piece_series.c: what the steps of a loop leave -------------------------------------- */
 
 enum { ATTN__SERIES_LEVELS = 8, ATTN__SERIES_PARTS = 16 };
 
-/* Begins as {.t = t, .dim = dim}; parts are concatenated along dim. none: the shape when there
- * was no step. A loop ends when a step gives the empty variable: the tape has failed. */
+/* Begins as {.t = t, .dim = dim}; parts are concatenated along dim. own: nobody else looks at
+ * them, so they are dropped as they are joined. none: the shape when there was no step. A loop
+ * ends when a step gives the empty variable: the tape has failed. */
 typedef struct attn__series {
     attn_tape *t;
+    bool own;
     int dim, n[ATTN__SERIES_LEVELS];
     attn_var part[ATTN__SERIES_LEVELS][ATTN__SERIES_PARTS];
 } attn__series;
@@ -315,9 +307,6 @@ attn_var attn__wave_turn(attn_tape *t, attn_var asks, attn_var places);
 /* Feature maps by their place in this list, which is the choices of a parameter. */
 #define ATTN__FEATURES "elu1|relu|exp|square|identity"
 attn_var attn__feature(const attn__build *b, attn_var x, int64_t kind);
-/* x B H S D, 0 where mask (B S, or empty) is false, whatever stood there. Keys are hidden
- * before their features are made, for the gradients, and after. */
-attn_var attn__hide_rows(attn_tape *t, attn_var x, attn_var mask);
 /* What broadcasts against B H T D, as a view of that shape. */
 attn_var attn__decay(const attn__build *b, attn_var decay);
 /* attn_tape_scan; its last state becomes out[final_state] when that is wanted (-1: none). */

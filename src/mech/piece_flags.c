@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Conditions as operands: both, either, rows that are hidden, and the numbers 0, 1, 2 ... that
- * they are asked about.
- */
+ * they are asked about. */
 #include "mech/mech.h"
 
 attn_var attn__pair_mask(attn_tape *t, attn_var a, attn_var b)
@@ -20,10 +19,10 @@ attn_var attn__flags_either(attn_tape *t, attn_var a, attn_var b)
 
 attn_var attn__mask_rows(attn_tape *t, attn_var x, attn_var mask)
 {
+    const attn_tensor v = attn_tape_value(t, x), m = attn_tape_value(t, mask);
     if (!attn__given(mask)) return x;
-    mask = attn_tape_unsqueeze(t, mask, 2);
-    if (attn_tape_value(t, x).rank == 4) mask = attn_tape_unsqueeze(t, mask, 1);
-    return attn_tape_where(t, mask, x, attn_tape_scalar(t, 0));
+    for (int i = m.rank + 1; i < v.rank; i++) mask = attn_tape_unsqueeze(t, mask, 1);
+    return attn_tape_where(t, attn_tape_unsqueeze(t, mask, -1), x, attn_tape_scalar(t, 0));
 }
 
 attn_var attn__positions(attn_tape *t, int64_t n)

@@ -9,10 +9,7 @@ attn_var attn__monotonic_energy(attn_tape *t, const attn__energy *e, attn_var q,
 {
     const attn_var none = {0};
     attn_var w = e->w;
-    if (attn__given(e->g)) {
-        const attn_var length = attn_tape_norm(t, w, ATTN_ALL, false);
-        w = attn_tape_mul(t, attn_tape_div(t, w, length), e->g);
-    }
+    if (attn__given(e->g)) w = attn_tape_mul(t, attn__unit(t, w, 0), e->g);
     const attn_var scores =
         attn_tape_additive_scores(t, attn_tape_linear(t, q, e->w_q, none, ATTN_ACT_NONE),
                                   attn_tape_linear(t, k, e->w_k, e->b, ATTN_ACT_NONE), w);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What linear and recurrent mechanisms share: feature maps, keys that a mask hides, and
- * the recurrent engine with its last state in an output slot. */
+ * What linear and recurrent mechanisms share: feature maps, and the recurrent engine with its
+ * last state in an output slot. */
 #include "mech/mech.h"
 
 /* relu(x) + exp(min(x, 0)): elu(x) + 1 without the sum that loses what is small. */
@@ -31,13 +31,6 @@ attn_var attn__feature(const attn__build *b, attn_var x, int64_t kind)
                           "not a place in the list of features", n, kind))
         return (attn_var){0};
     return features[kind](b->t, x);
-}
-
-attn_var attn__hide_rows(attn_tape *t, attn_var x, attn_var mask)
-{
-    if (!attn__given(mask)) return x;
-    const attn_var by_head = attn_tape_unsqueeze(t, attn_tape_unsqueeze(t, mask, 1), 3);
-    return attn_tape_where(t, by_head, x, attn_tape_scalar(t, 0));
 }
 
 attn_var attn__decay(const attn__build *b, attn_var decay)

@@ -51,7 +51,7 @@ static attn_var score_max_tile(attn_tape *t, attn_var rows, attn_var b, attn_var
 attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask)
 {
     const attn_tensor rows = attn_tape_value(t, a), keys = attn_tape_value(t, b);
-    attn__tiles row = {.dim = 1};
+    attn__series row = {.t = t, .dim = 1, .own = true};
     if (!attn__present(&rows) || !attn__present(&keys)) return (attn_var){0};
     if (keys.shape[1] == 0 || rows.shape[1] == 0)
         return attn_tape_expand(t, attn_tape_scalar(t, -(double)INFINITY),
@@ -60,9 +60,9 @@ attn_var attn__score_max(attn_tape *t, attn_var a, attn_var b, attn_var mask)
     const attn_var bias = attn__given(mask) ? score_bias(t, mask) : (attn_var){0};
     for (int64_t i = 0; i < rows.shape[1]; i += SCORE_ROWS) {
         const attn_var tile = attn_tape_slice(t, a, 1, i, i + SCORE_ROWS);
-        attn__tiles_push(t, &row, score_max_tile(t, tile, clean, bias));
+        attn__series_add(&row, score_max_tile(t, tile, clean, bias));
     }
-    return attn__tiles_close(t, &row);
+    return attn__series_end(&row, ATTN_DIMS(rows.shape[0], 0));
 }
 
 /* ---- what every column gets -------------------------------------------------------------- */
@@ -115,12 +115,12 @@ static void score_mix_tile(attn_tape *t, void *user, const attn_var *in, attn_va
 attn_var attn__score_mix(attn_tape *t, attn_var a, attn_var b, attn_var v)
 {
     attn_var in[MIX_IN] = {[MIX_B] = b, [MIX_V] = v};
-    attn__tiles rows = {.dim = 1};
+    attn__series rows = {.t = t, .dim = 1, .own = true};
     for (int64_t i = 0; i == 0 || i < score_rows(t, a); i += SCORE_ROWS) {
         attn_var part;
         in[MIX_A] = attn_tape_slice(t, a, 1, i, i + SCORE_ROWS);
         if (!attn_tape_checkpoint(t, score_mix_tile, NULL, MIX_IN, in, 1, &part)) break;
-        attn__tiles_push(t, &rows, part);
+        attn__series_add(&rows, part);
     }
-    return attn__tiles_close(t, &rows);
+    return attn__series_end(&rows, ATTN_DIMS(0)); /* there is one tile at least */
 }

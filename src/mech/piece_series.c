@@ -8,7 +8,10 @@ static attn_var series_join(attn__series *s, int level)
 {
     const int n = s->n[level];
     s->n[level] = 0;
-    return n == 1 ? s->part[level][0] : attn_tape_concat(s->t, n, s->part[level], s->dim);
+    if (n == 1) return s->part[level][0];
+    const attn_var whole = attn_tape_concat(s->t, n, s->part[level], s->dim);
+    for (int i = 0; i < n && s->own; i++) attn_tape_drop(s->t, s->part[level][i]);
+    return whole;
 }
 
 void attn__series_add(attn__series *s, attn_var part)

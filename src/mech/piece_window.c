@@ -72,8 +72,7 @@ attn_var attn__window_attend(attn_tape *t, attn_var x, const attn__window *windo
     if (taps < 1)
         return attn__var_fail(t, ATTN_E_SHAPE, "w", "the window must see a place", 1, taps);
     if (window->renormalise) seen = window_seen(t, x, mask, taps, lead);
-    if (attn__given(mask))
-        x = attn_tape_where(t, attn_tape_unsqueeze(t, mask, 2), x, attn_tape_scalar(t, 0));
+    x = attn__mask_rows(t, x, mask);
     attn_var scores = window->scores;
     if (attn__given(seen)) { /* a window at the end has other weights than one inside */
         const attn_tensor v = attn_tape_value(t, x);

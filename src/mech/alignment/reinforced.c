@@ -74,11 +74,8 @@ static attn_var reinforced_draw(const attn__build *b)
     attn_var z = attn_tape_cast(t, ids), log_prob = attn_tape_log_prob(t, logits, ids);
     if (b->params[ALL].i) z = attn_tape_expand(t, one, ATTN_DIMS(B, T, 2));
     if (b->params[ALL].i) log_prob = attn_tape_mul(t, log_prob, zero); /* no chance in it */
-    if (attn__given(in[MASK])) {
-        const attn_var seen = attn_tape_unsqueeze(t, in[MASK], 2);
-        z = attn_tape_where(t, seen, z, zero);
-        log_prob = attn_tape_where(t, seen, log_prob, zero);
-    }
+    z = attn__mask_rows(t, z, in[MASK]);
+    log_prob = attn__mask_rows(t, log_prob, in[MASK]);
     b->out[LOG_PROB] = attn_tape_sum(t, log_prob, ATTN_DIMS(1, 2), false);
     b->out[SHARE] = attn_tape_mul_scalar(t, attn_tape_sum(t, z, ATTN_DIMS(1, 2), false),
                                          T > 0 ? 0.5 / (double)T : 0);

@@ -91,12 +91,10 @@ static attn_var meta_weights(const attn__build *b, attn_var scores, attn_var mas
 static void meta_embedding_build(const attn__build *b)
 {
     attn_tape *t = b->t;
-    attn_var x = attn_tape_permute(t, b->in[X], ATTN_DIMS(2, 0, 1, 3)), mask = b->in[MASK];
-    if (attn__given(mask)) {
-        mask = attn_tape_permute(t, mask, ATTN_DIMS(2, 0, 1));
-        x = attn_tape_where(t, attn_tape_unsqueeze(t, mask, 3), x, attn_tape_scalar(t, 0));
-    }
-    const attn_var e = meta_project(b, x);
+    const attn_var x = attn_tape_permute(t, b->in[X], ATTN_DIMS(2, 0, 1, 3));
+    attn_var mask = b->in[MASK];
+    if (attn__given(mask)) mask = attn_tape_permute(t, mask, ATTN_DIMS(2, 0, 1));
+    const attn_var e = meta_project(b, attn__mask_rows(t, x, mask));
     const attn_var a = meta_weights(b, meta_scores(b, e, mask), mask);
     b->out[WEIGHTS] = attn_tape_permute(t, a, ATTN_DIMS(1, 2, 0));
     b->out[OUT] = attn_tape_sum(t, attn_tape_mul(t, e, attn_tape_unsqueeze(t, a, 3)),

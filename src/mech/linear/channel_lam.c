@@ -27,7 +27,7 @@ static void channel_lam_build(const attn__build *b)
     const int64_t B = attn__build_size(b, 'B'), C = attn__build_size(b, 'C');
     const int64_t Y = attn__build_size(b, 'Y'), N = attn__build_size(b, 'X');
     const attn_var x = attn_tape_reshape(t, b->in[X], ATTN_DIMS(B, C, Y * N));
-    const attn_var unit = attn__unit(t, x);
+    const attn_var unit = attn__unit(t, x, -1);
     const attn_var near = attn_tape_add_scalar(
         t, attn_tape_matmul(t, unit, attn_tape_transpose(t, unit, 1, 2)), 1);
     const attn_var w = attn_tape_div(t, near, attn_tape_sum(t, near, ATTN_DIMS(2), true));

@@ -35,7 +35,8 @@ static void delta_build(const attn__build *b)
     const attn_scan_spec spec =
         ATTN_SCAN_SPEC(.update = ATTN_SCAN_DELTA, .scale = b->params[SCALE].f);
     const attn_scan_vars vars = {.q = in[Q],
-                                 .k = b->params[UNIT_KEYS].i ? attn__unit(b->t, in[K]) : in[K],
+                                 .k = b->params[UNIT_KEYS].i ? attn__unit(b->t, in[K], -1)
+                                                             : in[K],
                                  .v = in[V],
                                  .beta = in[BETA],
                                  .state = in[STATE]};

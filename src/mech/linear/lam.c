@@ -29,7 +29,7 @@ static const attn_param params[] = {
 /* (1, x^): one more element in front. */
 static attn_var lam_features(attn_tape *t, attn_var x)
 {
-    return attn_tape_pad(t, attn__unit(t, x), -1, 1, 0, 1);
+    return attn_tape_pad(t, attn__unit(t, x, -1), -1, 1, 0, 1);
 }
 
 static void lam_build(const attn__build *b)
@@ -37,10 +37,10 @@ static void lam_build(const attn__build *b)
     attn_tape *t = b->t;
     const attn_scan_spec spec =
         ATTN_SCAN_SPEC(.scale = 1, .whole = true, .normalise = true, .eps = b->params[EPS].f);
-    const attn_var seen = attn__hide_rows(t, b->in[K], b->in[MASK]);
+    const attn_var seen = attn__mask_rows(t, b->in[K], b->in[MASK]);
     const attn_scan_vars vars = {.q = lam_features(t, b->in[Q]),
-                                 .k = attn__hide_rows(t, lam_features(t, seen), b->in[MASK]),
-                                 .v = attn__hide_rows(t, b->in[V], b->in[MASK])};
+                                 .k = attn__mask_rows(t, lam_features(t, seen), b->in[MASK]),
+                                 .v = attn__mask_rows(t, b->in[V], b->in[MASK])};
     b->out[OUT] = attn__remember(b, &spec, &vars, -1);
 }
 

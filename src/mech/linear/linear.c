@@ -39,11 +39,11 @@ static void linear_build(const attn__build *b)
     const attn_scan_spec spec =
         ATTN_SCAN_SPEC(.scale = 1, .whole = !p[CAUSAL].i, .normalise = p[NORMALISE].i,
                        .eps = p[NORMALISE].i ? p[EPS].f : 0);
-    const attn_var seen = attn__hide_rows(t, b->in[K], b->in[MASK]);
+    const attn_var seen = attn__mask_rows(t, b->in[K], b->in[MASK]);
     const attn_var k = attn__feature(b, seen, p[FEATURE].i);
     const attn_scan_vars vars = {.q = attn__feature(b, b->in[Q], p[FEATURE].i),
-                                 .k = attn__hide_rows(t, k, b->in[MASK]),
-                                 .v = attn__hide_rows(t, b->in[V], b->in[MASK])};
+                                 .k = attn__mask_rows(t, k, b->in[MASK]),
+                                 .v = attn__mask_rows(t, b->in[V], b->in[MASK])};
     b->out[OUT] = attn__remember(b, &spec, &vars, -1);
 }
 

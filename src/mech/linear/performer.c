@@ -149,11 +149,11 @@ static void performer_build(const attn__build *b)
     const attn_dims head = ATTN_DIMS(2, 3), nothing = {0};
     const attn_var w = attn__given(in[W]) ? in[W] : performer_draw(b);
     const attn_var k =
-        performer_features(b, attn__hide_rows(t, in[K], in[MASK]), w, causal ? nothing : head);
+        performer_features(b, attn__mask_rows(t, in[K], in[MASK]), w, causal ? nothing : head);
     const attn_scan_spec spec = ATTN_SCAN_SPEC(.scale = 1, .whole = !causal, .normalise = true);
     const attn_scan_vars vars = {.q = performer_features(b, in[Q], w, ATTN_DIMS(-1)),
-                                 .k = attn__hide_rows(t, k, in[MASK]),
-                                 .v = attn__hide_rows(t, in[V], in[MASK])};
+                                 .k = attn__mask_rows(t, k, in[MASK]),
+                                 .v = attn__mask_rows(t, in[V], in[MASK])};
     b->out[OUT] = attn__remember(b, &spec, &vars, -1);
 }
 

@@ -27,13 +27,7 @@ static const attn_slot slots[] = {
 /* p N S times x B H S *, hidden rows 0. */
 static attn_var linformer_project(const attn__build *b, attn_var p, attn_var x)
 {
-    attn_tape *t = b->t;
-    if (attn__given(b->in[MASK])) {
-        const attn_var shown =
-            attn_tape_unsqueeze(t, attn_tape_unsqueeze(t, b->in[MASK], 1), 3);
-        x = attn_tape_where(t, shown, x, attn_tape_scalar(t, 0));
-    }
-    return attn_tape_matmul(t, p, x);
+    return attn_tape_matmul(b->t, p, attn__mask_rows(b->t, x, b->in[MASK]));
 }
 
 static void linformer_build(const attn__build *b)

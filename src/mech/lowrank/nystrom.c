@@ -71,15 +71,6 @@ static bool nystrom_open(const attn__build *b, nystrom *p)
     return true;
 }
 
-/* x B H T W, hidden rows 0. */
-static attn_var nystrom_shown(const attn__build *b, attn_var x)
-{
-    attn_tape *t = b->t;
-    if (!attn__given(b->in[MASK])) return x;
-    const attn_var shown = attn_tape_unsqueeze(t, attn_tape_unsqueeze(t, b->in[MASK], 1), 3);
-    return attn_tape_where(t, shown, x, attn_tape_scalar(t, 0));
-}
-
 /* Means of x over segments: B H m D. */
 static attn_var nystrom_landmarks(const attn__build *b, const nystrom *p, attn_var x)
 {
@@ -94,7 +85,7 @@ static attn_var nystrom_landmarks(const attn__build *b, const nystrom *p, attn_v
         attn_tape_input(t, attn_tensor_make(p->share, ATTN_DTYPE_F64, 4, shape));
     const attn_var zeros =
         attn_tape_expand(t, attn_tape_scalar(t, 0), ATTN_DIMS(p->B * p->H * p->m, D));
-    const attn_var parts = attn_tape_mul(t, nystrom_shown(b, x), share);
+    const attn_var parts = attn_tape_mul(t, attn__mask_rows(b->t, x, b->in[MASK]), share);
     const attn_var sum = attn_tape_scatter_add(t, zeros, 0, to, attn__tape_rows(t, parts));
     return attn_tape_reshape(t, sum, ATTN_DIMS(p->B, p->H, p->m, D));
 }
@@ -158,8 +149,9 @@ static attn_var nystrom_convolve(const attn__build *b, attn_var out)
     if (!attn__given(b->in[W_CONV])) return out;
     const attn_var w = attn_tape_reshape(t, b->in[W_CONV], ATTN_DIMS(H, 1, n, 1)), none = {0};
     const attn_conv conv = {.padding = {n / 2, 0}, .groups = H};
-    return attn_tape_add(t, out,
-                         attn_tape_conv2d(t, nystrom_shown(b, b->in[V]), w, none, &conv));
+    return attn_tape_add(
+        t, out,
+        attn_tape_conv2d(t, attn__mask_rows(b->t, b->in[V], b->in[MASK]), w, none, &conv));
 }
 
 static void nystrom_compose(const attn__build *b, const nystrom *p)

@@ -32,7 +32,7 @@ static void additive_build(const attn__build *b)
     const attn_var *in = b->in, none = {0};
     const attn_spec spec = ATTN_SPEC(.score = ATTN_SCORE_ADDITIVE);
     const attn_var w =
-        attn__given(in[G]) ? attn_tape_mul(t, attn__unit(t, in[W]), in[G]) : in[W];
+        attn__given(in[G]) ? attn_tape_mul(t, attn__unit(t, in[W], -1), in[G]) : in[W];
     const attn_attention_vars vars = {
         .q = attn_tape_linear(t, in[Q], in[W_Q], none, ATTN_ACT_NONE),
         .k = attn_tape_linear(t, attn__mask_rows(t, in[K], in[MASK]), in[W_K], in[BIAS],

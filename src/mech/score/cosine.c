@@ -33,14 +33,14 @@ static void cosine_build(const attn__build *b)
     const attn_var *in = b->in;
     const bool learned = attn__given(in[LOG_TAU]);
     const attn_spec spec = ATTN_SPEC(.scale = learned ? 1 : b->params[TAU].f);
-    attn_var q = attn__unit(t, in[Q]);
+    attn_var q = attn__unit(t, in[Q], -1);
     if (!attn__build_need(b, b->params[TAU].f != 0, ATTN_E_PARAM, "tau", "must not be 0", 1, 0))
         return;
     if (learned)
         q = attn_tape_mul(t, q,
                           attn_tape_minimum(t, attn_tape_exp(t, in[LOG_TAU]),
                                             attn_tape_scalar(t, COSINE_MOST)));
-    const attn_attention_vars vars = {.q = q, .k = attn__unit(t, in[K]), .v = in[V]};
+    const attn_attention_vars vars = {.q = q, .k = attn__unit(t, in[K], -1), .v = in[V]};
     b->out[OUT] = attn__attend(t, &spec, &vars, in[MASK], attn__build_output(b, WEIGHTS));
 }
 

@@ -222,7 +222,7 @@ static attn_var lsh_rounds(const attn__build *b, const lsh *p)
                             .user = p,
                             .visible = p->visible};
     const attn_attention_vars rows = {.q = attn__tape_rows(t, b->in[QK]),
-                                      .k = attn__tape_rows(t, attn__unit(t, b->in[QK])),
+                                      .k = attn__tape_rows(t, attn__unit(t, b->in[QK], -1)),
                                       .v = attn__tape_rows(t, b->in[V])};
     const attn_dims shape = ATTN_DIMS(p->B, p->H, p->R, p->T);
     attn_var lse;

@@ -264,7 +264,7 @@ static void routing_build(const attn__build *b)
         !attn__build_need(b, memory == attn__given(b->in[V_MEMORY]), ATTN_E_NULL,
                           memory ? "v_memory" : "k_memory", "the other memory is given", 1, 0))
         return;
-    const attn_var unit[] = {attn__unit(b->t, b->in[Q]), attn__unit(b->t, b->in[K])};
+    const attn_var unit[] = {attn__unit(b->t, b->in[Q], -1), attn__unit(b->t, b->in[K], -1)};
     const attn_var near[] = {routing_near(b, unit[0]), routing_near(b, unit[1])};
     const attn_var nearest[] = {attn_tape_argmax(b->t, near[0], 2, false),
                                 attn_tape_argmax(b->t, near[1], 2, false)};

@@ -26,16 +26,6 @@ static const attn_param params[] = {
     [POOL] = {"pool", 'e', "max", "max|softmax|mean", "how the map becomes the score"},
     {0}};
 
-/* x over its length along dim 1. */
-static attn_var localisation_unit(attn_tape *t, attn_var x)
-{
-    const attn_var zero = attn_tape_scalar(t, 0), one = attn_tape_scalar(t, 1);
-    const attn_var length = attn_tape_norm(t, x, ATTN_DIMS(1), true);
-    const attn_var some = attn_tape_less(t, attn_tape_scalar(t, 1e-12), length);
-    const attn_var over = attn_tape_div(t, x, attn_tape_where(t, some, length, one));
-    return attn_tape_where(t, some, over, zero);
-}
-
 static attn_var localisation_score(const attn__build *b, attn_var map, attn_var weights)
 {
     attn_tape *t = b->t;
@@ -54,9 +44,9 @@ static void sound_localisation_build(const attn__build *b)
     const attn_dims picture = ATTN_DIMS(y.shape[0], y.shape[2], y.shape[3]);
     const attn_var cells = attn_tape_reshape(
         t, b->in[Y], ATTN_DIMS(y.shape[0], y.shape[1], y.shape[2] * y.shape[3]));
-    const attn_var sound = attn_tape_unsqueeze(t, localisation_unit(t, b->in[X]), 1);
+    const attn_var sound = attn_tape_unsqueeze(t, attn__unit(t, b->in[X], 1), 1);
     const attn_var cosine =
-        attn_tape_squeeze(t, attn_tape_matmul(t, sound, localisation_unit(t, cells)), 1);
+        attn_tape_squeeze(t, attn_tape_matmul(t, sound, attn__unit(t, cells, 1)), 1);
     const attn_var map = attn_tape_mul_scalar(t, cosine, b->params[SCALE].f);
     const attn_var weights = attn_tape_softmax(t, map, none, 1);
     b->out[OUT] = attn_tape_reshape(t, map, picture);
