@@ -31,13 +31,14 @@ static void test_hard_is_expected(void **state)
 static void test_standing_and_lost(void **state)
 {
     (void)state;
-    for (int lost = 0; lost < 2; lost++) {
+    for (int n = 0; n < 4; n++) {
+        const bool lost = n % 2;
         gallery_one a;
         one_open(&a, "expected_monotonic",
                  lost ? "T=4,S=5,E=2;keep_mass=true;mask,noise,start"
                       : "T=4,S=5,E=2;;mask,noise,start",
                  3);
-        one_fill(&a, "g", 0);
+        one_fill(&a, n / 2 ? "w" : "g", 0); /* a vector without a direction counts as 0 */
         one_fill(&a, "r", lost ? -800 : 800);
         one_run(&a);
         for (int i = 0; i < 4; i++)

@@ -101,8 +101,6 @@ attn_var attn__monotonic_energy(attn_tape *t, const attn__energy *e, attn_var q,
 attn_var attn__monotonic_stops(attn_tape *t, attn_var energy, attn_var mask, bool hard);
 /* attn_tape_chunkwise among the keys that mask allows; w 1: a itself, u is not looked at. */
 attn_var attn__monotonic_chunks(attn_tape *t, attn_var a, attn_var u, attn_var mask, int64_t w);
-/* a B T S plus what its rows lack of 1, at the last key that mask allows. */
-attn_var attn__monotonic_keep(attn_tape *t, attn_var a, attn_var mask);
 
 typedef struct attn__monotonic {
     attn_var x, y, w_q, w_k, w_uq, w_uk, w_v, r, mask; /* B T M, B S N, A M, A N .. P N, H */
@@ -116,9 +114,6 @@ bool attn__monotonic_sound(const attn__build *b, const attn__monotonic *m);
  * see, B H T P/H; where they stop and what they look at, B H T S. */
 attn_var attn__monotonic_heads(attn_tape *t, const attn__monotonic *m, attn_var *stops,
                                attn_var *weights);
-
-/* B S: all at key 0. */
-attn_var attn__monotonic_first(attn_tape *t, int64_t batch, int64_t keys);
 
 /* ---- piece_pool.c: one row of weights over a sequence ------------------------------------ */
 
@@ -149,13 +144,12 @@ attn_var attn__table_allowed(attn_tape *t, attn_var mask, bool causal, int64_t o
 
 /* ---- piece_coattend.c: two sequences that look at each other ----------------------------- */
 
-/* Rows B S D and who of them may be looked at, B S or empty. of: two slots, what is hidden 0.
- * append: one row D more, always visible (row empty: as it was). */
+/* Rows B S D and who of them may be looked at, B S or empty. of: two slots, what is
+ * hidden 0. */
 typedef struct attn__sequence {
     attn_var rows, mask;
 } attn__sequence;
 attn__sequence attn__sequence_of(const attn__build *b, int rows, int mask);
-attn__sequence attn__sequence_append(attn_tape *t, attn__sequence x, attn_var row);
 /* softmax(q k^T) v, one head, no scale: q B T D, k B S D, v B S E, mask B S or empty. */
 attn_var attn__attend_plain(attn_tape *t, attn_var q, attn_var k, attn_var v, attn_var mask);
 /* Scores B S of x B S D against one vector: x.(w g), w D N and g B N; tanh of that
@@ -302,16 +296,15 @@ attn_var attn__wave_places(attn_tape *t, const attn__wave *w, bool along_x);
 /* What queries carry: asks ... N F holds factors of the sines, then of the cosines, of the
  * distance from a query to a key; places N F are those of the queries. */
 attn_var attn__wave_turn(attn_tape *t, attn_var asks, attn_var places);
+
 /* ---- piece_scan.c: linear and recurrent attention --------------------------------------- */
 
-/* Feature maps by their place in this list, which is the choices of a parameter. */
-#define ATTN__FEATURES "elu1|relu|exp|square|identity"
-attn_var attn__feature(const attn__build *b, attn_var x, int64_t kind);
 /* What broadcasts against B H T D, as a view of that shape. */
 attn_var attn__decay(const attn__build *b, attn_var decay);
 /* attn_tape_scan; its last state becomes out[final_state] when that is wanted (-1: none). */
 attn_var attn__remember(const attn__build *b, const attn_scan_spec *spec,
                         const attn_scan_vars *vars, int final_state);
+
 /* ---- piece_memory.c: whole numbers and bytes of a tape ----------------------------------- */
 
 /* count elements of size bytes that live as long as the tape; NULL: it has failed. keep: a copy

@@ -15,19 +15,6 @@ attn__sequence attn__sequence_of(const attn__build *b, int rows, int mask)
     return (attn__sequence){attn__mask_rows(b->t, b->in[rows], b->in[mask]), b->in[mask]};
 }
 
-/* What stands behind the last row is a learned one, for whom no flag is false. */
-attn__sequence attn__sequence_append(attn_tape *t, attn__sequence x, attn_var row)
-{
-    const attn_tensor v = attn_tape_value(t, x.rows);
-    if (!attn__given(row) || !attn__present(&v)) return x;
-    const attn_var whole = attn_tape_expand(t, row, ATTN_DIMS(v.shape[0], 1, v.shape[2]));
-    x.rows = attn_tape_concat(t, 2, (const attn_var[]){x.rows, whole}, 1);
-    if (!attn__given(x.mask)) return x;
-    const attn_var flags = attn_tape_pad(t, attn_tape_cast(t, x.mask), 1, 0, 1, 1);
-    x.mask = attn_tape_less(t, attn_tape_scalar(t, 0), flags);
-    return x;
-}
-
 attn_var attn__attend_plain(attn_tape *t, attn_var q, attn_var k, attn_var v, attn_var mask)
 {
     return attn__attend(t, &ATTN_SPEC(.scale = 1),

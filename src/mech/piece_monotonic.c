@@ -43,22 +43,6 @@ attn_var attn__monotonic_chunks(attn_tape *t, attn_var a, attn_var u, attn_var m
     return attn_tape_chunkwise(t, a, u, w);
 }
 
-attn_var attn__monotonic_keep(attn_tape *t, attn_var a, attn_var mask)
-{
-    const attn_tensor v = attn_tape_value(t, a);
-    if (!attn__present(&v)) return (attn_var){0};
-    attn_var seen = attn__given(mask) ? attn_tape_cast(t, mask)
-                                      : attn_tape_expand(t, attn_tape_scalar(t, 1),
-                                                         ATTN_DIMS(v.shape[0], v.shape[2]));
-    const attn_var behind =
-        attn_tape_flip(t, attn_tape_cumsum(t, attn_tape_flip(t, seen, 1), 1), 1);
-    const attn_var is_last = attn_tape_mul(
-        t, seen, attn_tape_cast(t, attn_tape_equal(t, behind, attn_tape_scalar(t, 1))));
-    const attn_var lost =
-        attn_tape_add_scalar(t, attn_tape_neg(t, attn_tape_sum(t, a, ATTN_DIMS(-1), true)), 1);
-    return attn_tape_add(t, a, attn_tape_mul(t, lost, attn_tape_unsqueeze(t, is_last, 1)));
-}
-
 static attn_var monotonic_dot(attn_tape *t, const attn__monotonic *m, attn_var y, attn_var w_q,
                               attn_var w_k)
 {
@@ -97,10 +81,4 @@ attn_var attn__monotonic_heads(attn_tape *t, const attn__monotonic *m, attn_var 
     const attn_var v =
         attn__heads_split(t, attn_tape_linear(t, y, m->w_v, none, ATTN_ACT_NONE), m->heads);
     return attn_tape_matmul(t, *weights, v);
-}
-
-attn_var attn__monotonic_first(attn_tape *t, int64_t batch, int64_t keys)
-{
-    const attn_var here = attn_tape_equal(t, attn__positions(t, keys), attn_tape_scalar(t, 0));
-    return attn_tape_expand(t, attn_tape_cast(t, here), ATTN_DIMS(batch, keys));
 }

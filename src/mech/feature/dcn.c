@@ -49,13 +49,24 @@ static attn_var dcn_weights(const attn__build *b, attn_var x, attn__sequence y)
     return attn_tape_slice(t, all, 2, 0, attn__build_size(b, 'S'));
 }
 
+/* One row more (row D; empty: as it was): a learned one, for whom no flag is false. */
+static attn__sequence dcn_append(attn_tape *t, attn__sequence x, attn_var row)
+{
+    const attn_tensor v = attn_tape_value(t, x.rows);
+    if (!attn__given(row) || !attn__present(&v)) return x;
+    const attn_var whole = attn_tape_expand(t, row, ATTN_DIMS(v.shape[0], 1, v.shape[2]));
+    x.rows = attn_tape_concat(t, 2, (const attn_var[]){x.rows, whole}, 1);
+    if (!attn__given(x.mask)) return x;
+    const attn_var flags = attn_tape_pad(t, attn_tape_cast(t, x.mask), 1, 0, 1, 1);
+    x.mask = attn_tape_less(t, attn_tape_scalar(t, 0), flags);
+    return x;
+}
+
 static void dcn_build(const attn__build *b)
 {
     attn_tape *t = b->t;
-    const attn__sequence x =
-        attn__sequence_append(t, attn__sequence_of(b, X, X_MASK), b->in[SENTINEL_X]);
-    attn__sequence y =
-        attn__sequence_append(t, attn__sequence_of(b, Y, MASK), b->in[SENTINEL_Y]);
+    const attn__sequence x = dcn_append(t, attn__sequence_of(b, X, X_MASK), b->in[SENTINEL_X]);
+    attn__sequence y = dcn_append(t, attn__sequence_of(b, Y, MASK), b->in[SENTINEL_Y]);
     y.rows = dcn_question(b, y.rows);
     attn_var c;
     const attn_var words = attn_tape_slice(t, x.rows, 1, 0, attn__build_size(b, 'T'));

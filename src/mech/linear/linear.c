@@ -20,13 +20,44 @@ static const attn_slot slots[] = {
     [OUT] = {"out", ATTN_OUT | ATTN_GRAD, "B H T E", "the weighted means of v"},
     {0}};
 
+#define LINEAR_FEATURES "elu1|relu|exp|square|identity"
 enum { FEATURE, CAUSAL, NORMALISE, EPS };
 static const attn_param params[] = {
-    [FEATURE] = {"feature", 'e', "elu1", ATTN__FEATURES, "phi, of queries and keys"},
+    [FEATURE] = {"feature", 'e', "elu1", LINEAR_FEATURES, "phi, of queries and keys"},
     [CAUSAL] = {"causal", 'b', "false", NULL, "keys up to the query's position"},
     [NORMALISE] = {"normalise", 'b', "true", NULL, "divide by the sum of the weights"},
     [EPS] = {"eps", 'f', "0", NULL, "added to that sum"},
     {0}};
+
+/* relu(x) + exp(min(x, 0)): elu(x) + 1 without the sum that loses what is small. */
+static attn_var linear_elu1(attn_tape *t, attn_var x)
+{
+    const attn_var low = attn_tape_minimum(t, x, attn_tape_scalar(t, 0));
+    return attn_tape_add(t, attn_tape_relu(t, x), attn_tape_exp(t, low));
+}
+
+static attn_var linear_square(attn_tape *t, attn_var x)
+{
+    return attn_tape_mul(t, x, x);
+}
+
+static attn_var linear_identity(attn_tape *t, attn_var x)
+{
+    (void)t;
+    return x;
+}
+
+static attn_var linear_feature(const attn__build *b, attn_var x, int64_t kind)
+{
+    /* in the order of LINEAR_FEATURES */
+    static attn_var (*const features[])(attn_tape *, attn_var) = {
+        linear_elu1, attn_tape_relu, attn_tape_exp, linear_square, linear_identity};
+    const int64_t n = sizeof features / sizeof features[0];
+    if (!attn__build_need(b, kind >= 0 && kind < n, ATTN_E_ENUM, "feature",
+                          "not a place in the list of features", n, kind))
+        return (attn_var){0};
+    return features[kind](b->t, x);
+}
 
 static void linear_build(const attn__build *b)
 {
@@ -40,8 +71,8 @@ static void linear_build(const attn__build *b)
         ATTN_SCAN_SPEC(.scale = 1, .whole = !p[CAUSAL].i, .normalise = p[NORMALISE].i,
                        .eps = p[NORMALISE].i ? p[EPS].f : 0);
     const attn_var seen = attn__mask_rows(t, b->in[K], b->in[MASK]);
-    const attn_var k = attn__feature(b, seen, p[FEATURE].i);
-    const attn_scan_vars vars = {.q = attn__feature(b, b->in[Q], p[FEATURE].i),
+    const attn_var k = linear_feature(b, seen, p[FEATURE].i);
+    const attn_scan_vars vars = {.q = linear_feature(b, b->in[Q], p[FEATURE].i),
                                  .k = attn__mask_rows(t, k, b->in[MASK]),
                                  .v = attn__mask_rows(t, b->in[V], b->in[MASK])};
     b->out[OUT] = attn__remember(b, &spec, &vars, -1);

@@ -42,6 +42,23 @@ static const attn_param params[] = {
                    "what walks past the end goes to the last visible key"},
     {0}};
 
+/* a B T S plus what its rows lack of 1, at the last key that mask allows. */
+static attn_var expected_monotonic_keep(attn_tape *t, attn_var a, attn_var mask)
+{
+    const attn_tensor v = attn_tape_value(t, a);
+    if (!attn__present(&v)) return (attn_var){0};
+    attn_var seen = attn__given(mask) ? attn_tape_cast(t, mask)
+                                      : attn_tape_expand(t, attn_tape_scalar(t, 1),
+                                                         ATTN_DIMS(v.shape[0], v.shape[2]));
+    const attn_var behind =
+        attn_tape_flip(t, attn_tape_cumsum(t, attn_tape_flip(t, seen, 1), 1), 1);
+    const attn_var is_last = attn_tape_mul(
+        t, seen, attn_tape_cast(t, attn_tape_equal(t, behind, attn_tape_scalar(t, 1))));
+    const attn_var lost =
+        attn_tape_add_scalar(t, attn_tape_neg(t, attn_tape_sum(t, a, ATTN_DIMS(-1), true)), 1);
+    return attn_tape_add(t, a, attn_tape_mul(t, lost, attn_tape_unsqueeze(t, is_last, 1)));
+}
+
 static void expected_monotonic_build(const attn__build *b)
 {
     attn_tape *t = b->t;
@@ -53,7 +70,7 @@ static void expected_monotonic_build(const attn__build *b)
     if (attn__given(in[NOISE])) e = attn_tape_add(t, e, in[NOISE]);
     attn_var a =
         attn_tape_monotonic(t, attn__monotonic_stops(t, e, in[MASK], false), in[START]);
-    if (b->params[KEEP_MASS].i) a = attn__monotonic_keep(t, a, in[MASK]);
+    if (b->params[KEEP_MASS].i) a = expected_monotonic_keep(t, a, in[MASK]);
     b->out[WEIGHTS] = a;
     b->out[OUT] = attn_tape_matmul(t, a, v);
 }

@@ -93,6 +93,13 @@ static attn_var location_row(const attn__build *b, attn_var keys, attn_var query
     return location_weights(b, attn_tape_squeeze(t, s, 1), location_window(b, prev));
 }
 
+/* B S: all at key 0. */
+static attn_var location_first(attn_tape *t, int64_t batch, int64_t keys)
+{
+    const attn_var here = attn_tape_equal(t, attn__positions(t, keys), attn_tape_scalar(t, 0));
+    return attn_tape_expand(t, attn_tape_cast(t, here), ATTN_DIMS(batch, keys));
+}
+
 static void location_aware_build(const attn__build *b)
 {
     attn_tape *t = b->t;
@@ -108,7 +115,7 @@ static void location_aware_build(const attn__build *b)
     const int64_t B = attn__build_size(b, 'B'), T = attn__build_size(b, 'T'),
                   S = attn__build_size(b, 'S');
     attn__series rows = {.t = t, .dim = 1};
-    attn_var prev = attn__given(in[START]) ? in[START] : attn__monotonic_first(t, B, S);
+    attn_var prev = attn__given(in[START]) ? in[START] : location_first(t, B, S);
     for (int64_t i = 0; i < T && attn__given(prev); i++) {
         prev = location_row(b, keys, attn_tape_slice(t, q, 1, i, i + 1), prev);
         attn__series_add(&rows, attn_tape_unsqueeze(t, prev, 1));
