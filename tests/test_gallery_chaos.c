@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Calls that nobody would make: sizes of 0 to 6 for every letter, now and then one that
+ * Calls that nobody would make, forward and back: sizes of 0 to 6 for every letter, now and then one that
  * disagrees, parameters from -1 to 2^62 and NaN, slots left out, every type of element, memory
  * that ends at 64 MiB; and the same for gradients. The answer is a result that was written in
  * full, or a status with a sentence and outputs as they were; and whatever was taken is given
@@ -46,7 +46,7 @@ static void *chaos_alloc(void *user, void *ptr, size_t old_size, size_t new_size
 
 typedef struct chaos_call {
     gallery_draw draw;
-    attn_tensor slots[ATTN_MAX_SLOTS];
+    attn_tensor slots[ATTN_MAX_SLOTS], d_slots[ATTN_MAX_SLOTS];
     attn_value params[ATTN_MAX_PARAMS];
 } chaos_call;
 
@@ -107,6 +107,7 @@ static void chaos_draw(chaos_call *c, const gallery_row *row, uint64_t seed)
             gallery_draw_optional(&c->draw, i, &rng);
     gallery_tensors(&c->draw, test_rng_chance(&rng, 50) ? ATTN_DTYPE_F32 : ATTN_DTYPE_F64, &rng,
                     c->slots);
+    gallery_gradients(&c->draw, ATTN_DTYPE_F32, &rng, c->slots, c->d_slots);
     memcpy(c->params, c->draw.call.params, sizeof c->params);
     chaos_params(row->mech, &rng, c->params);
     chaos_spoil(c, &rng);
