@@ -196,6 +196,10 @@ static void edge_empty(void **state)
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         attn_args a = grad_args(f32, shapes[i]);
         grad_run_and_judge(NULL, &a);
+        a = reg_args(f32, shapes[i]);
+        a.bias = SAFETY_FILLED(F32, 4, shapes[i].T, shapes[i].S);
+        grad_ask(&a);
+        grad_run_and_judge(NULL, &a);
     }
 }
 

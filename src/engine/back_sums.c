@@ -56,7 +56,7 @@ static attn__sum_mode sum_mode(const attn__problem *p, const attn__sum *sum, boo
 static bool sum_in_time(const attn__problem *p)
 {
     const attn_args *a = &p->at;
-    return !p->packed_q && !p->packed_k && !attn__present(&a->q_start) &&
+    return p->G > 0 && !p->packed_q && !p->packed_k && !attn__present(&a->q_start) &&
            !attn__present(&a->q_len) && !attn__present(&a->k_start) &&
            !attn__present(&a->k_len) &&
            attn__panels_count(p, p->T) == p->H / p->G * attn__ceil_div(p->T, ATTN__PANEL);

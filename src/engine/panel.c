@@ -18,8 +18,8 @@ static int64_t panel_heads(const attn__problem *p, int64_t T)
 
 int64_t attn__panels_count(const attn__problem *p, int64_t T)
 {
+    if (T == 0 || p->G == 0) return 0;
     const int64_t group = p->H / p->G, heads = panel_heads(p, T);
-    if (T == 0) return 0;
     return heads > 1 ? attn__ceil_div(group, heads) : group * attn__ceil_div(T, ATTN__PANEL);
 }
 
