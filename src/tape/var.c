@@ -51,7 +51,7 @@ attn_var attn__var_fail(attn_tape *t, attn_status s, const char *op, const char 
 {
     attn_error error;
     attn__fail_count(&error, s, op, what, want, got);
-    error.counted = want != got; /* two equal numbers explain nothing */
+    error.counted = want != 0 || got != 0; /* nothing and nothing explain nothing */
     if (attn__tape_alive(t)) attn__tape_fail(t, &error);
     return (attn_var){0};
 }
