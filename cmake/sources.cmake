@@ -111,6 +111,7 @@ set(TAPE_SOURCES
     src/tape/call_data.c
     src/tape/checkpoint.c
     src/tape/each.c
+    src/tape/fields.c
     src/tape/fold.c
     src/tape/matmul.c
     src/tape/matmul_blas.c

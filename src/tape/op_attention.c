@@ -9,24 +9,17 @@
  * the tape first; narrower types go in as they are. */
 #include "tape/op/attention.h"
 
-#include <string.h>
-
 typedef struct attention_ask { /* attr.object; saved for the backward */
     attn_spec spec;
     attn_args args;
 } attention_ask;
-
-/* Operand i: where it lies in attn_attention_vars, in attn_args, and its gradient there. */
-typedef struct attention_field {
-    size_t var, arg, grad;
-} attention_field;
 
 #define FIELD(name)                                                                            \
     {                                                                                          \
         offsetof(attn_attention_vars, name), offsetof(attn_args, name),                        \
             offsetof(attn_args, d_##name)                                                      \
     }
-static const attention_field attention_fields[] = {
+static const attn__field attention_fields[] = {
     FIELD(q),     FIELD(k),       FIELD(v),      FIELD(bias_pre),  FIELD(bias),
     FIELD(mask),  FIELD(alibi),   FIELD(sink),   FIELD(rel_table), FIELD(rel_k),
     FIELD(rel_v), FIELD(score_w), FIELD(center), FIELD(alpha)};
@@ -40,11 +33,6 @@ enum {
     ATTENTION_FIELDS = sizeof attention_fields / sizeof attention_fields[0]
 };
 
-static attn_tensor *attention_at(attn_args *args, size_t offset)
-{
-    return (attn_tensor *)(void *)((char *)args + offset);
-}
-
 /* Whether the weights are exponentials over their sum, so that there is an lse. */
 static bool attention_sums(const attn_spec *spec)
 {
@@ -55,8 +43,7 @@ static bool attention_sums(const attn_spec *spec)
 static attn_args attention_args(const attn__call *c, const attn_args *given)
 {
     attn_args args = *given;
-    for (int i = 0; i < ATTENTION_FIELDS; i++)
-        if (attn__present(&c->in[i])) *attention_at(&args, attention_fields[i].arg) = c->in[i];
+    attn__fields_place(c, attention_fields, ATTENTION_FIELDS, &args);
     return args;
 }
 
@@ -87,7 +74,7 @@ attn_status attn__shape_attention(attn__call *c, attn_error *error)
 static attn_status attention_settle(attn__call *c, attn_args *args)
 {
     for (int i = ATTENTION_Q; i < ATTENTION_PRODUCTS; i++) {
-        attn_tensor *t = attention_at(args, attention_fields[i].arg);
+        attn_tensor *t = attn__field_at(args, attention_fields[i].arg);
         const bool wide = t->dtype == ATTN_DTYPE_F64 || c->real == ATTN_DTYPE_F64;
         if (!wide || t->dtype == c->real || !attn__dtype_is_float(t->dtype)) continue;
         if (attn__tensor_check(t, "", NULL) != ATTN_OK || !t->data) continue;
@@ -107,25 +94,10 @@ attn_status attn__attention_forward(attn__call *c)
     args.out = c->out[0];
     if (attention_sums(&ask->spec)) args.lse = c->out[1];
     ATTN_TRY(attn_forward(c->ctx, &ask->spec, &args, c->error));
-    c->attr.object = NULL; /* is the caller's, and gone by the time of the backward */
-    if (!c->recording) return ATTN_OK;
-    void *saved = attn__call_save(c, 1, sizeof *ask);
-    if (!saved) return ATTN_E_MEMORY;
-    memcpy(saved, ask, sizeof *ask);
-    return ATTN_OK;
+    return attn__fields_keep(c, sizeof *ask);
 }
 
 /* ---- backward ---------------------------------------------------------------------------- */
-
-/* Where the engine writes the gradient of operand i: in place, if nothing has come before. */
-static attn_status attention_target(attn__call *c, int i, attn_tensor *target)
-{
-    *target = c->d_in[i];
-    if (!attn__present(target) || c->fresh[i]) return ATTN_OK;
-    target->data =
-        attn__call_temp(c, attn_tensor_count(*target), attn_dtype_size(target->dtype));
-    return target->data ? ATTN_OK : ATTN_E_MEMORY;
-}
 
 attn_status attn__attention_backward(attn__call *c)
 {
@@ -138,15 +110,9 @@ attn_status attn__attention_backward(attn__call *c)
         args.lse = c->out[1];
         args.d_lse = c->d_out[1];
     }
-    for (int i = 0; i < ATTENTION_FIELDS; i++)
-        ATTN_TRY(attention_target(c, i, attention_at(&args, attention_fields[i].grad)));
+    ATTN_TRY(attn__fields_targets(c, attention_fields, ATTENTION_FIELDS, &args));
     ATTN_TRY(attn_backward(c->ctx, &ask->spec, &args, c->error));
-    for (int i = 0; i < ATTENTION_FIELDS; i++) {
-        const attn_tensor *d = attention_at(&args, attention_fields[i].grad);
-        if (attn__present(d) && !c->fresh[i])
-            ATTN_TRY(attn__call_reduce(c, d->data, d, &c->d_in[i]));
-    }
-    return ATTN_OK;
+    return attn__fields_add(c, attention_fields, ATTENTION_FIELDS, &args);
 }
 
 /* ---- the public function ----------------------------------------------------------------- */
@@ -160,8 +126,7 @@ static attn_status attention_ask_fill(attention_ask *ask, const attn_spec *spec,
     if ((spec && spec->size != sizeof *spec) || (args && args->size != sizeof *args))
         return ATTN_E_VERSION;
     *ask = (attention_ask){spec ? *spec : plain, args ? *args : none};
-    for (int i = 0; i < ATTENTION_FIELDS; i++)
-        *attention_at(&ask->args, attention_fields[i].grad) = (attn_tensor){0};
+    attn__fields_clear(attention_fields, ATTENTION_FIELDS, &ask->args);
     return ATTN_OK;
 }
 
@@ -183,8 +148,7 @@ attn_var attn_tape_attention(attn_tape *t, const attn_spec *spec,
     if (lse && !attention_sums(&ask.spec))
         return attn__var_fail(t, ATTN_E_PARAM, "attention",
                               "lse: this normaliser has no log-sum-exp", 0, 0);
-    for (int i = 0; vars && i < ATTENTION_FIELDS; i++)
-        memcpy(&in[i], (const char *)vars + attention_fields[i].var, sizeof in[i]);
+    attn__fields_vars(attention_fields, ATTENTION_FIELDS, vars, in);
     const attn__attr attr = {.object = &ask};
     (void)attn__apply(t, ATTN__OP_attention, ATTENTION_FIELDS, in, &attr, 2, out, 3);
     if (lse)

@@ -7,8 +7,6 @@
  */
 #include "tape/op/recurrence.h"
 
-#include <string.h>
-
 #include "attn/recurrent.h"
 
 typedef struct recurrence_ask { /* attr.object; saved for the backward */
@@ -16,17 +14,12 @@ typedef struct recurrence_ask { /* attr.object; saved for the backward */
     attn_scan_args args;
 } recurrence_ask;
 
-/* Operand i: where it lies in attn_scan_vars, in attn_scan_args, and its gradient there. */
-typedef struct recurrence_field {
-    size_t var, arg, grad;
-} recurrence_field;
-
 #define FIELD(name)                                                                            \
     {                                                                                          \
         offsetof(attn_scan_vars, name), offsetof(attn_scan_args, name),                        \
             offsetof(attn_scan_args, d_##name)                                                 \
     }
-static const recurrence_field recurrence_fields[] = {
+static const attn__field recurrence_fields[] = {
     FIELD(q), FIELD(k), FIELD(v), FIELD(decay), FIELD(beta), FIELD(state), FIELD(state_z)};
 #undef FIELD
 
@@ -35,18 +28,11 @@ enum {
     RECURRENCE_OUTS = 3
 };
 
-static attn_tensor *recurrence_at(attn_scan_args *args, size_t offset)
-{
-    return (attn_tensor *)(void *)((char *)args + offset);
-}
-
 /* The operands take their places among the tensors that the caller gave. */
 static attn_scan_args recurrence_args(const attn__call *c, const attn_scan_args *given)
 {
     attn_scan_args args = *given;
-    for (int i = 0; i < RECURRENCE_FIELDS; i++)
-        if (attn__present(&c->in[i]))
-            *recurrence_at(&args, recurrence_fields[i].arg) = c->in[i];
+    attn__fields_place(c, recurrence_fields, RECURRENCE_FIELDS, &args);
     return args;
 }
 
@@ -91,22 +77,7 @@ attn_status attn__recurrence_forward(attn__call *c)
     if (c->wanted[1]) args.final_state = c->out[1];
     if (c->wanted[2]) args.final_z = c->out[2];
     ATTN_TRY(attn_scan_forward(c->ctx, &ask->spec, &args, c->error));
-    c->attr.object = NULL; /* is the caller's, and gone by the time of the backward */
-    if (!c->recording) return ATTN_OK;
-    void *saved = attn__call_save(c, 1, sizeof *ask);
-    if (!saved) return ATTN_E_MEMORY;
-    memcpy(saved, ask, sizeof *ask);
-    return ATTN_OK;
-}
-
-/* Where the engine writes the gradient of operand i: in place, if nothing has come before. */
-static attn_status recurrence_target(attn__call *c, int i, attn_tensor *target)
-{
-    *target = c->d_in[i];
-    if (!attn__present(target) || c->fresh[i]) return ATTN_OK;
-    target->data =
-        attn__call_temp(c, attn_tensor_count(*target), attn_dtype_size(target->dtype));
-    return target->data ? ATTN_OK : ATTN_E_MEMORY;
+    return attn__fields_keep(c, sizeof *ask);
 }
 
 attn_status attn__recurrence_backward(attn__call *c)
@@ -116,15 +87,9 @@ attn_status attn__recurrence_backward(attn__call *c)
     args.d_out = c->d_out[0];
     args.d_final_state = c->d_out[1];
     args.d_final_z = c->d_out[2];
-    for (int i = 0; i < RECURRENCE_FIELDS; i++)
-        ATTN_TRY(recurrence_target(c, i, recurrence_at(&args, recurrence_fields[i].grad)));
+    ATTN_TRY(attn__fields_targets(c, recurrence_fields, RECURRENCE_FIELDS, &args));
     ATTN_TRY(attn_scan_backward(c->ctx, &ask->spec, &args, c->error));
-    for (int i = 0; i < RECURRENCE_FIELDS; i++) {
-        const attn_tensor *d = recurrence_at(&args, recurrence_fields[i].grad);
-        if (attn__present(d) && !c->fresh[i])
-            ATTN_TRY(attn__call_reduce(c, d->data, d, &c->d_in[i]));
-    }
-    return ATTN_OK;
+    return attn__fields_add(c, recurrence_fields, RECURRENCE_FIELDS, &args);
 }
 
 /* ---- the public function ----------------------------------------------------------------- */
@@ -138,8 +103,7 @@ static attn_status recurrence_fill(recurrence_ask *ask, const attn_scan_spec *sp
     if ((spec && spec->size != sizeof *spec) || (args && args->size != sizeof *args))
         return ATTN_E_VERSION;
     *ask = (recurrence_ask){spec ? *spec : plain, args ? *args : none};
-    for (int i = 0; i < RECURRENCE_FIELDS; i++)
-        *recurrence_at(&ask->args, recurrence_fields[i].grad) = (attn_tensor){0};
+    attn__fields_clear(recurrence_fields, RECURRENCE_FIELDS, &ask->args);
     ask->args.final_state = ask->args.final_z = (attn_tensor){0};
     return ATTN_OK;
 }
@@ -161,8 +125,7 @@ attn_var attn_tape_scan(attn_tape *t, const attn_scan_spec *spec, const attn_sca
                               (int64_t)(first ? sizeof *spec : sizeof *args),
                               (int64_t)(first ? spec->size : args->size));
     }
-    for (int i = 0; vars && i < RECURRENCE_FIELDS; i++)
-        memcpy(&in[i], (const char *)vars + recurrence_fields[i].var, sizeof in[i]);
+    attn__fields_vars(recurrence_fields, RECURRENCE_FIELDS, vars, in);
     const attn__attr attr = {.object = &ask};
     (void)attn__apply(t, ATTN__OP_scan, RECURRENCE_FIELDS, in, &attr, RECURRENCE_OUTS, out,
                       wanted);

@@ -163,6 +163,27 @@ typedef struct attn__axis {
 } attn__axis;
 attn__axis attn__axis_of(const attn_tensor *t, int dim);
 
+/* ---- fields.c: an engine as a node ------------------------------------------------------- */
+
+/* Operand i of the node: where it lies in the struct of variables, in the engine's args, and its
+ * gradient there. */
+typedef struct attn__field {
+    size_t var, arg, grad;
+} attn__field;
+
+attn_tensor *attn__field_at(void *args, size_t offset);
+/* The operands take their places among the tensors that the caller gave. */
+void attn__fields_place(const attn__call *c, const attn__field *fields, int n, void *args);
+void attn__fields_clear(const attn__field *fields, int n, void *args); /* no gradients */
+/* vars NULL: nothing. */
+void attn__fields_vars(const attn__field *fields, int n, const void *vars, attn_var *in);
+/* attr.object, of that size, is copied for the backward, if there may be one. */
+attn_status attn__fields_keep(attn__call *c, size_t size);
+/* Where the engine writes gradients: in place, if nothing has come before; and their way from
+ * there to what had come. */
+attn_status attn__fields_targets(attn__call *c, const attn__field *fields, int n, void *args);
+attn_status attn__fields_add(attn__call *c, const attn__field *fields, int n, void *args);
+
 /* ---- matmul.c, matmul_run.c, matmul_blas.c: products of matrices ------------------------ */
 
 /* c = a b or c += a b as attn_matmul, unchecked; k is the table of the arithmetic, which is f64
