@@ -83,6 +83,15 @@ attn_var attn__attend_part(attn_tape *t, const attn_spec *spec, const attn_atten
 attn_var attn__attend_lse(attn_tape *t, const attn_spec *spec, const attn_attention_vars *vars,
                           attn_var mask, attn_tensor weights, attn_var *lse);
 
+/* Heads between weights: x asks y, B S N with keys hidden by mask, through the slots w_q, w_k, w_v
+ * and w_o that stand behind each other; H heads; weights to that output slot. */
+typedef struct attn__asking {
+    attn_var x, y, mask;
+    int w_q, weights;
+} attn__asking;
+attn_var attn__attend_projected(const attn__build *b, const attn_spec *spec,
+                                const attn__asking *a);
+
 /* ---- piece_unit.c: directions ------------------------------------------------------------ */
 
 /* x / |x| along dim; 0 without a gradient where |x| < 1e-12. */

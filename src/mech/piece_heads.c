@@ -99,3 +99,16 @@ attn_var attn__attend_part(attn_tape *t, const attn_spec *spec, const attn_atten
     return heads_attend(t, spec, vars, ATTN_ARGS(.block_mask = block_mask), mask,
                         (attn_tensor){0}, lse);
 }
+
+attn_var attn__attend_projected(const attn__build *b, const attn_spec *spec,
+                                const attn__asking *a)
+{
+    attn_tape *t = b->t;
+    const attn_var *w = &b->in[a->w_q];
+    const int64_t heads = attn__build_size(b, 'H');
+    const attn_attention_vars vars = {.q = attn__heads_from(t, a->x, w[0], heads),
+                                      .k = attn__heads_from(t, a->y, w[1], heads),
+                                      .v = attn__heads_from(t, a->y, w[2], heads)};
+    const attn_var o = attn__attend(t, spec, &vars, a->mask, attn__build_output(b, a->weights));
+    return attn__heads_to(t, o, w[3]);
+}

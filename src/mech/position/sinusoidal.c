@@ -38,7 +38,6 @@ static void sinusoidal_build(const attn__build *b)
 {
     attn_tape *t = b->t;
     const attn_var *in = b->in;
-    const int64_t heads = b->params[HEADS].i;
     if (!attn__build_need(b, b->params[BASE].f > 0, ATTN_E_PARAM, "base", "must be above 0", 0,
                           0))
         return;
@@ -48,12 +47,9 @@ static void sinusoidal_build(const attn__build *b)
     const attn_var y =
         attn_tape_add(t, attn_tape_mul_scalar(t, in[X], b->params[FACTOR].f), waves);
     const attn_spec spec = ATTN_SPEC(.causal = b->params[CAUSAL].i);
-    const attn_attention_vars vars = {.q = attn__heads_from(t, y, in[W_Q], heads),
-                                      .k = attn__heads_from(t, y, in[W_K], heads),
-                                      .v = attn__heads_from(t, y, in[W_V], heads)};
-    const attn_var o = attn__attend(t, &spec, &vars, in[MASK], attn__build_output(b, WEIGHTS));
     b->out[ENCODED] = y;
-    b->out[OUT] = attn__heads_to(t, o, in[W_O]);
+    b->out[OUT] = attn__attend_projected(
+        b, &spec, &(attn__asking){y, y, in[MASK], .w_q = W_Q, .weights = WEIGHTS});
 }
 
 const attn_mech attn__mech_sinusoidal = {

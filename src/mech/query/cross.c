@@ -30,15 +30,10 @@ static const attn_param params[] = {
 
 static void cross_build(const attn__build *b)
 {
-    attn_tape *t = b->t;
     const attn_var *in = b->in;
-    const int64_t heads = b->params[HEADS].i;
-    const attn_var y = attn__mask_rows(t, in[Y], in[MASK]);
-    const attn_attention_vars vars = {.q = attn__heads_from(t, in[X], in[W_Q], heads),
-                                      .k = attn__heads_from(t, y, in[W_K], heads),
-                                      .v = attn__heads_from(t, y, in[W_V], heads)};
-    const attn_var o = attn__attend(t, NULL, &vars, in[MASK], attn__build_output(b, WEIGHTS));
-    b->out[OUT] = attn__heads_to(t, o, in[W_O]);
+    const attn_var y = attn__mask_rows(b->t, in[Y], in[MASK]);
+    b->out[OUT] = attn__attend_projected(
+        b, NULL, &(attn__asking){in[X], y, in[MASK], .w_q = W_Q, .weights = WEIGHTS});
 }
 
 const attn_mech attn__mech_cross = {

@@ -52,26 +52,15 @@ enum { HEADS };
 static const attn_param params[] = {
     [HEADS] = {"heads", 'i', "2", NULL, "they share the features evenly", 'H'}, {0}};
 
-/* x asks y with the weights that begin at slot w_q; B T M, B S M. */
-static attn_var induced_set_ask(const attn__build *b, attn_var x, attn_var y, int w_q,
-                                attn_var mask, int weights)
-{
-    attn_tape *t = b->t;
-    const attn_var *w = &b->in[w_q];
-    const int64_t heads = b->params[HEADS].i;
-    const attn_attention_vars vars = {.q = attn__heads_from(t, x, w[0], heads),
-                                      .k = attn__heads_from(t, y, w[1], heads),
-                                      .v = attn__heads_from(t, y, w[2], heads)};
-    const attn_var o = attn__attend(t, NULL, &vars, mask, attn__build_output(b, weights));
-    return attn__heads_to(t, o, w[3]);
-}
-
 static void induced_set_build(const attn__build *b)
 {
     const attn_var points = attn_tape_expand(b->t, attn_tape_unsqueeze(b->t, b->in[POINTS], 0),
                                              ATTN_DIMS(attn__build_size(b, 'B'), -1, -1));
-    b->out[H_OUT] = induced_set_ask(b, points, b->in[X], W_Q1, b->in[MASK], READ);
-    b->out[OUT] = induced_set_ask(b, b->in[X], b->out[H_OUT], W_Q2, (attn_var){0}, WRITE);
+    const attn_var x = b->in[X], none = {0};
+    b->out[H_OUT] = attn__attend_projected(
+        b, NULL, &(attn__asking){points, x, b->in[MASK], .w_q = W_Q1, .weights = READ});
+    b->out[OUT] = attn__attend_projected(
+        b, NULL, &(attn__asking){x, b->out[H_OUT], none, .w_q = W_Q2, .weights = WRITE});
 }
 
 const attn_mech attn__mech_induced_set = {

@@ -31,15 +31,10 @@ static const attn_param params[] = {
 
 static void self_build(const attn__build *b)
 {
-    attn_tape *t = b->t;
-    const attn_var *in = b->in;
-    const int64_t heads = b->params[HEADS].i;
+    const attn_var x = b->in[X];
     const attn_spec spec = ATTN_SPEC(.causal = b->params[CAUSAL].i);
-    const attn_attention_vars vars = {.q = attn__heads_from(t, in[X], in[W_Q], heads),
-                                      .k = attn__heads_from(t, in[X], in[W_K], heads),
-                                      .v = attn__heads_from(t, in[X], in[W_V], heads)};
-    const attn_var o = attn__attend(t, &spec, &vars, in[MASK], attn__build_output(b, WEIGHTS));
-    b->out[OUT] = attn__heads_to(t, o, in[W_O]);
+    b->out[OUT] = attn__attend_projected(
+        b, &spec, &(attn__asking){x, x, b->in[MASK], .w_q = W_Q, .weights = WEIGHTS});
 }
 
 const attn_mech attn__mech_self = {
