@@ -185,15 +185,19 @@ static void tile_rel_v(const attn__tile *t)
                  tile_part(t, t->r->plan->at.acc));
 }
 
-/* The largest allowed score of each lane, in units of log 2: the product with a positive number
- * is monotone, so it is the product of the largest. */
+/* The largest allowed score of each lane. */
 static void tile_max(const attn__tile *t, void *m)
 {
     const attn__kernels *k = t->r->plan->kernels;
     const int w = t->panel->w;
     for (int i = 0; i < w; i++) attn__real_put(k, m, i, -(double)INFINITY);
     k->row_max(t->n, w, t->s, t->masked ? t->allowed : NULL, m);
-    k->scale(1, w, t->coef, m);
+}
+
+/* Then, with all weights made, in units of log 2, as the state has it. */
+static void tile_max_end(const attn__tile *t, void *m)
+{
+    t->r->plan->kernels->scale(1, t->panel->w, t->coef, m);
 }
 
 bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *staged)
@@ -269,6 +273,7 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
         if (dropped) tile_drop(t, j, n, s);
         tile_weigh(t, staged, chunk, j, n, t->masked || dropped);
     }
+    tile_max_end(t, m);
     tile_rel_v(t);
     if (jvp) attn__jvp_tables(t);
     return true;
@@ -320,6 +325,7 @@ static void tile_write_weights(attn__tile *t)
     double factor[ATTN__PANEL];
     if (!final) tile_max(t, m);
     tile_weights(t, 0, t->n, m, l);
+    tile_max_end(t, m);
     for (int i = 0; i < panel->n; i++)
         factor[i] = final ? 1 : tile_weight_factor(panel, i, attn__real_get(k, m, i));
     tile_emit(t, &t->r->p->at.weights, factor, 0);

@@ -26,12 +26,11 @@ static const float exp2_c_f32[EXP2_TERMS] = {0x1.62e4302eeb454p-1f,  0x1.ebfbdec
 /* The weights of a fold; one at a time is fast enough there. */
 static inline d_vec K(d_exp2)(d_vec x)
 {
-    const d_vec n = d_sub(d_add(x, d_set(D_MAGIC)), d_set(D_MAGIC)), f = d_sub(x, n);
+    const d_vec n = d_round(x), f = d_sub(x, n);
     d_vec p = d_set(exp2_c_f64[D_EXP2_TERMS - 1]);
 #pragma GCC unroll 16
     for (int i = D_EXP2_TERMS - 2; i >= 0; i--) p = d_fma(p, f, d_set(exp2_c_f64[i]));
-    p = d_add(d_mul(p, f), d_set(1.0));
-    return d_select(d_lt(x, d_set(-1021.0)), d_set(0.0), d_scale2(p, n));
+    return d_scale2_from(d_fma(p, f, d_set(1.0)), n, x, d_set(-1021.0));
 }
 
 /* 2^f - 1 for |f| <= 1/2, relative to itself as exact as the polynomial. */
@@ -50,7 +49,7 @@ static inline __attribute__((always_inline)) void K(v_exp2)(v_vec *x, const int 
     v_vec n[4], f[4], p[4];
 #pragma GCC unroll 4
     for (int i = 0; i < count; i++) {
-        n[i] = v_sub(v_add(x[i], v_set(REAL_MAGIC)), v_set(REAL_MAGIC));
+        n[i] = v_round(x[i]);
         f[i] = v_sub(x[i], n[i]);
         p[i] = v_set(EXP2_C[EXP2_TERMS - 1]);
     }
@@ -59,10 +58,8 @@ static inline __attribute__((always_inline)) void K(v_exp2)(v_vec *x, const int 
 #pragma GCC unroll 4
         for (int i = 0; i < count; i++) p[i] = v_fma(p[i], f[i], v_set(EXP2_C[term]));
 #pragma GCC unroll 4
-    for (int i = 0; i < count; i++) {
-        v_vec q = v_add(v_mul(p[i], f[i]), v_set(1));
-        x[i] = v_select(v_lt(x[i], v_set(REAL_LOWEST2)), v_set(0), v_scale2(q, n[i]));
-    }
+    for (int i = 0; i < count; i++)
+        x[i] = v_scale2_from(v_fma(p[i], f[i], v_set(1)), n[i], x[i], v_set(REAL_LOWEST2));
 }
 
 /* tanh x = (e^2|x| - 1) / (e^2|x| + 1) with the sign of x; e^y - 1 = 2^n (2^f - 1) + (2^n - 1)

@@ -53,6 +53,8 @@ enum { V_LANES = D_LANES, V_TILE_V = D_TILE_V, V_TILE_R = D_TILE_R };
 #define v_abs          V(abs)
 #define v_copysign     V(copysign)
 #define v_scale2       V(scale2)
+#define v_scale2_from  V(scale2_from)
+#define v_round        V(round)
 #define v_sqrt         V(sqrt)
 #define v_exponent     V(exponent)
 #define v_mantissa     V(mantissa)

@@ -111,6 +111,14 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
     bits = _mm256_slli_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(127)), 23);
     return s_mul(x, _mm256_castsi256_ps(bits));
 }
+static inline s_vec s_scale2_from(s_vec x, s_vec n, s_vec at, s_vec least)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(at, least, _CMP_NLT_UQ), s_scale2(x, n));
+}
+static inline s_vec s_round(s_vec a)
+{
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 static inline s_vec s_sqrt(s_vec a)
 {
     return _mm256_sqrt_ps(a);
@@ -270,6 +278,14 @@ static inline d_vec d_scale2(d_vec x, d_vec n)
     __m256i bits = _mm256_castpd_si256(d_add(n, d_set(D_MAGIC)));
     bits = _mm256_slli_epi64(_mm256_add_epi64(bits, _mm256_set1_epi64x(1023)), 52);
     return d_mul(x, _mm256_castsi256_pd(bits));
+}
+static inline d_vec d_scale2_from(d_vec x, d_vec n, d_vec at, d_vec least)
+{
+    return _mm256_and_pd(_mm256_cmp_pd(at, least, _CMP_NLT_UQ), d_scale2(x, n));
+}
+static inline d_vec d_round(d_vec a)
+{
+    return _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static inline d_vec d_sqrt(d_vec a)
 {

@@ -107,6 +107,14 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
 {
     return _mm512_scalef_ps(x, n);
 }
+static inline s_vec s_scale2_from(s_vec x, s_vec n, s_vec at, s_vec least)
+{
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(at, least, _CMP_NLT_UQ), x, n);
+}
+static inline s_vec s_round(s_vec a)
+{
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 static inline s_vec s_sqrt(s_vec a)
 {
     return _mm512_sqrt_ps(a);
@@ -265,6 +273,14 @@ static inline d_vec d_copysign(d_vec a, d_vec sign)
 static inline d_vec d_scale2(d_vec x, d_vec n)
 {
     return _mm512_scalef_pd(x, n);
+}
+static inline d_vec d_scale2_from(d_vec x, d_vec n, d_vec at, d_vec least)
+{
+    return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(at, least, _CMP_NLT_UQ), x, n);
+}
+static inline d_vec d_round(d_vec a)
+{
+    return _mm512_roundscale_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 static inline d_vec d_sqrt(d_vec a)
 {

@@ -104,6 +104,14 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
     bits = vshlq_n_u32(vaddq_u32(bits, vdupq_n_u32(127)), 23);
     return s_mul(x, vreinterpretq_f32_u32(bits));
 }
+static inline s_vec s_scale2_from(s_vec x, s_vec n, s_vec at, s_vec least)
+{
+    return s_select(s_lt(at, least), s_set(0), s_scale2(x, n));
+}
+static inline s_vec s_round(s_vec a)
+{
+    return vrndnq_f32(a);
+}
 static inline s_vec s_sqrt(s_vec a)
 {
     return vsqrtq_f32(a);
@@ -243,6 +251,14 @@ static inline d_vec d_scale2(d_vec x, d_vec n)
     uint64x2_t bits = vreinterpretq_u64_f64(d_add(n, d_set(D_MAGIC)));
     bits = vshlq_n_u64(vaddq_u64(bits, vdupq_n_u64(1023)), 52);
     return d_mul(x, vreinterpretq_f64_u64(bits));
+}
+static inline d_vec d_scale2_from(d_vec x, d_vec n, d_vec at, d_vec least)
+{
+    return d_select(d_lt(at, least), d_set(0), d_scale2(x, n));
+}
+static inline d_vec d_round(d_vec a)
+{
+    return vrndnq_f64(a);
 }
 static inline d_vec d_sqrt(d_vec a)
 {

@@ -96,6 +96,17 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
 {
     return x * attn__pow2_f32(n);
 }
+/* x 2^n, but 0 where at is below least. */
+static inline s_vec s_scale2_from(s_vec x, s_vec n, s_vec at, s_vec least)
+{
+    return at < least ? 0.0f : s_scale2(x, n);
+}
+/* The nearest whole number, of two the even one. */
+static inline s_vec s_round(s_vec a)
+{
+    const float whole = 0x1p23f, size = fabsf(a);
+    return size < whole ? copysignf((size + whole) - whole, a) : a;
+}
 static inline s_vec s_sqrt(s_vec a)
 {
     return sqrtf(a);
@@ -226,6 +237,15 @@ static inline d_vec d_copysign(d_vec a, d_vec sign)
 static inline d_vec d_scale2(d_vec x, d_vec n)
 {
     return x * attn__pow2_f64(n);
+}
+static inline d_vec d_scale2_from(d_vec x, d_vec n, d_vec at, d_vec least)
+{
+    return at < least ? 0.0 : d_scale2(x, n);
+}
+static inline d_vec d_round(d_vec a)
+{
+    const double whole = 0x1p52, size = fabs(a);
+    return size < whole ? copysign((size + whole) - whole, a) : a;
 }
 static inline d_vec d_sqrt(d_vec a)
 {

@@ -118,6 +118,14 @@ static inline s_vec s_scale2(s_vec x, s_vec n)
 {
     return svscale_f32_x(s_all(), x, svcvt_s32_f32_x(s_all(), n));
 }
+static inline s_vec s_scale2_from(s_vec x, s_vec n, s_vec at, s_vec least)
+{
+    return s_select(s_lt(at, least), s_set(0), s_scale2(x, n));
+}
+static inline s_vec s_round(s_vec a)
+{
+    return svrintn_f32_x(s_all(), a);
+}
 static inline s_vec s_sqrt(s_vec a)
 {
     return svsqrt_f32_x(s_all(), a);
@@ -271,6 +279,14 @@ static inline d_vec d_copysign(d_vec a, d_vec sign)
 static inline d_vec d_scale2(d_vec x, d_vec n)
 {
     return svscale_f64_x(d_all(), x, svcvt_s64_f64_x(d_all(), n));
+}
+static inline d_vec d_scale2_from(d_vec x, d_vec n, d_vec at, d_vec least)
+{
+    return d_select(d_lt(at, least), d_set(0), d_scale2(x, n));
+}
+static inline d_vec d_round(d_vec a)
+{
+    return svrintn_f64_x(d_all(), a);
 }
 static inline d_vec d_sqrt(d_vec a)
 {
