@@ -23,7 +23,8 @@ static void table_complete(const attn__kernels *k)
     for (int dtype = ATTN_DTYPE_F64; dtype < ATTN__N_FLOATS; dtype++)
         assert_true(k->widen[dtype] && k->narrow[dtype]);
     assert_true(k->pack && k->scores && k->scale && k->add && k->cap && k->row_max);
-    assert_true(k->exp_sum && k->drop && k->weigh && k->fold && k->finish && k->probe);
+    assert_true(k->exp_sum && k->drop && k->weigh && k->fold && k->finish);
+    assert_true(k->probe && k->probe_read);
     assert_true(k->grade && k->spread && k->bend && k->times && k->tilt);
     assert_true(k->dot && k->gather && k->settle && k->finite && k->tidy);
     assert_true(k->gemm && k->gemm_rows > 0 && k->gemm_cols % k->step == 0);
@@ -80,12 +81,50 @@ static void probe_counts_flops(void **state)
     kernel_tables(probe_counts);
 }
 
+/* Every number once, whatever the cut; whole numbers have exact sums in any order. */
+static void probe_reads(kernel_case *c)
+{
+    static const int streams[] = {1, 2, 3, 4};
+    static const int64_t counts[] = {1, 7, 64, 127, 128, 1000, 4099};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        const int64_t n = counts[i];
+        double sink = -1, want = 0;
+        const matrix x = matrix_make(c, 0, 1, n, n);
+        for (int64_t j = 0; j < n; j++) {
+            matrix_put(&x, 0, j, (double)(j % 5));
+            want += (double)(j % 5);
+        }
+        for (size_t s = 0; s < sizeof streams / sizeof streams[0]; s++) {
+            c->k->probe_read(n, x.p, streams[s], s % 2 ? 512 : 0, &sink);
+            assert_true(sink == want);
+        }
+    }
+}
+
+static void probe_reads_everything(void **state)
+{
+    (void)state;
+    kernel_tables(probe_reads);
+}
+
+static void probes_refuse(void **state)
+{
+    (void)state;
+    const float x[3] = {1, 2, 3};
+    assert_true(attn_probe_read(NULL, x, 3, 1, 0) == 6);
+    assert_true(isnan(attn_probe_read(NULL, x, 0, 1, 0)));
+    assert_true(isnan(attn_probe_read(NULL, NULL, 3, 1, 0)));
+    assert_true(isnan(attn_probe_read(NULL, x, 3, 0, 0)));
+    assert_true(isnan(attn_probe_read(NULL, x, 3, 1, -1)));
+    assert_true(attn_probe_fma(NULL, 0) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_are_complete),
-        cmocka_unit_test(strongest_is_picked),
-        cmocka_unit_test(probe_counts_flops),
+        cmocka_unit_test(tables_are_complete), cmocka_unit_test(strongest_is_picked),
+        cmocka_unit_test(probe_counts_flops),  cmocka_unit_test(probe_reads_everything),
+        cmocka_unit_test(probes_refuse),
     };
-    return cmocka_run_group_tests_name("kernel_table", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("kernel_table", tests, memory_begin, memory_end);
 }

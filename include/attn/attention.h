@@ -282,6 +282,12 @@ ATTN_API bool attn_isa_usable(const attn_ctx *ctx, int i);
  * that calls would use, and returns how many flops that was: the ceiling to measure against. */
 ATTN_API double attn_probe_fma(const attn_ctx *ctx, int64_t rounds);
 
+/* Reads x[0 .. n) once on the calling thread, likewise, by that many streams side by side (1 to
+ * 16), each with prefetches so many bytes ahead (0: none), and returns the sum: bytes read a
+ * second, of memory or of a cache, are the other ceiling. NaN where nothing is read. */
+ATTN_API double attn_probe_read(const attn_ctx *ctx, const float *x, int64_t n, int streams,
+                                int64_t ahead);
+
 /* ---- 3 gradients ------------------------------------------------------------------------ */
 
 /* Reverse mode: from q, k, v, out, lse and d_out, d_lse to the gradients given in args. lse

@@ -2,6 +2,8 @@
  * What a plan will do, in numbers, and what the machine could do at best. */
 #include "engine/engine.h"
 
+#include <math.h>
+
 void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
 {
     *info = (attn_plan_info){0};
@@ -35,13 +37,30 @@ void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
     };
 }
 
-double attn_probe_fma(const attn_ctx *ctx, int64_t rounds)
+/* The table that calls in f32 would use; NULL where none is allowed. */
+static const attn__kernels *describe_kernels(const attn_ctx *ctx)
 {
     uint32_t allowed;
+    if (attn__isa_allowed(ctx, &allowed, NULL) != ATTN_OK) return NULL;
+    return attn__kernels_pick(ATTN_DTYPE_F32, allowed);
+}
+
+double attn_probe_fma(const attn_ctx *ctx, int64_t rounds)
+{
     double sink = 0;
-    if (attn__isa_allowed(ctx, &allowed, NULL) != ATTN_OK) return 0;
-    const attn__kernels *k = attn__kernels_pick(ATTN_DTYPE_F32, allowed);
+    const attn__kernels *k = describe_kernels(ctx);
     if (!k || rounds < 1) return 0;
     const double flops = k->probe(rounds, &sink);
     return sink == sink ? flops : 0;
+}
+
+double attn_probe_read(const attn_ctx *ctx, const float *x, int64_t n, int streams,
+                       int64_t ahead)
+{
+    enum { MOST_STREAMS = 16 };
+    double sum = (double)NAN;
+    const attn__kernels *k = describe_kernels(ctx);
+    const bool known = streams >= 1 && streams <= MOST_STREAMS && ahead >= 0;
+    if (k && x && n >= 1 && known) k->probe_read(n, x, streams, ahead, &sum);
+    return sum;
 }

@@ -196,6 +196,10 @@ typedef struct attn__kernels {
     /* Runs n rounds of independent fmas; returns how many flops that was. *sink keeps them. */
     double (*probe)(int64_t n, double *sink);
 
+    /* *sink = the sum of x[0 .. n), read once, in an order that is not said, by that many
+     * streams side by side, each with prefetches so many bytes ahead (0: none). */
+    void (*probe_read)(int64_t n, const void *x, int streams, int64_t ahead, double *sink);
+
     /* ---- gradients: body/backward.h --------------------------------------------------------
      */
 

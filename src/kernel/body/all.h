@@ -7,6 +7,7 @@
 #include "body/gemm.h"
 #include "body/map.h"
 #include "body/matmul.h"
+#include "body/probe.h"
 #include "body/scan.h"
 #include "body/softmax.h"
 #include "body/state.h"
@@ -39,6 +40,7 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .fold = K(fold),
     .finish = K(finish),
     .probe = K(probe),
+    .probe_read = K(probe_read),
     .grade = K(grade),
     .spread = K(spread),
     .bend = K(bend),

@@ -207,21 +207,4 @@ HALF_LOOPS(f16, ATTN_DTYPE_F16)
         }
 #endif
 
-static double K(probe)(int64_t n, double *sink)
-{
-    v_vec acc[24], x = v_set((real)1.0000001), y = v_set((real)1e-9);
-    real last[V_LANES];
-#pragma GCC unroll 24
-    for (int i = 0; i < 24; i++) acc[i] = v_set((real)i);
-    for (int64_t r = 0; r < n; r++)
-#pragma GCC unroll 24
-        for (int i = 0; i < (V_LANES > 8 || REAL_BITS == 64 ? 24 : 12); i++)
-            acc[i] = v_fma(acc[i], x, y);
-#pragma GCC unroll 24
-    for (int i = 1; i < 24; i++) acc[0] = v_add(acc[0], acc[i]);
-    v_store(last, acc[0]);
-    *sink = (double)last[0];
-    return (double)n * (V_LANES > 8 || REAL_BITS == 64 ? 24 : 12) * 2.0 * V_LANES;
-}
-
 #endif
