@@ -20,7 +20,10 @@ enum bench_option {
     BENCH_L2 = 128,       /* scores by distance */
     BENCH_ADDITIVE = 256, /* by tanh, with weights of the features */
     BENCH_DELTA = 512,    /* scans: the delta update */
-    BENCH_DECAY = 1024    /* scans: a decay for each key */
+    BENCH_DECAY = 1024,   /* scans: a decay for each key */
+    BENCH_X40 = 2048,     /* q times 40, or times 200: peaked weights */
+    BENCH_X200 = 4096,
+    BENCH_COLD = 8192 /* k and v come from memory: many copies in turn */
 };
 
 enum { BENCH_SIZES = 6 };
@@ -51,6 +54,9 @@ typedef struct bench_suite {
 
 const bench_suite *bench_suite_at(int i);                /* NULL past the end */
 const char *bench_suite_name(const void *unused, int i); /* a cli_name_fn */
+
+/* ---- bench_words.c: rows as text ---------------------------------------------------------- */
+
 /* "1,8,8,2048,2048,64,causal" */
 void bench_row_text(const bench_row *row, int n_sizes, char *text, size_t n);
 /* The other way: B,H,G,T,S,D and the words of attention; 0, or an exit code after a message. */
@@ -62,7 +68,12 @@ enum { BENCH_TENSORS = 16 };
 typedef struct bench_job {
     attn_ctx *ctx;
     attn_status (*call)(struct bench_job *job, attn_error *error);
-    double flops; /* of one call, unmasked pairs only */
+    double flops;           /* of one call, unmasked pairs only */
+    double bytes;           /* that one call has to read at least */
+    bool reads;             /* reading bounds it, not arithmetic */
+    int64_t n_copies, turn; /* of k and v, behind each other; the one that is next */
+    size_t turn_bytes;      /* of one copy of k */
+    attn_tensor k_all, v_all;
     attn_plan_info info;
     attn_spec spec; /* attention */
     attn_args args;
@@ -81,27 +92,55 @@ typedef struct bench_job {
 /* A tensor of the job, of normal numbers, or zeros for seed 0. */
 attn_tensor bench_tensor(bench_job *job, attn_dtype dtype, int rank, const int64_t *shape,
                          uint64_t seed);
-int bench_memory(const bench_job *job); /* 0, or an exit code after a message */
+void bench_fill(attn_tensor t, uint64_t seed); /* with normal numbers, dense */
+int bench_memory(const bench_job *job);        /* 0, or an exit code after a message */
 void bench_job_destroy(bench_job *job);
 
-/* What one row gave. Speeds in flop/s; the ceiling was measured right before and right after.
- */
+/* What the machine could do, in flop/s and bytes/s; 0: not measured. */
+typedef struct bench_ceilings {
+    double fma, memory, cache;
+} bench_ceilings;
+
+/* reader NULL: multiply-adds alone. */
+bench_ceilings bench_measure_ceilings(const attn_ctx *ctx, const cli_reader *reader);
+/* The mean of the two, member by member. */
+bench_ceilings bench_between(bench_ceilings a, bench_ceilings b);
+
+/* What one row gave; the ceilings were measured right before and right after. */
 typedef struct bench_result {
     attn_plan_info info;
     int runs;
-    double seconds;       /* median of one call */
-    double least, most;   /* seconds; the extremes */
-    double low, high;     /* seconds; the middle half lies between them */
-    double speed;         /* flops / seconds */
-    double before, after; /* ceiling */
-    double fraction;      /* speed / mean of the two */
+    double seconds;               /* median of one call */
+    double least, most;           /* seconds; the extremes */
+    double low, high;             /* seconds; the middle half lies between them */
+    double speed, rate;           /* flops, bytes / seconds */
+    bench_ceilings before, after; /* the ceilings */
+    double of_fma, of_memory, of_cache;
+    double fraction; /* of the ceiling that bounds it: of_memory if it reads, else of_fma */
 } bench_result;
 
 /* Calls for about so many seconds, at least three times. */
-int bench_measure(bench_job *job, double seconds, bench_result *result);
+int bench_measure(bench_job *job, const cli_reader *reader, double seconds,
+                  bench_result *result);
 
-/* ---- bench_attention.c, bench_product.c, bench_scan.c: the open of suites
- * ------------------------------ */
+/* ---- bench_report.c: how it is told ------------------------------------------------------- */
+
+/* A row as it was measured. */
+typedef struct bench_line {
+    const char *suite, *shape;
+    attn_dtype dtype;
+    int threads;
+    int64_t copies;      /* of k and v; 0: they are not turned round */
+    int64_t cold_bytes;  /* of all copies together */
+    double gain;         /* times as fast as with one thread; NaN when that was not measured */
+    double ceiling_gain; /* what the ceiling itself gained meanwhile; NaN likewise */
+} bench_line;
+
+void bench_report_machine(const attn_ctx *ctx, const bench_ceilings *c, bool json);
+void bench_report(const bench_line *line, const bench_result *result, bool json);
+void bench_report_unmeasured(const bench_line *line, bool json);
+
+/* ---- bench_attention.c, bench_product.c, bench_scan.c: the open of suites ----------------- */
 
 int bench_attention(bench_job *job, const bench_row *row, attn_dtype dtype);
 int bench_product(bench_job *job, const bench_row *row, attn_dtype dtype); /* halves: a and b */

@@ -4,9 +4,11 @@
  *
  * Work is that of the products over unmasked pairs, in multiply-adds of D numbers each: forward
  * q.k and p v; backward q.k, g.v, and what goes to q, k and v; with tangents the two of forward
- * and four more. A difference or a tanh of another score counts as one of them. */
+ * and four more. A difference or a tanh of another score counts as one of them. Bytes are those of k
+ * and v, once. */
 #include "bench.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { ATTENTION_ALIGN = 64 };
@@ -30,16 +32,77 @@ static attn_tensor attention_tensor(bench_job *job, attn_dtype dtype, attn_tenso
     return bench_tensor(job, dtype, like.rank, like.shape, seed);
 }
 
+static bool attention_copies(bench_job *job, attn_dtype dtype, const int64_t *shape, int64_t n)
+{
+    const int64_t all[] = {n * shape[0], shape[1], shape[2], shape[3]};
+    job->k_all = cli_array_new(dtype, 4, all);
+    if (job->k_all.data) job->v_all = cli_array_new(dtype, 4, all);
+    if (!job->v_all.data) {
+        cli_array_free(&job->k_all);
+        return false;
+    }
+    bench_fill(job->k_all, 2);
+    bench_fill(job->v_all, 3);
+    return true;
+}
+
+/* Copies of k and v behind each other, a gibibyte of them, which no cache holds, or as many as
+ * there is memory for. */
+static void attention_cold(bench_job *job, attn_dtype dtype, const int64_t *shape)
+{
+    const double wanted = 0x1p30;
+    job->turn_bytes = (size_t)(shape[0] * shape[1] * shape[2] * shape[3]);
+    job->turn_bytes *= attn_dtype_size(dtype);
+    int64_t n = (int64_t)ceil(wanted / (2 * (double)job->turn_bytes));
+    while (n > 0 && !attention_copies(job, dtype, shape, n)) n /= 2;
+    job->n_copies = n;
+    job->out_of_memory |= n == 0;
+    job->args.k = attn_tensor_make(job->k_all.data, dtype, 4, shape);
+    job->args.v = attn_tensor_make(job->v_all.data, dtype, 4, shape);
+}
+
+static const struct {
+    unsigned option;
+    double factor; /* of q */
+} attention_factors[] = {{BENCH_X40, 40}, {BENCH_X200, 200}};
+
+static void attention_scale(attn_tensor t, double factor)
+{
+    const int64_t n = attn_tensor_count(t);
+    for (int64_t i = 0; i < n; i++) {
+        double x;
+        attn_tensor wide = attn_tensor_make(&x, ATTN_DTYPE_F64, 0, NULL);
+        attn_tensor one = attn_tensor_make(
+            (char *)t.data + (size_t)i * attn_dtype_size(t.dtype), t.dtype, 0, NULL);
+        attn_tensor_copy(wide, one, NULL);
+        x *= factor;
+        attn_tensor_copy(one, wide, NULL);
+    }
+}
+
+static void attention_keys(bench_job *job, const bench_row *row, attn_dtype dtype)
+{
+    const int64_t *s = row->sizes, shape[] = {s[0], s[2], s[4], s[5]};
+    if (row->options & BENCH_COLD) {
+        attention_cold(job, dtype, shape);
+        return;
+    }
+    job->args.k = bench_tensor(job, dtype, 4, shape, 2);
+    job->args.v = bench_tensor(job, dtype, 4, shape, 3);
+}
+
 static void attention_forward(bench_job *job, const bench_row *row, attn_dtype dtype)
 {
-    const int64_t *s = row->sizes, B = s[0], H = s[1], G = s[2], T = s[3], S = s[4], D = s[5];
+    const int64_t *s = row->sizes, B = s[0], H = s[1], T = s[3], S = s[4], D = s[5];
     attn_args *a = &job->args;
     job->spec =
         ATTN_SPEC(.causal = row->options & BENCH_CAUSAL, .align = ATTN_ALIGN_BOTTOM_RIGHT);
     *a = ATTN_ARGS(.q = bench_tensor(job, dtype, 4, (int64_t[]){B, H, T, D}, 1),
-                   .k = bench_tensor(job, dtype, 4, (int64_t[]){B, G, S, D}, 2),
-                   .v = bench_tensor(job, dtype, 4, (int64_t[]){B, G, S, D}, 3),
                    .out = bench_tensor(job, dtype, 4, (int64_t[]){B, H, T, D}, 0));
+    attention_keys(job, row, dtype);
+    for (size_t i = 0; i < sizeof attention_factors / sizeof attention_factors[0]; i++)
+        if (row->options & attention_factors[i].option && a->q.data)
+            attention_scale(a->q, attention_factors[i].factor);
     if (row->options & (BENCH_BIAS | BENCH_D_BIAS))
         a->bias = bench_tensor(job, dtype, 3, (int64_t[]){H, T, S}, 4);
     if (row->options & BENCH_L2) job->spec.score = ATTN_SCORE_L2;
@@ -97,6 +160,12 @@ static const struct attention_way {
 
 static attn_status attention_call(bench_job *job, attn_error *error)
 {
+    if (job->n_copies) {
+        const size_t at = (size_t)job->turn * job->turn_bytes;
+        job->args.k.data = (char *)job->k_all.data + at;
+        job->args.v.data = (char *)job->v_all.data + at;
+        job->turn = (job->turn + 1) % job->n_copies;
+    }
     return attn_plan_run(job->plan, &job->args, job->workspace, job->workspace_size, error);
 }
 
@@ -120,6 +189,9 @@ int bench_attention(bench_job *job, const bench_row *row, attn_dtype dtype)
     job->call = attention_call;
     job->flops = 2 * (double)row->sizes[0] * (double)row->sizes[1] * attention_pairs(row) *
                  way->products * (double)row->sizes[5];
+    job->bytes = 2 * (double)row->sizes[0] * (double)row->sizes[2] * (double)row->sizes[4] *
+                 (double)row->sizes[5] * (double)attn_dtype_size(dtype);
+    job->reads = row->options & BENCH_COLD;
     attention_forward(job, row, dtype);
     int code = way->more(job, row, dtype);
     return code ? code : attention_plan(job, way);

@@ -32,6 +32,8 @@ int bench_product(bench_job *job, const bench_row *row, attn_dtype dtype)
     job->call = product_call;
     job->info.isa = product_isa(job->ctx);
     job->flops = 2 * (double)B * (double)M * (double)N * (double)K;
+    job->bytes = ((double)B * (double)M * (double)K + (double)B * (double)K * (double)N) *
+                 (double)attn_dtype_size(dtype);
     job->a =
         product_operand(job, dtype, (int64_t[]){B, M, K}, row->options & BENCH_A_TURNED, 1);
     job->b =

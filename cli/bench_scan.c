@@ -58,6 +58,8 @@ static int scan_plan(bench_job *job, bool backward)
                                  .threads = info.threads,
                                  .workspace = info.workspace};
     job->flops = info.flops;
+    job->bytes = (double)attn_tensor_count(job->scan_args.k) * 2 *
+                 (double)attn_dtype_size(job->scan_args.k.dtype);
     job->workspace_size = info.workspace;
     const size_t padded = (info.workspace + SCAN_ALIGN) / SCAN_ALIGN * SCAN_ALIGN;
     job->workspace = aligned_alloc(SCAN_ALIGN, padded);

@@ -168,8 +168,24 @@ bool cli_color(FILE *to); /* a terminal, and neither NO_COLOR nor TERM=dumb */
 
 /* ---- measure.c: clocks and this machine's ceilings ----------------------------------- */
 
-double cli_seconds(void);              /* monotonic */
-double cli_measure_fma(attn_ctx *ctx); /* f32 multiply-adds as flop/s, all threads of ctx */
-double cli_measure_bandwidth(attn_ctx *ctx); /* bytes read per second; 0 without memory */
+enum { CLI_MEASURE_THREADS = 256 };
+double cli_seconds(void);                     /* monotonic */
+int cli_measure_threads(const attn_ctx *ctx); /* as many as the arrays of a measurement hold */
+/* body(args[i]) for all i < n at once, the last one here; the seconds it took. */
+double cli_measure_together(void (*body)(void *), void *const *args, int n);
+double cli_measure_fma(const attn_ctx *ctx); /* f32 multiply-adds as flop/s, all threads */
+
+/* ---- measure_read.c ------------------------------------------------------------------ */
+
+typedef struct cli_reader {
+    attn_tensor buffer;  /* 256 MiB, or 8 times the last cache */
+    int64_t n, n_cached; /* floats: all, and those that stay in the last cache */
+} cli_reader;
+
+bool cli_reader_init(cli_reader *reader); /* false without memory; to be destroyed anyway */
+void cli_reader_destroy(cli_reader *reader);
+/* Bytes read a second by all threads of ctx; 0 without memory. */
+double cli_measure_memory(const cli_reader *reader, const attn_ctx *ctx);
+double cli_measure_cache(const cli_reader *reader, const attn_ctx *ctx);
 
 #endif

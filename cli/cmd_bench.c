@@ -6,106 +6,54 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- reporting ----------------------------------------------------------------------- */
-
-static void bench_header(attn_ctx *ctx, bool json)
-{
-    double fma = cli_measure_fma(ctx), bandwidth = cli_measure_bandwidth(ctx);
-    if (json) {
-        cli_json line = cli_json_begin("bench.machine");
-        cli_json_integer(&line, "threads", attn_ctx_threads(ctx));
-        cli_json_number(&line, "fma_gflops", fma / 1e9);
-        cli_json_number(&line, "read_gbytes_per_second", bandwidth / 1e9);
-        cli_json_end(&line);
-        return;
-    }
-    printf("ceilings with %d thread%s: %.1f GFLOP/s f32 multiply-add, %.1f GB/s read\n\n",
-           attn_ctx_threads(ctx), attn_ctx_threads(ctx) == 1 ? "" : "s", fma / 1e9,
-           bandwidth / 1e9);
-    printf("%-8s %-34s %-5s %3s %-7s %11s %7s %9s %9s %7s %6s\n", "suite", "B,H,G,T,S,D",
-           "dtype", "thr", "isa", "per call", "spread", "GFLOP/s", "ceiling", "of it", "gain");
-}
-
-/* A row as it was measured. */
-typedef struct bench_line {
-    const char *suite, *shape;
-    attn_dtype dtype;
-    int threads;
-    double gain; /* times as fast as with one thread; NaN when that was not measured */
-} bench_line;
-
-static void bench_report_json(const bench_line *l, const bench_result *r)
-{
-    cli_json line = cli_json_begin("bench");
-    cli_json_text(&line, "suite", l->suite);
-    cli_json_text(&line, "shape", l->shape);
-    cli_json_text(&line, "dtype", attn_dtype_name(l->dtype));
-    cli_json_integer(&line, "threads", l->threads);
-    cli_json_text(&line, "isa", r->info.isa);
-    cli_json_integer(&line, "runs", r->runs);
-    cli_json_number(&line, "seconds", r->seconds);
-    cli_json_number(&line, "seconds_least", r->least);
-    cli_json_number(&line, "seconds_most", r->most);
-    cli_json_number(&line, "gflops", r->speed / 1e9);
-    cli_json_number(&line, "ceiling_before", r->before / 1e9);
-    cli_json_number(&line, "ceiling_after", r->after / 1e9);
-    cli_json_number(&line, "fraction", r->fraction);
-    cli_json_number(&line, "gain", l->gain);
-    cli_json_number(&line, "workspace", (double)r->info.workspace);
-    cli_json_end(&line);
-}
-
-static void bench_time_text(double seconds, char *text, size_t n)
-{
-    if (seconds < 1e-3)
-        snprintf(text, n, "%.3f us", seconds * 1e6);
-    else
-        snprintf(text, n, "%.3f ms", seconds * 1e3);
-}
-
-static void bench_report_text(const bench_line *l, const bench_result *r)
-{
-    char time[32];
-    bench_time_text(r->seconds, time, sizeof time);
-    printf("%-8s %-34s %-5s %3d %-7s %11s %5.1f %% %9.1f %9.1f %5.1f %%", l->suite, l->shape,
-           attn_dtype_name(l->dtype), l->threads, r->info.isa, time,
-           100 * (r->high - r->low) / r->seconds, r->speed / 1e9,
-           0.5e-9 * (r->before + r->after), 100 * r->fraction);
-    if (!isnan(l->gain)) printf(" %6.2f", l->gain);
-    puts("");
-}
-
 /* ---- rows ---------------------------------------------------------------------------- */
 
 typedef struct bench {
     const cli_args *args;
     attn_ctx *ctx;
+    cli_reader reader;
     attn_dtype dtype;
     double seconds;
-    bool json;
+    bool json, list;
 } bench;
 
-/* One row by n threads; *one is what one thread took, NaN when it is not known. */
-static int bench_run_row(const bench *b, const bench_suite *suite, const bench_row *row, int n,
-                         double *one)
+/* What one thread took and could do at most, for the rows behind it; NaN when not known. */
+typedef struct bench_one {
+    double seconds, ceiling;
+} bench_one;
+
+/* The ceiling that bounds it. */
+static double bench_bound(const bench_job *job, const bench_result *r)
 {
-    char text[160];
+    const bench_ceilings c = bench_between(r->before, r->after);
+    return job->reads ? c.memory : c.fma;
+}
+
+static void bench_gain(const bench_job *job, const bench_result *r, bench_one *one,
+                       bench_line *line)
+{
+    const double ceiling = bench_bound(job, r);
+    line->gain = one->seconds / r->seconds;
+    line->ceiling_gain = ceiling / one->ceiling;
+    if (line->threads == 1) *one = (bench_one){r->seconds, ceiling};
+    line->copies = job->n_copies;
+    line->cold_bytes = 2 * job->n_copies * (int64_t)job->turn_bytes;
+}
+
+/* One row by as many threads as the line says. */
+static int bench_run_row(const bench *b, const bench_suite *suite, const bench_row *row,
+                         bench_line *line, bench_one *one)
+{
     bench_job job = {.n_owned = 0};
     bench_result result;
-    bench_line line = {.suite = suite->name, .shape = text, .threads = n};
-    line.dtype = row->dtype ? attn_dtype_find(row->dtype) : b->dtype;
-    int code = cli_context_with(b->args, n, &job.ctx);
-    if (!code) code = suite->open(&job, row, line.dtype);
-    if (!code) code = bench_measure(&job, b->seconds, &result);
+    int code = cli_context_with(b->args, line->threads, &job.ctx);
+    if (!code) code = suite->open(&job, row, line->dtype);
+    if (!code) code = bench_measure(&job, &b->reader, b->seconds, &result);
+    if (!code) bench_gain(&job, &result, one, line);
     bench_job_destroy(&job);
     attn_ctx_destroy(job.ctx);
-    if (code) return code;
-    line.gain = *one / result.seconds;
-    if (n == 1) *one = result.seconds;
-    bench_row_text(row, suite->n_sizes, text, sizeof text);
-    (b->json ? bench_report_json : bench_report_text)(&line, &result);
-    fflush(stdout);
-    return 0;
+    if (!code) bench_report(line, &result, b->json);
+    return code;
 }
 
 /* The number of threads behind n. */
@@ -115,17 +63,30 @@ static int bench_next(bench_threads threads, int n, int most)
     return n < most ? most : most + 1;
 }
 
-static int bench_run_suite(const bench *b, const bench_suite *suite)
+static int bench_run_threads(const bench *b, const bench_suite *suite, const bench_row *row)
 {
     const int most = attn_ctx_threads(b->ctx);
+    char text[160];
+    bench_one one = {(double)NAN, (double)NAN};
+    bench_line line = {.suite = suite->name, .shape = text};
+    line.dtype = row->dtype ? attn_dtype_find(row->dtype) : b->dtype;
+    bench_row_text(row, suite->n_sizes, text, sizeof text);
+    if (b->list) return bench_report_unmeasured(&line, b->json), 0;
+    int code = 0;
+    line.threads = suite->threads == BENCH_GIVEN ? most : 1;
+    for (; !code && line.threads <= most;
+         line.threads = bench_next(suite->threads, line.threads, most))
+        code = bench_run_row(b, suite, row, &line, &one);
+    return code;
+}
+
+static int bench_run_suite(const bench *b, const bench_suite *suite)
+{
     int code = 0;
     for (int i = 0; !code && i < suite->n_rows; i++) {
         bench_row row = suite->rows[i];
-        double one = (double)NAN;
         row.options |= suite->options;
-        for (int n = suite->threads == BENCH_GIVEN ? most : 1; !code && n <= most;
-             n = bench_next(suite->threads, n, most))
-            code = bench_run_row(b, suite, &row, n, &one);
+        code = bench_run_threads(b, suite, &row);
     }
     return code;
 }
@@ -172,10 +133,23 @@ static int bench_run_suites(const bench *b)
     return code;
 }
 
+/* The machine first, unless nothing is compared with it. */
+static int bench_begin(bench *b)
+{
+    if (b->list || bench_only_mechanisms(b->args)) return 0;
+    if (!cli_reader_init(&b->reader))
+        return cli_fail(CLI_LIMIT, "not enough memory to measure reading from it.");
+    const bench_ceilings c = bench_measure_ceilings(b->ctx, &b->reader);
+    bench_report_machine(b->ctx, &c, b->json);
+    return 0;
+}
+
 static int bench_run(const cli_args *args)
 {
-    bench b = {
-        .args = args, .seconds = cli_number(args, "seconds"), .json = cli_flag(args, "json")};
+    bench b = {.args = args,
+               .seconds = cli_number(args, "seconds"),
+               .json = cli_flag(args, "json"),
+               .list = cli_flag(args, "list")};
     bench_row row;
     const bench_suite own = {"shape", &row,        1,     BENCH_SIZES,
                              0,       BENCH_GIVEN, false, bench_attention};
@@ -187,9 +161,10 @@ static int bench_run(const cli_args *args)
     if (!code && shape) code = bench_row_parse(shape, &row);
     if (!code) code = cli_context(args, &b.ctx);
     if (code) return code;
-    if (!bench_only_mechanisms(args)) bench_header(b.ctx, b.json);
-    code = shape ? bench_run_suite(&b, &own) : bench_run_suites(&b);
-    if (!code) code = bench_gallery(args, attn_ctx_threads(b.ctx), b.json);
+    code = bench_begin(&b);
+    if (!code) code = shape ? bench_run_suite(&b, &own) : bench_run_suites(&b);
+    if (!code && !b.list) code = bench_gallery(args, attn_ctx_threads(b.ctx), b.json);
+    cli_reader_destroy(&b.reader);
     attn_ctx_destroy(b.ctx);
     return code;
 }
@@ -197,12 +172,13 @@ static int bench_run(const cli_args *args)
 static const cli_option bench_options[] = {
     {"shape", 0, 's', "SIZES", NULL, "one row of your own: B,H,G,T,S,D and words, as below"},
     {"seconds", 0, 'f', "X", "1", "time for each row"},
+    {"list", 0, 'b', NULL, NULL, "name the rows, measure nothing"},
     CLI_DTYPE,
     CLI_THREADS,
     CLI_ISA,
     CLI_LAST};
 static const char *const bench_examples[] = {
-    "bench", "bench prefill causal -t 1", "bench --shape 1,32,8,1,8192,128",
+    "bench", "bench prefill causal -t 1", "bench --shape 1,32,8,1,8192,128,cold",
     "bench --shape 1,8,8,1024,1024,64,causal,backward", NULL};
 
 const cli_command cli_command_bench = {
@@ -210,20 +186,28 @@ const cli_command cli_command_bench = {
     .operands = "[SUITE|MECHANISM...]",
     .about = "speed, as a fraction of this machine's measured ceiling",
     .details =
-        "Suites: prefill causal short dtype threads small backward jvp matmul scan; long and\n"
-        "long_scan (minutes; only when named). The name of a mechanism, or gallery for all\n"
-        "of them, gives its time and memory at lengths of 256 to 16384. The ceiling is\n"
-        "measured right before and after every row with the same threads; spread is that of\n"
-        "the middle half of the calls; gain, where a row runs on one thread first, is against\n"
-        "that. Behind the sizes stand causal, backward or jvp, bias (of H T S), d_bias (its\n"
-        "gradient too), l2 or additive (scores that are no products, counted as if they\n"
-        "were); products of matrices are B,M,N,K with ta and tb for turned operands; scans\n"
-        "(recurrent attention of T tokens) have delta and decay. Work is counted over\n"
-        "unmasked pairs alone: 2 B H D pairs, times 2, backward 5, jvp 6; for products\n"
-        "2 B M N K; for scans what a plan says. The ceiling is that of f32, also for rows of\n"
-        "f64 and for scans, which compute in f64 and have half.\n",
-    .complete = "prefill causal short dtype threads small backward jvp matmul scan long "
-                "long_scan gallery",
+        "Suites: prefill causal long short peaked backward dtype decode verify threads small\n"
+        "jvp matmul scan; growth and long_scan (minutes; only when named). The name of a\n"
+        "mechanism, or gallery for all of them, gives its time and memory at lengths of 256 "
+        "to\n"
+        "16384. Ceilings are measured right before and after every row with the same threads:\n"
+        "f32 multiply-adds (fma), reading from memory (mem) and from the last cache (llc).\n"
+        "Spread is that of the middle half of the calls; gain, where a row runs on one thread\n"
+        "first, is against that; ~ tells ceilings that moved during the row. Behind the sizes\n"
+        "stand causal, backward or jvp, bias (of H T S), d_bias (its gradient too), l2 or\n"
+        "additive (scores that are no products, counted as if they were), x40 or x200 (q is\n"
+        "multiplied), cold (k and v come from memory: 1 GiB of copies in turn), a type;\n"
+        "products of matrices are B,M,N,K with ta and tb for turned operands; scans "
+        "(recurrent\n"
+        "attention of T tokens) have delta and decay. Work is counted over unmasked pairs\n"
+        "alone: 2 B H D pairs, times 2, backward 5, jvp 6; for products 2 B M N K; for scans\n"
+        "what a plan says. Bytes are those of k and v (of both operands), once. The ceiling "
+        "is\n"
+        "that of f32, also for rows of f64 and for scans, which compute in f64 and have "
+        "half.\n",
+    .complete =
+        "prefill causal long short peaked backward dtype decode verify threads small jvp "
+        "matmul scan growth long_scan gallery",
     .examples = bench_examples,
     .options = bench_options,
     .most = -1,

@@ -144,7 +144,7 @@ static int demo_speed(attn_ctx *ctx, bool json)
     bench_job job = {.ctx = ctx};
     bench_result result;
     int code = bench_attention(&job, &row, ATTN_DTYPE_F32);
-    if (!code) code = bench_measure(&job, 0.4, &result);
+    if (!code) code = bench_measure(&job, NULL, 0.4, &result);
     if (!code) {
         demo_error error = demo_check(&job.args);
         demo_report(&result, &error, attn_ctx_threads(ctx), json);

@@ -230,8 +230,10 @@ set(CLI_SOURCES
     cli/bench_gallery.c
     cli/bench_job.c
     cli/bench_product.c
+    cli/bench_report.c
     cli/bench_rows.c
     cli/bench_scan.c
+    cli/bench_words.c
     cli/cmd_bench.c
     cli/cmd_completion.c
     cli/cmd_compute.c
@@ -254,6 +256,7 @@ set(CLI_SOURCES
     cli/main.c
     cli/man.c
     cli/measure.c
+    cli/measure_read.c
     cli/nearest.c
     cli/onnx_attention.c
     cli/onnx_case.c

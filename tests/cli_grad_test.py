@@ -298,7 +298,8 @@ class Bench(unittest.TestCase):
                                        factor * 8 * pairs * 8, delta=1)
 
     def test_refused(self):
-        for words in ("backwards", "d_bias", "jvp,d_bias", "backward,jvp", "l2,additive", "ta",
+        for words in ("backwards", "d_bias", "jvp,d_bias", "backward,jvp", "l2,additive", "ta", "x40,x200",
+                      "cold,backward", "int3",
                       "backward,", ""):
             code, out, err = attn("bench", "--shape", f"1,2,1,4,4,4,{words}")
             self.assertEqual((code, out, err.count("\n")), (2, "", 1), words)
@@ -306,8 +307,8 @@ class Bench(unittest.TestCase):
 
     def test_every_suite_is_known(self):
         text = attn("help", "bench")[1]
-        for suite in ("prefill", "causal", "short", "dtype", "threads", "small", "backward", "jvp",
-                      "matmul", "long"):
+        for suite in ("prefill", "causal", "long", "short", "peaked", "backward", "dtype", "decode",
+                      "verify", "threads", "small", "jvp", "matmul", "growth"):
             self.assertIn(suite, text)
             self.assertIn("unknown suite 'nonsense'", attn("bench", suite, "nonsense")[2])
 

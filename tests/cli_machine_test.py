@@ -33,12 +33,65 @@ class Machine(unittest.TestCase):
         machine, row = cli.json_lines(out)
         self.assertGreater(machine["fma_gflops"], 0.1)
         self.assertGreater(machine["read_gbytes_per_second"], 0.1)
+        self.assertGreater(machine["cache_gbytes_per_second"], 0.1)
         self.assertAlmostEqual(row["gflops"] * row["seconds"] * 1e9, 2 * 16 * 16 * 32, delta=1)
         causal = cli.json_lines(attn("bench", "--shape", "2,4,2,5,7,8,causal", "--seconds", "0.01",
                                      "--json")[1])[1]
         pairs = sum(i + 3 for i in range(5))
         self.assertAlmostEqual(causal["gflops"] * causal["seconds"] * 1e9, 2 * 8 * pairs * 16,
                                delta=1)
+
+    def bench_rows(self, *words):
+        code, out, err = attn("bench", *words, "--seconds", "0", "-t", "1", "--json")
+        self.assertEqual(code, 0, err)
+        return cli.json_lines(out)[1:]
+
+    def test_bench_ceilings(self):
+        """Every fraction is what the row did, over the mean of what the machine could."""
+        for shape, reads in (("1,4,2,1,300,16,cold", True), ("1,4,2,64,64,16,bf16", False)):
+            row, = self.bench_rows("--shape", shape)
+            before, after = row["ceiling_before"], row["ceiling_after"]
+            for of, ceiling, speed in (("of_fma", "fma_gflops", "gflops"),
+                                       ("of_memory", "memory_gbytes", "gbytes"),
+                                       ("of_cache", "cache_gbytes", "gbytes")):
+                mean = (before[ceiling] + after[ceiling]) / 2
+                self.assertAlmostEqual(row[of] * mean / row[speed], 1, delta=1e-6)
+            self.assertEqual(row["bound"], "memory" if reads else "fma")
+            self.assertEqual(row["fraction"], row["of_memory" if reads else "of_fma"])
+            self.assertLessEqual(row["seconds_least"], row["seconds_low"])
+            self.assertLessEqual(row["seconds_low"], row["seconds_high"])
+            self.assertLessEqual(row["seconds_high"], row["seconds_most"])
+
+    def test_bench_cold(self):
+        """Copies of k and v fill a gibibyte, and bytes are those of one copy."""
+        row, = self.bench_rows("--shape", "1,4,2,1,4096,64,cold,bf16")
+        copy = 2 * 2 * 4096 * 64 * 2
+        self.assertEqual(row["dtype"], "bf16")
+        self.assertEqual(row["cold_bytes"], row["copies"] * copy)
+        self.assertAlmostEqual(row["gbytes"] * row["seconds"] * 1e9, copy, delta=1)
+        self.assertLessEqual(row["cold_bytes"], 2**30)
+        self.assertGreater(row["cold_bytes"], 2**29 - copy)  # half of it where memory is short
+        warm, = self.bench_rows("--shape", "1,4,2,1,4096,64")
+        self.assertEqual((warm["copies"], warm["cold_bytes"]), (0, 0))
+
+    def test_bench_list(self):
+        """Rows without measuring; the shapes that targets are set for are among them."""
+        code, out, _ = attn("bench", "--list", "--json")
+        rows = cli.json_lines(out)
+        self.assertEqual({row["schema"] for row in rows}, {"attn.bench.row/1"})
+        named = {(row["suite"], row["shape"], row["dtype"]) for row in rows}
+        self.assertEqual(len(named), len(rows))
+        for row in (("prefill", "1,8,8,4096,4096,64", "f32"),
+                    ("causal", "1,8,8,1024,1024,64,causal", "f32"),
+                    ("long", "1,4,4,16384,16384,64,causal", "f32"),
+                    ("short", "16,12,12,128,128,64,causal", "f32"),
+                    ("peaked", "1,8,8,4096,4096,64,causal,x200", "f32"),
+                    ("backward", "1,8,8,2048,2048,64,causal,backward", "f32"),
+                    ("dtype", "1,32,8,2048,2048,128", "f16"),
+                    ("decode", "8,32,8,1,4096,128,cold", "bf16"),
+                    ("verify", "1,32,8,8,65536,128,causal,cold", "f32")):
+            self.assertIn(row, named)
+        self.assertEqual(len(attn("bench", "prefill", "--list")[1].splitlines()), 3)
 
     def test_bench_matmul(self):
         code, out, _ = attn("bench", "matmul", "--seconds", "0", "-t", "1", "--json")
