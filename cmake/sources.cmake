@@ -102,6 +102,7 @@ set(ENGINE_SOURCES
     src/engine/terms.c
     src/engine/terms_grad.c
     src/engine/tile.c
+    src/engine/tile_scores.c
     src/engine/warm.c)
 
 set(TAPE_SOURCES

@@ -17,6 +17,23 @@ static int product_ld(kernel_case *c, int w)
     return w + (test_rng_chance(&c->rng, 50) ? 0 : (int)test_rng_range(&c->rng, 1, 17));
 }
 
+/* The same numbers, and the largest of each lane beside what was there; NaN is passed over. */
+static void scores_top(kernel_case *c, const matrix *s, int64_t n, int w, const matrix *k,
+                       const matrix *q, int64_t k_stride, int ld, const double *want)
+{
+    matrix m = matrix_make(c, 3, 1, w, w);
+    double *most = test_alloc(&c->arena, (size_t)w * sizeof *most);
+    for (int l = 0; l < w; l++) matrix_put(&m, 0, l, l % 2 ? -(double)INFINITY : real_draw(c));
+    for (int l = 0; l < w; l++) most[l] = matrix_get(&m, 0, l);
+    for (int64_t j = 0; j < n; j++)
+        for (int l = 0; l < w; l++)
+            if (want[j * w + l] > most[l]) most[l] = want[j * w + l];
+    c->k->scores_max(n, w, k->cols, k->p, k_stride, q->p, ld, s->p, m.p);
+    kernel_expect_all(c, "scores of scores_max", s, want);
+    for (int l = 0; l < w; l++)
+        if (matrix_get(&m, 0, l) != most[l]) kernel_expect(c, "scores_max", &m, 0, l, most[l]);
+}
+
 static void scores(kernel_case *c)
 {
     const int64_t n = kernel_size(c, 0), depth = kernel_size(c, 1);
@@ -36,6 +53,7 @@ static void scores(kernel_case *c)
         }
     c->k->scores(n, w, depth, k.p, k_stride, q.p, ld, s.p);
     kernel_expect_all(c, "scores", &s, want);
+    scores_top(c, &s, n, w, &k, &q, k_stride, ld, want);
 }
 
 /* Weights from 0 up; some forbidden, some rows of them entirely, and there v holds rubbish. */

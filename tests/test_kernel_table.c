@@ -22,8 +22,8 @@ static void table_complete(const attn__kernels *k)
     assert_null(k->narrow[ATTN_DTYPE_NONE]);
     for (int dtype = ATTN_DTYPE_F64; dtype < ATTN__N_FLOATS; dtype++)
         assert_true(k->widen[dtype] && k->narrow[dtype]);
-    assert_true(k->pack && k->scores && k->scale && k->add && k->cap && k->row_max);
-    assert_true(k->exp_sum && k->drop && k->weigh && k->fold && k->finish);
+    assert_true(k->pack && k->scores && k->scores_max && k->scale && k->add && k->cap);
+    assert_true(k->row_max && k->exp_sum && k->drop && k->weigh && k->fold && k->finish);
     assert_true(k->probe && k->probe_read);
     assert_true(k->grade && k->spread && k->bend && k->times && k->tilt);
     assert_true(k->dot && k->gather && k->settle && k->finite && k->tidy);

@@ -88,7 +88,7 @@ bool attn__same_view(const attn_tensor *a, const attn_tensor *b);
 
 /* ---- plan.c: the only place that chooses ------------------------------------------------- */
 
-enum { ATTN__PANELS = 4, ATTN__SLOT_HEAD = 64 };
+enum { ATTN__PANELS = 4, ATTN__SLOT_HEAD = 64, ATTN__SLICE = 16 };
 
 /* Offsets in bytes into one thread's scratch, -1 where there is nothing. */
 typedef struct attn__layout {
@@ -131,7 +131,8 @@ struct attn_plan {
                               the second, which gives units of log 2 */
     double sign;           /* of the distance, or of the weights of the features */
     double slope;          /* of the scaled score, as tangents see it */
-    attn_args args;        /* as given, to compare with those of a run */
+    bool plain;     /* scores are products, and masks that know no score their only change */
+    attn_args args; /* as given, to compare with those of a run */
     attn_ctx *ctx;
     const attn__kernels *kernels;
     attn__layout at;
@@ -178,6 +179,7 @@ typedef struct attn__panel {
     int64_t i[ATTN__PANEL];                   /* query of the sequence */
     int64_t p[ATTN__PANEL];                   /* its position */
     int64_t lo[ATTN__PANEL], hi[ATTN__PANEL]; /* keys by causal, window, prefix and chunk */
+    int64_t reach[ATTN__PANEL / ATTN__SLICE]; /* the largest hi of each slice of lanes */
     void *qt, *rq, *wt;
     double *sm, *sl, *so; /* the state: maximum, sum, outputs */
     char *memory;         /* the parts of attn__layout inside a panel */
@@ -193,6 +195,7 @@ void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn
                       char **rows);
 void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int64_t index,
                        attn__panel *panel);
+void attn__panel_reach(attn__panel *panel); /* from hi */
 /* Rows of t (of the shape of q or out) of the lanes as reals: in place, or in memory
  * [n][width], turned by their positions when asked. */
 void attn__panel_stage(const attn__run *r, const attn__seq *seq, const attn__panel *panel,
@@ -224,7 +227,7 @@ int64_t attn__panel_head(const attn__problem *p, int64_t g, int64_t member);
 void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, int64_t index,
                        int64_t *h, int64_t *i);
 
-/* ---- tile.c: a panel against a chunk ----------------------------------------------------- */
+/* ---- tile.c, tile_scores.c: a panel against a chunk -------------------------------------- */
 
 typedef struct attn__tile {
     const attn__run *r;
@@ -233,11 +236,13 @@ typedef struct attn__tile {
     char *scratch;
     attn__warm *warm; /* or NULL */
     int64_t g;
-    int64_t j0, n;     /* keys j0 .. j0+n of the sequence */
-    void *s;           /* [n][w] */
-    double coef;       /* what s is still to be multiplied by, to be in units of log 2 */
-    bool masked;       /* allowed counts */
-    uint64_t *allowed; /* [n]: bit l: query of lane l may see the key */
+    int64_t j0, n;      /* keys j0 .. j0+n of the sequence */
+    void *s;            /* [n][w] */
+    double coef;        /* what s is still to be multiplied by, to be in units of log 2 */
+    bool masked;        /* allowed counts */
+    int64_t open, shut; /* keys open .. shut of the sequence: every lane may see them */
+    void *top;          /* [w]: the largest scores of these, if they are wanted; or NULL */
+    uint64_t *allowed;  /* [n]: bit l: query of lane l may see the key */
     /* When a derivative will be wanted: [n][w], filled on the way by the softcap and the tile
      * callback. */
     void *capped, *slope;
@@ -260,6 +265,8 @@ bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stage
 /* dst[j][l] = row j of the tile's keys . lane l, where lanes can see the key. */
 void attn__tile_product(const attn__tile *t, const void *rows, int64_t stride, int64_t depth,
                         const void *lanes, void *dst);
+/* The scores of a tile so, and what top wants. */
+void attn__tile_dot(const attn__tile *t, const void *keys, int64_t stride);
 /* The tile cut into slices that skip lanes which see no key any more; memory asked for on the
  * way. for (attn__slice s = attn__tile_slices(t); attn__tile_next(t, &s);) */
 typedef struct attn__slice {

@@ -123,7 +123,8 @@ static void mask_ranges(attn__tile *t)
     for (int64_t j = 1; j < t->n; j++) t->allowed[j] ^= t->allowed[j - 1];
 }
 
-/* Keys that nobody sees are cut off at both ends; a tile without a cleared bit is unmasked. */
+/* Keys that nobody sees are cut off at both ends; a tile without a cleared bit is unmasked. The
+ * first run of keys that all see is what a causal mask or a window has in its middle. */
 static bool mask_settle(attn__tile *t)
 {
     const mask_word all = mask_lanes(t->panel->n);
@@ -134,8 +135,12 @@ static bool mask_settle(attn__tile *t)
     t->n -= first;
     t->j0 += first;
     if (first) memmove(t->allowed, t->allowed + first, (size_t)t->n * sizeof *t->allowed);
-    t->masked = false;
-    for (int64_t j = 0; j < t->n; j++) t->masked = t->masked || t->allowed[j] != all;
+    int64_t open = 0, shut;
+    while (open < t->n && t->allowed[open] != all) open++;
+    for (shut = open; shut < t->n && t->allowed[shut] == all;) shut++;
+    t->masked = shut - open < t->n;
+    t->open = t->j0 + open;
+    t->shut = t->j0 + shut;
     return true;
 }
 
@@ -145,7 +150,8 @@ bool attn__masks_apply(attn__tile *t)
     const int64_t from = attn__max(t->j0, panel->any_lo);
     const int64_t to = attn__min(t->j0 + t->n, panel->any_hi);
     if (from >= to) return false;
-    t->j0 = from;
+    t->j0 = t->open = from;
+    t->shut = to;
     t->n = to - from;
     t->masked = from < panel->all_lo || to > panel->all_hi;
     bool bits = t->masked;

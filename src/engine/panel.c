@@ -114,6 +114,16 @@ void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int6
             panel->any_hi = attn__max(panel->any_hi, panel->hi[l]);
         }
     panel->w = (panel->n + step - 1) / step * step;
+    attn__panel_reach(panel);
+}
+
+void attn__panel_reach(attn__panel *panel)
+{
+    memset(panel->reach, 0, sizeof panel->reach);
+    for (int l = 0; l < panel->n; l++) {
+        int64_t *reach = &panel->reach[l / ATTN__SLICE];
+        *reach = attn__max(*reach, panel->hi[l]);
+    }
 }
 
 void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn_tensor *t,

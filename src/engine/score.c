@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/norm.h"
 #include "engine/score.h"
 
 /* ---- plan -------------------------------------------------------------------------------- */
@@ -25,6 +26,9 @@ void attn__score_plan(attn_plan *plan)
     plan->q_factor = plan->score == ATTN_SCORE_DOT ? sign : 1;
     plan->sign = plan->score == ATTN_SCORE_L2 ? -sign : sign;
     plan->coef = zero ? 1 : coef;
+    plan->plain = plan->score == ATTN_SCORE_DOT && !attn__norm_on(&plan->problem);
+    for (int i = 0; i < ATTN__N_TERMS; i++)
+        plan->plain = plan->plain && !attn__term_on(i, &plan->problem);
     plan->slope = plan->score == ATTN_SCORE_L2 ? 2 * s->scale : zero ? 0 : fabs(s->scale);
 }
 
@@ -72,7 +76,7 @@ static attn__pairs score_pairs(const attn__tile *t, const attn__slice *s, const 
 
 static void score_dot(attn__tile *t, const char *keys, int64_t stride)
 {
-    attn__tile_product(t, keys, stride, t->r->p->D, t->panel->qt, t->s);
+    attn__tile_dot(t, keys, stride);
 }
 
 static void score_l2(attn__tile *t, const char *keys, int64_t stride)

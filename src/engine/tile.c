@@ -10,62 +10,9 @@
 #include "engine/norm.h"
 #include "engine/score.h"
 
-enum { TILE_WARM_KEYS = 16 }; /* a row asked for with every key, as long as rows are left */
-
 static void *tile_part(const attn__tile *t, int64_t at)
 {
     return t->scratch + at;
-}
-
-/* The slices of 16 lanes that still see keys at or beyond j: lanes rise with the query, so
- * under a causal mask the first slices drop out first. Returns the first lane in use, and by
- * *until the key up to which that holds. */
-int attn__tile_first_lane(const attn__tile *t, int64_t j, int64_t *until)
-{
-    const attn__panel *panel = t->panel;
-    *until = t->j0 + t->n;
-    int first = 0;
-    for (int slice = 0; slice + 16 < panel->w; slice += 16) {
-        int64_t hi = 0;
-        for (int l = slice; l < slice + 16; l++) hi = attn__max(hi, panel->hi[l]);
-        if (hi > j) {
-            *until = attn__min(*until, hi);
-            break;
-        }
-        first = slice + 16;
-    }
-    return first;
-}
-
-attn__slice attn__tile_slices(const attn__tile *t)
-{
-    return (attn__slice){.j = t->j0};
-}
-
-bool attn__tile_next(const attn__tile *t, attn__slice *slice)
-{
-    int64_t until;
-    slice->j += slice->n;
-    if (slice->j >= t->j0 + t->n) return false;
-    slice->lane = attn__tile_first_lane(t, slice->j, &until);
-    if (t->warm && t->warm->n > 0) {
-        until = attn__min(until, slice->j + TILE_WARM_KEYS);
-        attn__warm_some(t->warm, TILE_WARM_KEYS);
-    }
-    slice->n = until - slice->j;
-    return true;
-}
-
-void attn__tile_product(const attn__tile *t, const void *rows, int64_t stride, int64_t depth,
-                        const void *lanes, void *dst)
-{
-    const attn__kernels *k = t->r->plan->kernels;
-    const int64_t real = (int64_t)attn__real_size(k);
-    const int w = t->panel->w;
-    for (attn__slice s = attn__tile_slices(t); attn__tile_next(t, &s);)
-        k->scores(s.n, w - s.lane, depth, (const char *)rows + (s.j - t->j0) * stride * real,
-                  stride, (const char *)lanes + s.lane * real, w,
-                  (char *)dst + ((s.j - t->j0) * w + s.lane) * real);
 }
 
 static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0)
@@ -185,13 +132,31 @@ static void tile_rel_v(const attn__tile *t)
                  tile_part(t, t->r->plan->at.acc));
 }
 
-/* The largest allowed score of each lane. */
-static void tile_max(const attn__tile *t, void *m)
+static void tile_max_begin(const attn__tile *t, void *m)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    for (int i = 0; i < t->panel->w; i++) attn__real_put(k, m, i, -(double)INFINITY);
+}
+
+static void tile_max_of(const attn__tile *t, int64_t first, int64_t n, void *m)
 {
     const attn__kernels *k = t->r->plan->kernels;
     const int w = t->panel->w;
-    for (int i = 0; i < w; i++) attn__real_put(k, m, i, -(double)INFINITY);
-    k->row_max(t->n, w, t->s, t->masked ? t->allowed : NULL, m);
+    if (n > 0)
+        k->row_max(n, w, (char *)t->s + first * w * (int64_t)attn__real_size(k),
+                   t->masked ? t->allowed + first : NULL, m);
+}
+
+/* The largest allowed score of each lane; part of it may have been found with the scores. */
+static void tile_max(const attn__tile *t, void *m)
+{
+    if (t->top) {
+        tile_max_of(t, 0, t->open - t->j0, m);
+        tile_max_of(t, t->shut - t->j0, t->j0 + t->n - t->shut, m);
+        return;
+    }
+    tile_max_begin(t, m);
+    tile_max_of(t, 0, t->n, m);
 }
 
 /* Then, with all weights made, in units of log 2, as the state has it. */
@@ -217,7 +182,21 @@ static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stag
     t->s = tile_part(t, t->r->plan->at.s);
     t->allowed = tile_part(t, t->r->plan->at.allowed);
     if (t->r->p->call == ATTN__JVP) attn__jvp_begin(t);
+    if (t->r->plan->plain) {
+        t->top = tile_part(t, t->r->plan->at.m);
+        tile_max_begin(t, t->top);
+    }
     return attn__tile_prepare(t, chunk0, staged);
+}
+
+/* Whether weights of keys first .. first + n may be marked as forbidden. Those of the softmax
+ * are when a bit is clear. */
+static bool tile_marked(const attn__tile *t, int64_t first, int64_t n)
+{
+    uint64_t all = ~(uint64_t)0 >> (64 - t->panel->n), same = all;
+    if (!t->masked || attn__norm_on(t->r->p)) return t->masked;
+    for (int64_t j = first; j < first + n; j++) same &= t->allowed[j];
+    return (same & all) != all;
 }
 
 /* The weights of keys first .. first + n take the place of their scores. Those that are final
@@ -227,7 +206,7 @@ static void tile_weights(const attn__tile *t, int64_t first, int64_t n, const vo
     const attn__kernels *k = t->r->plan->kernels;
     const int w = t->panel->w, op = attn__norm_of(t->r->p)->op;
     char *s = (char *)t->s + first * w * (int64_t)attn__real_size(k);
-    const uint64_t *allowed = t->masked ? t->allowed + first : NULL;
+    const uint64_t *allowed = tile_marked(t, first, n) ? t->allowed + first : NULL;
     if (op < 0)
         k->exp_sum(n, w, t->coef, s, allowed, m, l);
     else if (t->r->p->call == ATTN__JVP)
@@ -271,7 +250,7 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
         tile_weights(t, j, n, m, l);
         if (jvp) attn__jvp_block(t, staged, chunk, j, n);
         if (dropped) tile_drop(t, j, n, s);
-        tile_weigh(t, staged, chunk, j, n, t->masked || dropped);
+        tile_weigh(t, staged, chunk, j, n, tile_marked(t, j, n) || dropped);
     }
     tile_max_end(t, m);
     tile_rel_v(t);
@@ -343,6 +322,7 @@ static void tile_write_scores(const attn__tile *panel_at, int64_t chunk,
     t->allowed = tile_part(t, t->r->plan->at.allowed);
     t->panel = &whole;
     for (int l = 0; l < whole.n; l++) whole.hi[l] = t->seq->S;
+    attn__panel_reach(&whole);
     t->coef = t->r->plan->coef;
     tile_scores(t, staged, chunk);
     attn__terms_apply(t, spec->scores_stage == ATTN_SCORES_SCALED ? ATTN__AT_SCALED

@@ -152,6 +152,10 @@ typedef struct attn__kernels {
     void (*scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
                    const void *q, int ld, void *s);
 
+    /* The same, and m[l] = max(m[l], s[j * ld + l]). */
+    void (*scores_max)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
+                       const void *q, int ld, void *s, void *m);
+
     /* s = coef * s over n x w. */
     void (*scale)(int64_t n, int w, double coef, void *s);
 

@@ -30,6 +30,7 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .narrow = K_NARROW,
     .pack = K(pack),
     .scores = K(scores),
+    .scores_max = K(scores_max),
     .scale = K(scale),
     .add = K(add),
     .cap = K(cap),

@@ -9,10 +9,10 @@
 enum { LINE = 64 / sizeof(real) }; /* reals in a cache line */
 
 /* V_TILE_R keys (fewer when n is: the last one stands in for the missing ones and is not
- * stored) by nv vectors. */
+ * stored) by nv vectors. The largest joins top, unless that is NULL, while it is in registers. */
 static inline __attribute__((always_inline)) void
 K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const real *q, int ld,
-               real *s, const int nv)
+               real *s, const int nv, real *top)
 {
     const real *row[V_TILE_R];
     v_vec acc[V_TILE_R * V_TILE_V];
@@ -42,22 +42,43 @@ K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const 
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) v_store(s + r * ld + v * V_LANES, acc[r * V_TILE_V + v]);
     }
+    if (!top) return;
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) {
+        v_vec most = v_load(top + v * V_LANES);
+#pragma GCC unroll 8
+        for (int r = 0; r < V_TILE_R; r++) most = v_max(acc[r * V_TILE_V + v], most);
+        v_store(top + v * V_LANES, most);
+    }
+}
+
+static inline __attribute__((always_inline)) void K(scores_all)(int64_t n, int w, int64_t depth,
+                                                                const real *k, int64_t k_stride,
+                                                                const real *q, int ld, real *s,
+                                                                real *top)
+{
+    enum { WIDE = V_TILE_V * V_LANES, PAIR = 2 * V_LANES };
+    for (int64_t j = 0; j < n; j += V_TILE_R, k += V_TILE_R * k_stride, s += V_TILE_R * ld) {
+        int l = 0;
+        for (; l + WIDE <= w; l += WIDE) K(scores_tile)
+        (n - j, depth, k, k_stride, q + l, ld, s + l, V_TILE_V, top ? top + l : NULL);
+        for (; l + PAIR <= w; l += PAIR) K(scores_tile)
+        (n - j, depth, k, k_stride, q + l, ld, s + l, 2, top ? top + l : NULL);
+        if (l < w) K(scores_tile)
+        (n - j, depth, k, k_stride, q + l, ld, s + l, 1, top ? top + l : NULL);
+    }
 }
 
 static void K(scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
                       const void *q, int ld, void *s)
 {
-    for (int64_t j = 0; j < n; j += V_TILE_R) {
-        const real *kj = (const real *)k + j * k_stride, *ql = q;
-        real *sl = (real *)s + j * ld;
-        int left = w / V_LANES;
-        for (; left >= V_TILE_V;
-             left -= V_TILE_V, ql += V_TILE_V * V_LANES, sl += V_TILE_V * V_LANES)
-            K(scores_tile)(n - j, depth, kj, k_stride, ql, ld, sl, V_TILE_V);
-        for (; left >= 2; left -= 2, ql += 2 * V_LANES, sl += 2 * V_LANES)
-            K(scores_tile)(n - j, depth, kj, k_stride, ql, ld, sl, 2);
-        if (left) K(scores_tile)(n - j, depth, kj, k_stride, ql, ld, sl, 1);
-    }
+    K(scores_all)(n, w, depth, k, k_stride, q, ld, s, NULL);
+}
+
+static void K(scores_max)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
+                          const void *q, int ld, void *s, void *m)
+{
+    K(scores_all)(n, w, depth, k, k_stride, q, ld, s, m);
 }
 
 /* nr columns of v by nv vectors over n keys: chains from 0, added to acc at the end (to 0
