@@ -56,7 +56,7 @@ static inline __attribute__((always_inline)) v_vec K(v_poly)(const real *c, cons
                                                              v_vec x)
 {
     v_vec p = v_set(c[terms - 1]);
-#pragma GCC unroll 24
+    UNROLL(24)
     for (int i = terms - 2; i >= 0; i--) p = v_fma(p, x, v_set(c[i]));
     return p;
 }
@@ -183,7 +183,7 @@ static const double map_cos_c[D_TURN_TERMS] = {1.0 / 24,
 static inline __attribute__((always_inline)) d_vec K(d_series)(const double *c, d_vec z)
 {
     d_vec p = d_set(c[D_TURN_TERMS - 1]);
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = D_TURN_TERMS - 2; i >= 0; i--) p = d_fma(p, z, d_set(c[i]));
     return p;
 }

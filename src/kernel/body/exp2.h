@@ -28,7 +28,7 @@ static inline d_vec K(d_exp2)(d_vec x)
 {
     const d_vec n = d_round(x), f = d_sub(x, n);
     d_vec p = d_set(exp2_c_f64[D_EXP2_TERMS - 1]);
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = D_EXP2_TERMS - 2; i >= 0; i--) p = d_fma(p, f, d_set(exp2_c_f64[i]));
     return d_scale2_from(d_fma(p, f, d_set(1.0)), n, x, d_set(-1021.0));
 }
@@ -37,7 +37,7 @@ static inline d_vec K(d_exp2)(d_vec x)
 static inline v_vec K(v_exp2m1)(v_vec f)
 {
     v_vec p = v_set(EXP2_C[EXP2_TERMS - 1]);
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = EXP2_TERMS - 2; i >= 0; i--) p = v_fma(p, f, v_set(EXP2_C[i]));
     return v_mul(p, f);
 }
@@ -47,17 +47,18 @@ static inline v_vec K(v_exp2m1)(v_vec f)
 static inline __attribute__((always_inline)) void K(v_exp2)(v_vec *x, const int count)
 {
     v_vec n[4], f[4], p[4];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int i = 0; i < count; i++) {
         n[i] = v_round(x[i]);
         f[i] = v_sub(x[i], n[i]);
         p[i] = v_set(EXP2_C[EXP2_TERMS - 1]);
     }
-#pragma GCC unroll 16
-    for (int term = EXP2_TERMS - 2; term >= 0; term--)
-#pragma GCC unroll 4
+    UNROLL(16)
+    for (int term = EXP2_TERMS - 2; term >= 0; term--) {
+        UNROLL(4)
         for (int i = 0; i < count; i++) p[i] = v_fma(p[i], f[i], v_set(EXP2_C[term]));
-#pragma GCC unroll 4
+    }
+    UNROLL(4)
     for (int i = 0; i < count; i++)
         x[i] = v_scale2_from(v_fma(p[i], f[i], v_set(1)), n[i], x[i], v_set(REAL_LOWEST2));
 }

@@ -30,13 +30,14 @@ static inline __attribute__((always_inline)) void K(gemm_whole)(const attn__gemm
 {
     const int64_t c_row = g->c_row;
     const bool fresh = g->fresh;
-#pragma GCC unroll 8
-    for (int r = 0; r < V_TILE_R; r++, c += c_row)
-#pragma GCC unroll 4
+    UNROLL(8)
+    for (int r = 0; r < V_TILE_R; r++, c += c_row) {
+        UNROLL(4)
         for (int v = 0; v < V_TILE_V; v++) {
             const v_vec old = fresh ? v_set(0) : v_load(c + v * V_LANES);
             v_store(c + v * V_LANES, K(gemm_sum)(old, sum[r * V_TILE_V + v]));
         }
+    }
 }
 
 /* One tile: m of nr rows, n columns in nv vectors, the last of which is full if whole. Rows of
@@ -49,22 +50,22 @@ K(gemm_tile)(const attn__gemm *g, const real *a, const real *b, real *c, int64_t
     v_vec sum[V_TILE_R * V_TILE_V];
     const int64_t cut = n - (nv - 1) * V_LANES, depth = g->depth;
     const int64_t a_step = g->a_step, b_row = g->b_row;
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int r = 0; r < nr; r++) row[r] = a + (r < m ? r : m - 1) * g->a_row;
-#pragma GCC unroll 32
+    UNROLL(32)
     for (int x = 0; x < nr * nv; x++) sum[x] = v_set(0);
     for (int64_t r = 0; r < m && r < nr; r++)
         for (int v = 0; v < nv; v++) __builtin_prefetch(c + r * g->c_row + v * V_LANES, 1);
     for (int64_t k = 0, at = 0; k < depth; k++, at += a_step, b += b_row) {
         v_vec y[V_TILE_V];
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < nv; v++)
             y[v] =
                 whole || v < nv - 1 ? v_load(b + v * V_LANES) : v_load_n(b + v * V_LANES, cut);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int r = 0; r < nr; r++) {
             const v_vec x = v_set(row[r][at]);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int v = 0; v < nv; v++) sum[r * nv + v] = v_fma(x, y[v], sum[r * nv + v]);
         }
     }
@@ -73,7 +74,7 @@ K(gemm_tile)(const attn__gemm *g, const real *a, const real *b, real *c, int64_t
         return;
     }
     real edge[V_TILE_R * V_TILE_V * V_LANES];
-#pragma GCC unroll 32
+    UNROLL(32)
     for (int x = 0; x < nr * nv; x++) v_store(edge + x * V_LANES, sum[x]);
     K(gemm_edge)(g, edge, nv, m < nr ? m : nr, whole ? nv * V_LANES : n, c);
 }

@@ -273,9 +273,9 @@ static inline __attribute__((always_inline)) void K(map_all)(int64_t n, const re
     int64_t i = 0;
     for (; i + MAP_SIDE * V_LANES <= n; i += MAP_SIDE * V_LANES) {
         v_vec z[MAP_SIDE];
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int j = 0; j < MAP_SIDE; j++) z[j] = K(map_one)(v_load(x + i + j * V_LANES), f);
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int j = 0; j < MAP_SIDE; j++) v_store(y + i + j * V_LANES, z[j]);
     }
     for (; i < n; i += V_LANES) v_store_n(y + i, K(map_one)(v_load_n(x + i, n - i), f), n - i);

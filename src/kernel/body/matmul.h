@@ -16,37 +16,38 @@ K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const 
 {
     const real *row[V_TILE_R];
     v_vec acc[V_TILE_R * V_TILE_V];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int r = 0; r < V_TILE_R; r++) row[r] = k + k_stride * (r < n ? r : n - 1);
-#pragma GCC unroll 32
+    UNROLL(32)
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) acc[a] = v_set(0);
     for (int64_t d = 0; d < depth; d++, q += ld) {
         v_vec x[V_TILE_V];
-        if (d % LINE == 0) /* the next tile: more streams than the hardware follows by itself */
-#pragma GCC unroll 8
+        if (d % LINE == 0) { /* the next tile: more streams than the hardware follows */
+            UNROLL(8)
             for (int r = 0; r < V_TILE_R; r++)
                 __builtin_prefetch(row[r] + V_TILE_R * k_stride + d);
-#pragma GCC unroll 4
+        }
+        UNROLL(4)
         for (int v = 0; v < nv; v++) x[v] = v_load(q + v * V_LANES);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int r = 0; r < V_TILE_R; r++) {
             v_vec b = v_set(row[r][d]);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int v = 0; v < nv; v++)
                 acc[r * V_TILE_V + v] = v_fma(x[v], b, acc[r * V_TILE_V + v]);
         }
     }
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int r = 0; r < V_TILE_R; r++) {
         if (r >= n) break;
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < nv; v++) v_store(s + r * ld + v * V_LANES, acc[r * V_TILE_V + v]);
     }
     if (!top) return;
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int v = 0; v < nv; v++) {
         v_vec most = v_load(top + v * V_LANES);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int r = 0; r < V_TILE_R; r++) most = v_max(acc[r * V_TILE_V + v], most);
         v_store(top + v * V_LANES, most);
     }
@@ -88,31 +89,32 @@ K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride,
               const int nr, const int nv, const bool masked, bool fresh, int64_t fetch)
 {
     v_vec sum[V_TILE_R * V_TILE_V];
-#pragma GCC unroll 32
+    UNROLL(32)
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
     for (int64_t j = 0; j < n; j++, p += ld, v += v_stride) {
         v_vec w[V_TILE_V];
         if (fetch) __builtin_prefetch(v + fetch);
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int x = 0; x < nv; x++) w[x] = v_load(p + x * V_LANES);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int r = 0; r < nr; r++) {
             v_vec b = v_set(v[r]);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int x = 0; x < nv; x++) {
                 v_vec *to = &sum[r * V_TILE_V + x];
                 *to = masked ? v_fma_unmarked(w[x], b, *to) : v_fma(w[x], b, *to);
             }
         }
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < nr; r++)
-#pragma GCC unroll 4
+    UNROLL(8)
+    for (int r = 0; r < nr; r++) {
+        UNROLL(4)
         for (int x = 0; x < nv; x++) {
             real *at = acc + r * ld + x * V_LANES;
             v_vec before = fresh ? v_set(0) : v_load(at);
             v_store(at, v_add(before, sum[r * V_TILE_V + x]));
         }
+    }
 }
 
 static inline __attribute__((always_inline)) void

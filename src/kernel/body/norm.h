@@ -255,7 +255,7 @@ static inline d_vec K(d_log2)(d_vec x)
     const d_vec k = d_exponent(x), f = d_sub(d_mantissa(x), d_set(1.0));
     const d_vec s = d_div(f, d_add(d_set(2.0), f)), z = d_mul(s, s);
     d_vec p = d_set(map_log_c_f64[D_LOG_TERMS - 1]);
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = D_LOG_TERMS - 2; i >= 0; i--) p = d_fma(p, z, d_set(map_log_c_f64[i]));
     const d_vec log = d_fma(d_mul(z, s), p, d_add(s, s));
     return d_fma(log, d_set(0x1.71547652b82fep+0), k);
@@ -297,10 +297,10 @@ K(entmax_total_lanes)(int64_t n, int w, const attn__norm_rows *rows, const real 
                       double *total, double *slope, const int power)
 {
     d_vec sum[NORM_PAIR], more[NORM_PAIR], log = d_set(0.0);
-#pragma GCC unroll 2
+    UNROLL(2)
     for (int i = 0; i < NORM_PAIR; i++) sum[i] = more[i] = d_set(0.0);
-    for (int64_t j = 0; j < n; j++)
-#pragma GCC unroll 2
+    for (int64_t j = 0; j < n; j++) {
+        UNROLL(2)
         for (int i = 0; i < NORM_PAIR; i++) {
             const int lane = l + i * D_LANES;
             d_vec up, y = K(d_norm_y)(x + j * w, rows, lane);
@@ -308,7 +308,8 @@ K(entmax_total_lanes)(int64_t n, int w, const attn__norm_rows *rows, const real 
             sum[i] = d_add(sum[i], y);
             more[i] = d_add(more[i], up);
         }
-#pragma GCC unroll 2
+    }
+    UNROLL(2)
     for (int i = 0; i < NORM_PAIR; i++) {
         d_store(total + l + i * D_LANES, sum[i]);
         d_store(slope + l + i * D_LANES, more[i]);

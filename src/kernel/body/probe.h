@@ -9,13 +9,14 @@ static double K(probe)(int64_t n, double *sink)
 {
     v_vec acc[24], x = v_set((real)1.0000001), y = v_set((real)1e-9);
     real last[V_LANES];
-#pragma GCC unroll 24
+    UNROLL(24)
     for (int i = 0; i < 24; i++) acc[i] = v_set((real)i);
-    for (int64_t r = 0; r < n; r++)
-#pragma GCC unroll 24
+    for (int64_t r = 0; r < n; r++) {
+        UNROLL(24)
         for (int i = 0; i < (V_LANES > 8 || REAL_BITS == 64 ? 24 : 12); i++)
             acc[i] = v_fma(acc[i], x, y);
-#pragma GCC unroll 24
+    }
+    UNROLL(24)
     for (int i = 1; i < 24; i++) acc[0] = v_add(acc[0], acc[i]);
     v_store(last, acc[0]);
     *sink = (double)last[0];
@@ -29,7 +30,7 @@ static inline __attribute__((always_inline)) void
 K(probe_block)(const real *x, int64_t ahead, v_vec acc[PROBE_VECTORS], const bool fetch)
 {
     const int line = V_LANES * (int)sizeof(real) < 64 ? 64 / (int)sizeof(real) : V_LANES;
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = 0; i < PROBE_VECTORS; i++) {
         if (fetch && i * V_LANES % line == 0)
             __builtin_prefetch((const char *)(x + i * V_LANES) + ahead);
@@ -53,13 +54,13 @@ static void K(probe_read)(int64_t n, const void *x, int streams, int64_t ahead, 
 {
     v_vec acc[PROBE_VECTORS];
     real last[V_LANES];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = 0; i < PROBE_VECTORS; i++) acc[i] = v_set(0);
     if (ahead > 0)
         K(probe_streams)(n, x, streams, ahead, acc, true);
     else
         K(probe_streams)(n, x, streams, ahead, acc, false);
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = 1; i < PROBE_VECTORS; i++) acc[0] = v_add(acc[0], acc[i]);
     v_store(last, acc[0]);
     *sink = 0;

@@ -47,18 +47,18 @@ static inline __attribute__((always_inline)) void K(scan_decay)(const attn__scan
     const double *a = s->a + t * s->a_step;
     const bool lanes = s->decay == ATTN__SCAN_LANES;
     if (lanes) {
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int v = 0; v < nv; v++) {
             const d_vec x = d_load(a + c + v * D_LANES);
-#pragma GCC unroll 16
+            UNROLL(16)
             for (int r = 0; r < R; r++) S[r * nv + v] = d_mul(S[r * nv + v], x);
         }
         return;
     }
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int r = 0; r < R; r++) {
         const d_vec x = d_set(a[r0 + r]);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int v = 0; v < nv; v++) S[r * nv + v] = d_mul(S[r * nv + v], x);
     }
 }
@@ -73,15 +73,15 @@ static inline __attribute__((always_inline)) void K(scan_read)(const attn__scan_
         const double *row = K(scan_row)(side, t, m) + r0;
         double *lane = K(scan_lane)(side, t, m) + c;
         d_vec sum[SCAN_BROAD];
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int v = 0; v < nv; v++) sum[v] = d_load(lane + v * D_LANES);
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int r = 0; r < R; r++) {
             const d_vec x = d_set(row[r]);
-#pragma GCC unroll 8
+            UNROLL(8)
             for (int v = 0; v < nv; v++) sum[v] = d_fma(x, S[r * nv + v], sum[v]);
         }
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int v = 0; v < nv; v++) d_store(lane + v * D_LANES, sum[v]);
     }
 }
@@ -96,12 +96,12 @@ static inline __attribute__((always_inline)) void K(scan_add)(const attn__scan_s
         const double *row = K(scan_row)(side, t, m) + r0;
         const double *lane = K(scan_lane)(side, t, m) + c;
         d_vec u[SCAN_BROAD];
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int v = 0; v < nv; v++) u[v] = d_load(lane + v * D_LANES);
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int r = 0; r < R; r++) {
             const d_vec x = d_set(row[r]);
-#pragma GCC unroll 8
+            UNROLL(8)
             for (int v = 0; v < nv; v++) S[r * nv + v] = d_fma(x, u[v], S[r * nv + v]);
         }
     }
@@ -110,22 +110,24 @@ static inline __attribute__((always_inline)) void K(scan_add)(const attn__scan_s
 static inline __attribute__((always_inline)) void
 K(scan_load)(const attn__scan *s, int64_t r0, int64_t c, d_vec *S, const int R, const int nv)
 {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
+    UNROLL(16)
+    for (int r = 0; r < R; r++) {
+        UNROLL(8)
         for (int v = 0; v < nv; v++)
             S[r * nv + v] = d_load(s->state + (r0 + r) * s->ld + c + v * D_LANES);
+    }
 }
 
 static inline __attribute__((always_inline)) void K(scan_store)(const attn__scan *s, int64_t r0,
                                                                 int64_t c, const d_vec *S,
                                                                 const int R, const int nv)
 {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
+    UNROLL(16)
+    for (int r = 0; r < R; r++) {
+        UNROLL(8)
         for (int v = 0; v < nv; v++)
             d_store(s->state + (r0 + r) * s->ld + c + v * D_LANES, S[r * nv + v]);
+    }
 }
 
 /* ---- without solve: rows of S stay, tokens go by ----------------------------------------- */
@@ -199,7 +201,7 @@ K(scan_look)(const attn__scan *s, int64_t t, int64_t c, d_vec *p, const int nv)
 {
     const double *key = s->key + t * s->key_step;
     const bool early = s->decay && !s->late, write = early || s->updates.n > 0;
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int v = 0; v < nv; v++) p[v] = d_set(0);
     for (int64_t r = 0; r < s->rows; r++) {
         d_vec S[SCAN_BROAD];
@@ -208,7 +210,7 @@ K(scan_look)(const attn__scan *s, int64_t t, int64_t c, d_vec *p, const int nv)
         K(scan_add)(&s->updates, t, r, c, S, 1, nv);
         if (write) K(scan_store)(s, r, c, S, 1, nv);
         const d_vec x = d_set(key[r]);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int v = 0; v < nv; v++) p[v] = d_fma(x, S[v], p[v]);
     }
 }
@@ -223,7 +225,7 @@ static inline __attribute__((always_inline)) void K(scan_learn)(const attn__scan
     const double *query = reading ? K(scan_row)(&s->reads, t, 0) : NULL;
     double *value = s->value + t * s->value_step + c;
     d_vec u[SCAN_BROAD], o[SCAN_BROAD];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int v = 0; v < nv; v++) {
         const d_vec rest = d_sub(s->from_zero ? d_set(0) : d_load(value + v * D_LANES), p[v]);
         d_store(value + v * D_LANES, rest);
@@ -234,7 +236,7 @@ static inline __attribute__((always_inline)) void K(scan_learn)(const attn__scan
         d_vec S[SCAN_BROAD];
         const d_vec x = d_set(key[r]);
         K(scan_load)(s, r, c, S, 1, nv);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int v = 0; v < nv; v++) {
             S[v] = d_fma(x, u[v], S[v]);
             if (reading) o[v] = d_fma(d_set(query[r]), S[v], o[v]);
@@ -243,7 +245,7 @@ static inline __attribute__((always_inline)) void K(scan_learn)(const attn__scan
         K(scan_store)(s, r, c, S, 1, nv);
     }
     if (!reading) return;
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int v = 0; v < nv; v++) d_store(K(scan_lane)(&s->reads, t, 0) + c + v * D_LANES, o[v]);
 }
 

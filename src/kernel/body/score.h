@@ -26,28 +26,28 @@ static inline __attribute__((always_inline)) void K(l2_tile)(int64_t n, const at
 {
     const real *row[V_TILE_R];
     v_vec acc[V_TILE_R * V_TILE_V];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int r = 0; r < V_TILE_R; r++) row[r] = k + p->k_stride * (r < n ? r : n - 1);
-#pragma GCC unroll 32
+    UNROLL(32)
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) acc[a] = v_set(0);
     for (int64_t d = 0; d < p->depth; d++, q += p->ld) {
         v_vec x[V_TILE_V];
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < nv; v++) x[v] = v_load(q + v * V_LANES);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int r = 0; r < V_TILE_R; r++) {
             const v_vec b = v_set(row[r][d]);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int v = 0; v < nv; v++) {
                 const v_vec apart = v_sub(x[v], b);
                 acc[r * V_TILE_V + v] = v_fma(apart, apart, acc[r * V_TILE_V + v]);
             }
         }
     }
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int r = 0; r < V_TILE_R; r++) {
         if (r >= n) break;
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < nv; v++)
             v_store(s + r * p->ld + v * V_LANES, v_mul(sign, acc[r * V_TILE_V + v]));
     }
@@ -77,15 +77,15 @@ static inline __attribute__((always_inline)) void K(l2_weigh_tile)(const attn__p
 {
     const real *k = (const real *)p->k + e, *q = (const real *)p->q + e * p->ld + l;
     v_vec sum[V_TILE_R], own[V_TILE_R];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int r = 0; r < nr; r++) sum[r] = v_set(0), own[r] = v_load(q + r * p->ld);
     for (int64_t j = 0; j < p->n; j++, k += p->k_stride) {
         const v_vec w = v_load(ds + j * p->ld + l);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int r = 0; r < nr; r++)
             sum[r] = v_fma(w, K(v_where)(w, v_sub(v_set(k[r]), own[r])), sum[r]);
     }
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int r = 0; r < nr; r++) {
         real *at = acc + (e + r) * p->ld + l;
         v_store(at, v_add(fresh ? v_set(0) : v_load(at), sum[r]));
@@ -111,7 +111,7 @@ K(l2_spread_tile)(int64_t n, int64_t j, int64_t width, int parts, const attn__pa
     v_vec sum[SCORE_KEYS], own[SCORE_KEYS];
     real done[V_LANES] = {0};
     const int64_t columns = cut ? width - e : V_LANES;
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int r = 0; r < SCORE_KEYS; r++) {
         const real *row = k + (r < n ? j + r : j + n - 1) * k_stride + e;
         sum[r] = v_set(0), own[r] = cut ? v_load_n(row, columns) : v_load(row);
@@ -120,14 +120,14 @@ K(l2_spread_tile)(int64_t n, int64_t j, int64_t width, int parts, const attn__pa
         for (int l = 0; l < part[p].n; l++) {
             const real *row = (const real *)part[p].rows[l] + e;
             const v_vec x = cut ? v_load_n(row, columns) : v_load(row);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int r = 0; r < SCORE_KEYS; r++) {
                 const real a =
                     ((const real *)part[p].a)[part[p].ld * (r < n ? j + r : j + n - 1) + l];
                 if (a != 0) sum[r] = v_fma(v_set(a), v_sub(x, own[r]), sum[r]);
             }
         }
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int r = 0; r < SCORE_KEYS; r++) {
         if (r >= n) break;
         v_store(done, sum[r]);
@@ -172,24 +172,26 @@ K(tanh_tile)(int64_t n, const attn__pairs *p, int64_t j, int l, real *s, const i
     const real *q = (const real *)p->q + l, *weight = (const real *)p->weight + l;
     const real *row[TANH_KEYS];
     v_vec acc[TANH_KEYS * V_TILE_V];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int r = 0; r < TANH_KEYS; r++)
         row[r] = (const real *)p->k + p->k_stride * (r < n ? j + r : j + n - 1);
-#pragma GCC unroll 32
+    UNROLL(32)
     for (int a = 0; a < TANH_KEYS * V_TILE_V; a++) acc[a] = v_set(0);
-    for (int64_t d = 0; d < p->depth; d++, q += p->ld, weight += p->ld)
-#pragma GCC unroll 8
-        for (int r = 0; r < TANH_KEYS; r++)
-#pragma GCC unroll 4
+    for (int64_t d = 0; d < p->depth; d++, q += p->ld, weight += p->ld) {
+        UNROLL(8)
+        for (int r = 0; r < TANH_KEYS; r++) {
+            UNROLL(4)
             for (int v = 0; v < nv; v++) {
                 const v_vec x = v_add(v_load(q + v * V_LANES), v_set(row[r][d]));
                 v_vec *to = &acc[r * V_TILE_V + v];
                 *to = v_fma(v_load(weight + v * V_LANES), K(v_tanh)(x), *to);
             }
-#pragma GCC unroll 8
+        }
+    }
+    UNROLL(8)
     for (int r = 0; r < TANH_KEYS; r++) {
         if (r >= n) break;
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int v = 0; v < nv; v++)
             v_store(s + (j + r) * p->ld + l + v * V_LANES, acc[r * V_TILE_V + v]);
     }
@@ -231,11 +233,11 @@ K(tanh_grad_some)(const int keys, int64_t ld, v_vec q, v_vec weight, const real 
 {
     const v_vec none = v_set(0), one = v_set(1);
     v_vec g[SCORE_KEYS], h[SCORE_KEYS], t[SCORE_KEYS];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int j = 0; j < keys; j++) g[j] = v_load(ds + j * ld);
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int j = 0; j < keys; j++) h[j] = K(v_tanh)(v_add(q, v_set(k[j * k_stride])));
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int j = 0; j < keys; j++) {
         h[j] = K(v_where)(g[j], h[j]);
         const v_vec slope = v_fma(v_sub(none, h[j]), h[j], one);

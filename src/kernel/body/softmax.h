@@ -40,13 +40,14 @@ K(row_max_one)(int64_t n, int w, const real *s, const uint64_t *allowed, real *m
                const bool masked)
 {
     v_vec top[4] = {v_load(m + l), v_load(m + l), v_load(m + l), v_load(m + l)};
-    for (int64_t j = 0; j < n; j += 4)
-#pragma GCC unroll 4
+    for (int64_t j = 0; j < n; j += 4) {
+        UNROLL(4)
         for (int64_t i = 0; i < 4; i++) {
             const int64_t key = j + i < n ? j + i : n - 1;
             v_vec higher = v_max(v_load(s + key * w + l), top[i]);
             top[i] = masked ? v_select(v_mask_from(allowed[key] >> l), higher, top[i]) : higher;
         }
+    }
     v_store(m + l, v_max(v_max(top[0], top[1]), v_max(top[2], top[3])));
 }
 
@@ -66,10 +67,10 @@ K(exp_sum_keys)(const int keys, int w, v_vec coef, real *s, const uint64_t *allo
                 v_vec total, int l, const bool masked)
 {
     v_vec p[EXP_KEYS];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int j = 0; j < keys; j++) p[j] = v_mul(v_sub(v_load(s + j * w), top), coef);
     K(v_exp2)(p, keys);
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int j = 0; j < keys; j++) {
         if (masked) p[j] = v_select(v_mask_from(allowed[j] >> l), p[j], v_set(-(real)0));
         total = v_add(total, p[j]);

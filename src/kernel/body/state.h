@@ -11,7 +11,7 @@ static inline __attribute__((always_inline)) void K(pack_block)(int n, int w, in
                                                                 int64_t d, const bool whole)
 {
     v_vec x[V_LANES];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < V_LANES; i++) {
         if (whole)
             x[i] = v_load((const real *)rows[l + i] + d);
@@ -19,7 +19,7 @@ static inline __attribute__((always_inline)) void K(pack_block)(int n, int w, in
             x[i] = l + i < n ? v_load_n((const real *)rows[l + i] + d, depth - d) : v_set(0);
     }
     v_transpose(x);
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < V_LANES; i++)
         if (whole || d + i < depth) v_store(t + (d + i) * w + l, v_mul(x[i], scale));
 }
@@ -93,11 +93,11 @@ K(finish_block)(int n, int w, int64_t width, const double *so, const double *inv
 {
     const v_vec quiet = v_set((real)NAN);
     v_vec x[V_LANES];
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < V_LANES; i++)
         x[i] = whole || e + i < width ? v_mul_wide(so + (e + i) * w + l, inv + l) : v_set(0);
     v_transpose(x);
-#pragma GCC unroll 16
+    UNROLL(16)
     for (int i = 0; i < V_LANES; i++) {
         if (!whole && l + i >= n) break;
         real *row = (real *)rows[l + i] + e;

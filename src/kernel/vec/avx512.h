@@ -162,19 +162,19 @@ static inline void s_store_f16(uint16_t *p, s_vec x)
 static inline void s_transpose(s_vec *r)
 {
     __m512 a[16], b[16];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = 0; i < 8; i++) {
         a[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
         a[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
     }
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int i = 0; i < 4; i++) {
         b[4 * i] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
         b[4 * i + 1] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0xEE);
         b[4 * i + 2] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
         b[4 * i + 3] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xEE);
     }
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int i = 0; i < 4; i++) {
         __m512 t0 = _mm512_shuffle_f32x4(b[i], b[i + 4], 0x88);
         __m512 t1 = _mm512_shuffle_f32x4(b[i], b[i + 4], 0xDD);
@@ -306,12 +306,12 @@ static inline d_vec d_mantissa(d_vec x)
 static inline void d_transpose(d_vec *r)
 {
     __m512d a[8];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int i = 0; i < 4; i++) {
         a[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
         a[2 * i + 1] = _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]);
     }
-#pragma GCC unroll 2
+    UNROLL(2)
     for (int i = 0; i < 2; i++) {
         __m512d t0 = _mm512_shuffle_f64x2(a[i], a[i + 2], 0x88);
         __m512d t1 = _mm512_shuffle_f64x2(a[i], a[i + 2], 0xDD);

@@ -11,6 +11,15 @@
 
 #include "kernel/kernel.h"
 
+/* Whole, so that arrays indexed by the loop become registers. clang knows the first word only as
+ * one of its own: without it the products run at a third of their speed. */
+#if defined(__clang__)
+#    define UNROLL(times) _Pragma("unroll")
+#else
+#    define UNROLL_TEXT(text) _Pragma(#    text)
+#    define UNROLL(times)     UNROLL_TEXT(GCC unroll times)
+#endif
+
 #define S_MAGIC 0x1.8p23f
 #define D_MAGIC 0x1.8p52
 

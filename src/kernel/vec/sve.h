@@ -173,14 +173,14 @@ static inline void s_store_f16(uint16_t *p, s_vec x)
 static inline void s_transpose(s_vec *r)
 {
     s_vec next[S_LANES];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int pass = 1; pass < S_LANES; pass *= 2) {
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int i = 0; i < S_LANES / 2; i++) {
             next[2 * i] = svzip1_f32(r[i], r[i + S_LANES / 2]);
             next[2 * i + 1] = svzip2_f32(r[i], r[i + S_LANES / 2]);
         }
-#pragma GCC unroll 16
+        UNROLL(16)
         for (int i = 0; i < S_LANES; i++) r[i] = next[i];
     }
 }
@@ -310,14 +310,14 @@ static inline d_vec d_mantissa(d_vec x)
 static inline void d_transpose(d_vec *r)
 {
     d_vec next[D_LANES];
-#pragma GCC unroll 3
+    UNROLL(3)
     for (int pass = 1; pass < D_LANES; pass *= 2) {
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int i = 0; i < D_LANES / 2; i++) {
             next[2 * i] = svzip1_f64(r[i], r[i + D_LANES / 2]);
             next[2 * i + 1] = svzip2_f64(r[i], r[i + D_LANES / 2]);
         }
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int i = 0; i < D_LANES; i++) r[i] = next[i];
     }
 }
