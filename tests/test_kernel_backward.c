@@ -50,9 +50,11 @@ static void spread(kernel_case *c)
 {
     enum { PARTS = 3 };
     const int64_t n = kernel_size(c, 0), width = kernel_size(c, 1);
+    const int64_t wide = (width + c->k->step - 1) / c->k->step * c->k->step;
     const int parts = (int)test_rng_range(&c->rng, 0, PARTS);
     attn__part part[PARTS];
-    matrix a[PARTS], b[PARTS], acc = matrix_of(c, ATTN_DTYPE_F64, 0, n, width, width);
+    matrix a[PARTS], b[PARTS], laid[PARTS],
+        acc = matrix_of(c, ATTN_DTYPE_F64, 0, n, width, width);
     const void *rows[PARTS][ATTN__PANEL];
     for (int x = 0; x < parts; x++) {
         const int lanes = (int)test_rng_range(&c->rng, 0, ATTN__PANEL), ld = kernel_width(c);
@@ -61,7 +63,9 @@ static void spread(kernel_case *c)
         b[x] = matrix_make(c, 2 + 2 * x, here, width, width + test_rng_range(&c->rng, 0, 3));
         matrix_fill(c, &a[x]), matrix_fill(c, &b[x]);
         for (int l = 0; l < here; l++) rows[x][l] = matrix_at(&b[x], l, 0);
-        part[x] = (attn__part){.a = a[x].p, .rows = rows[x], .n = here, .ld = ld};
+        laid[x] = matrix_make(c, 1 + 2 * PARTS + x, 1, wide * here, wide * here);
+        c->k->lay(here, width, rows[x], laid[x].p);
+        part[x] = (attn__part){.a = a[x].p, .laid = laid[x].p, .n = here, .ld = ld};
     }
     matrix_fill(c, &acc);
     double *want = matrix_copy(c, &acc);

@@ -62,6 +62,7 @@ typedef struct attn__back_panel {
     int64_t index;                   /* of (sequence, head) */
     const void *q_rows[ATTN__PANEL]; /* of reals, turned */
     const void *g_rows[ATTN__PANEL];
+    const void *q_laid, *g_laid;    /* the same for spread */
     bool q_finite, g_finite, fresh; /* fresh: nothing added to acc yet */
     char *memory;                   /* the parts of attn__back_plan marked * */
     char *kept;                     /* the parts that are kept of a panel */

@@ -17,6 +17,12 @@ static int64_t back_ranges_most(const attn__problem *p)
     return attn__ceil_div(panels, ATTN__BACK_STEP * ATTN__BACK_RANGE);
 }
 
+/* A row as spread reads it. */
+static int64_t back_wide(const attn_plan *plan, int64_t width)
+{
+    return attn__ceil_div(width, plan->kernels->step) * plan->kernels->step;
+}
+
 /* One thread's scratch, behind what the forward pass has there. */
 static bool back_scratch(attn_plan *plan)
 {
@@ -25,11 +31,20 @@ static bool back_scratch(attn_plan *plan)
     const int64_t real = (int64_t)attn__real_size(plan->kernels), w = ATTN__PANEL;
     const int64_t W = p->shaw_n, D = p->D, E = p->E, block = ATTN__BLOCK * w;
     int64_t panel_at = plan->at.panel_bytes; /* q in lanes and so on come first */
-    const attn__plan_part panel[] = {
-        {&b->gt, E * w, real},         {&b->gr, W * w, real},      {&b->acc, D * w, real},
-        {&b->state, D * w, 8},         {&b->p, block, real},       {&b->ds, block, real},
-        {&b->allowed, ATTN__BLOCK, 8}, {&b->held, ATTN__BLOCK, 8}, {&b->bucket_s, W * w, 8},
-        {&b->bucket_p, W * w, 8},      {&b->seen_s, W, 8},         {&b->seen_p, W, 8}};
+    const attn__plan_part panel[] = {{&b->gt, E * w, real},
+                                     {&b->gr, W * w, real},
+                                     {&b->acc, D * w, real},
+                                     {&b->q_laid, back_wide(plan, D) * w, real},
+                                     {&b->g_laid, back_wide(plan, E) * w, real},
+                                     {&b->state, D * w, 8},
+                                     {&b->p, block, real},
+                                     {&b->ds, block, real},
+                                     {&b->allowed, ATTN__BLOCK, 8},
+                                     {&b->held, ATTN__BLOCK, 8},
+                                     {&b->bucket_s, W * w, 8},
+                                     {&b->bucket_p, W * w, 8},
+                                     {&b->seen_s, W, 8},
+                                     {&b->seen_p, W, 8}};
     if (!PLAN_PARTS(&panel_at, panel)) return false;
     b->panel_bytes = panel_at;
     const int64_t additive = plan->score == ATTN_SCORE_ADDITIVE;

@@ -65,6 +65,7 @@ typedef struct attn__back_plan {
     /* offsets into a thread's scratch; those with a * inside one of four panels */
     int64_t dk, dv, panel, panel_bytes;
     int64_t gt, gr;                             /* * [E][w], [2R+1][w] */
+    int64_t q_laid, g_laid;                     /* * [w][D], [w][E], rounded up to vectors */
     int64_t acc, state;                         /* * [D][w] reals, [D][w] f64 */
     int64_t p, ds, allowed, held;               /* * [64][w], [64][w], [64] words, [64] words */
     int64_t bucket_s, bucket_p, seen_s, seen_p; /* * [2R+1][w] f64, [2R+1] words */

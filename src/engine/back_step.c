@@ -44,6 +44,19 @@ static void back_rows(const attn__back_unit *u, const attn__panel *lanes, const 
     for (int l = 0; l < lanes->n; l++) rows[l] = kept + l * width * (int64_t)attn__real_size(k);
 }
 
+/* Rows side by side: those of the caller may lie so far apart that they fight for one place in
+ * the cache. */
+static void back_lay(const attn__back_unit *u, attn__back_panel *panel)
+{
+    const attn__problem *p = u->r->p;
+    const attn__kernels *k = u->r->plan->kernels;
+    char *q = panel->memory + u->b->q_laid, *g = panel->memory + u->b->g_laid;
+    k->lay(panel->lanes.n, p->D, panel->q_rows, q);
+    k->lay(panel->lanes.n, p->E, panel->g_rows, g);
+    panel->q_laid = q;
+    panel->g_laid = g;
+}
+
 static void back_open_panel(const attn__back_unit *u, int64_t index, char *memory,
                             attn__back_panel *panel)
 {
@@ -66,6 +79,7 @@ static void back_open_panel(const attn__back_unit *u, int64_t index, char *memor
     back_rows(u, lanes, &r->p->at.q, r->p->R > 0, panel->kept + b->q_rows, panel->q_rows);
     back_rows(u, lanes, &r->p->at.d_out, !attn__present(&r->p->at.d_out),
               panel->kept + b->g_rows, panel->g_rows);
+    back_lay(u, panel);
     k->pack(lanes->n, lanes->w, r->p->D, panel->q_rows, r->plan->q_factor, lanes->qt);
     k->pack(lanes->n, lanes->w, r->p->E, panel->g_rows, b->gain, memory + b->gt);
     attn__panel_relative(r, u->scratch, lanes);

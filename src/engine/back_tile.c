@@ -172,6 +172,7 @@ static void back_send(const attn__back_step *s, const bool *some, int64_t n, int
         if (!some[x]) continue;
         part[parts] = (attn__part){.a = panel->memory + (keys ? b->ds : b->p),
                                    .rows = keys ? panel->q_rows : panel->g_rows,
+                                   .laid = keys ? panel->q_laid : panel->g_laid,
                                    .n = panel->lanes.n,
                                    .ld = panel->lanes.w};
         words[parts++] =
@@ -213,19 +214,24 @@ static const void *back_bucket_reals(const attn__kernels *k, double *sum, int64_
     return sum;
 }
 
-/* d_rel += sums^T rows, panel by panel. */
+/* d_rel += sums^T rows, panel by panel: of q for the keys, of g for the values. */
 static void back_table(attn__back_step *s, int x, attn__sum_index sum, const void *reals,
-                       const uint64_t *seen, const void *const *rows, bool finite,
-                       int64_t width)
+                       const uint64_t *seen, bool keys)
 {
+    const attn__problem *p = s->u->r->p;
     const attn__kernels *k = s->u->r->plan->kernels;
-    const attn__panel *panel = &s->panel[x].lanes;
-    const attn__part part = {.a = reals, .rows = rows, .n = panel->n, .ld = panel->w};
+    const attn__back_panel *panel = &s->panel[x];
+    const int64_t width = keys ? p->D : p->E;
+    const attn__part part = {.a = reals,
+                             .rows = keys ? panel->q_rows : panel->g_rows,
+                             .laid = keys ? panel->q_laid : panel->g_laid,
+                             .n = panel->lanes.n,
+                             .ld = panel->lanes.w};
     double *acc = attn__back_sum_at(s, sum, x, 0, 0);
-    if (finite)
-        k->spread(s->u->r->p->shaw_n, width, 1, &part, acc);
+    if (keys ? panel->q_finite : panel->g_finite)
+        k->spread(p->shaw_n, width, 1, &part, acc);
     else
-        attn__spread_some(k, s->u->r->p->shaw_n, width, 1, &part, &seen, acc);
+        attn__spread_some(k, p->shaw_n, width, 1, &part, &seen, acc);
 }
 
 void attn__back_tables(attn__back_step *s, int x)
@@ -242,9 +248,7 @@ void attn__back_tables(attn__back_step *s, int x)
             back_bucket_reals(k, (double *)(void *)(m + b->bucket_s), p->shaw_n * w);
         const uint64_t *seen = (const uint64_t *)(const void *)(m + b->seen_s);
         char *table = s->u->scratch + r->plan->at.rel_k;
-        if (attn__present(&p->at.d_rel_k))
-            back_table(s, x, ATTN__SUM_rel_k, reals, seen, panel->q_rows, panel->q_finite,
-                       p->D);
+        if (attn__present(&p->at.d_rel_k)) back_table(s, x, ATTN__SUM_rel_k, reals, seen, true);
         if (attn__present(&p->at.d_q)) {
             attn__stage_table(k, &p->at.rel_k, panel->lanes.h[0], table);
             if (k->finite(p->shaw_n * p->D, table))
@@ -259,6 +263,5 @@ void attn__back_tables(attn__back_step *s, int x)
     if (attn__present(&p->at.d_rel_v))
         back_table(s, x, ATTN__SUM_rel_v,
                    back_bucket_reals(k, (double *)(void *)(m + b->bucket_p), p->shaw_n * w),
-                   (const uint64_t *)(const void *)(m + b->seen_p), panel->g_rows,
-                   panel->g_finite, p->E);
+                   (const uint64_t *)(const void *)(m + b->seen_p), false);
 }

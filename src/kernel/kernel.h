@@ -44,6 +44,7 @@ typedef struct attn__gemm {
 typedef struct attn__part {
     const void *a;           /* [key][ld] */
     const void *const *rows; /* [n] */
+    const void *laid;        /* the same rows, as lay leaves them; spread alone reads these */
     int n, ld;
 } attn__part;
 
@@ -212,6 +213,10 @@ typedef struct attn__kernels {
      * 0. allowed NULL: all. */
     void (*grade)(int64_t n, int w, double coef, void *s, const uint64_t *allowed,
                   const void *top, const void *delta, void *dp);
+
+    /* Copies n rows into the order in which spread reads them: n times width reals, width
+     * rounded up to a vector. */
+    void (*lay)(int n, int64_t width, const void *const *rows, void *laid);
 
     /* acc[j * width + e] += (double) of one fma chain from 0 over the parts and l < part.n in
      * ascending order of part.a[j * part.ld + l] * part.rows[l][e]; j < n, e < width. */

@@ -43,6 +43,7 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .probe = K(probe),
     .probe_read = K(probe_read),
     .grade = K(grade),
+    .lay = K(lay),
     .spread = K(spread),
     .bend = K(bend),
     .times = K(times),

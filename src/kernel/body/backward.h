@@ -56,27 +56,60 @@ static void K(grade)(int64_t n, int w, double coef, void *s, const uint64_t *all
     }
 }
 
+/* to[x] += done[x] for x < columns. */
+static inline __attribute__((always_inline)) void K(spread_join)(const real *done, double *to,
+                                                                 int64_t columns)
+{
+    int64_t x = 0;
+#pragma GCC unroll 8
+    for (; x + D_LANES <= columns; x += D_LANES)
+        d_store(to + x, d_add(d_load(to + x), d_load_real(done + x)));
+    for (; x < columns; x++) to[x] += (double)done[x];
+}
+
+/* How many vectors of columns are taken at once: whole ones by threes or pairs, at last one that
+ * is not whole. */
+static inline int K(spread_vectors)(int64_t columns)
+{
+    const int64_t whole = columns / V_LANES;
+    return whole == 4 || whole == 2 ? 2 : whole >= V_TILE_V ? V_TILE_V : 1;
+}
+
+/* Such columns of all rows, then the next ones; a vector that is not whole ends in zeros. */
+static void K(lay)(int n, int64_t width, const void *const *rows, void *laid)
+{
+    real *to = laid;
+    for (int64_t e = 0; e < width;) {
+        const int nv = K(spread_vectors)(width - e);
+        for (int l = 0; l < n; l++)
+            for (int x = 0; x < nv; x++, to += V_LANES) {
+                const int64_t at = e + x * V_LANES;
+                v_store(to, v_load_n((const real *)rows[l] + at, width - at));
+            }
+        e += nv * V_LANES;
+    }
+}
+
 /* V_TILE_R keys (fewer when n is: the last one stands in) by nv vectors of columns, one chain
- * over the lanes of all parts. tail: columns left in the last vector, 0: all of them. */
+ * over the lanes of all parts. What the next tile reads is asked for in passing. */
 static inline __attribute__((always_inline)) void
-K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t e, double *acc,
+K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t e, double *to,
                int64_t width, const int nv, const bool cut)
 {
     v_vec sum[V_TILE_R * V_TILE_V];
-    real done[V_TILE_V * V_LANES] = {0};
+    real done[V_TILE_V * V_LANES];
 #pragma GCC unroll 32
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
     for (int p = 0; p < parts; p++) {
-        const real *a[V_TILE_R];
+        const real *a[V_TILE_R], *row = (const real *)part[p].laid + e * part[p].n;
 #pragma GCC unroll 8
         for (int r = 0; r < V_TILE_R; r++)
             a[r] = (const real *)part[p].a + part[p].ld * (r < n ? j + r : j + n - 1);
-        for (int l = 0; l < part[p].n; l++) {
-            const real *row = (const real *)part[p].rows[l] + e;
+        for (int64_t l = 0; l < part[p].n; l++, row += nv * V_LANES) {
             v_vec b[V_TILE_V];
+            __builtin_prefetch(a[0] + V_TILE_R * part[p].ld + V_TILE_R * l);
 #pragma GCC unroll 4
-            for (int x = 0; x < nv; x++)
-                b[x] = cut ? v_load_n(row, width - e) : v_load(row + x * V_LANES);
+            for (int x = 0; x < nv; x++) b[x] = v_load(row + x * V_LANES);
 #pragma GCC unroll 8
             for (int r = 0; r < V_TILE_R; r++) {
                 const v_vec w = v_set(a[r][l]);
@@ -86,14 +119,12 @@ K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t 
             }
         }
     }
-    const int64_t columns = cut ? width - e : nv * V_LANES;
 #pragma GCC unroll 8
     for (int r = 0; r < V_TILE_R; r++) {
         if (r >= n) break;
-        double *to = acc + (j + r) * width + e;
 #pragma GCC unroll 4
         for (int x = 0; x < nv; x++) v_store(done + x * V_LANES, sum[r * V_TILE_V + x]);
-        for (int64_t x = 0; x < columns; x++) to[x] += (double)done[x];
+        K(spread_join)(done, to + r * width, cut ? width - e : nv * V_LANES);
     }
 }
 
@@ -103,24 +134,23 @@ K(spread_column)(int64_t n, int64_t width, int parts, const attn__part *part, in
                  double *acc, const int nv, const bool cut)
 {
     for (int64_t j = 0; j < n; j += V_TILE_R)
-        K(spread_tile)(n - j, j, parts, part, e, acc, width, nv, cut);
+        K(spread_tile)(n - j, j, parts, part, e, acc + j * width + e, width, nv, cut);
 }
 
 static void K(spread)(int64_t n, int64_t width, int parts, const attn__part *part, double *acc)
 {
-    int64_t e = 0, left = width / V_LANES;
-    while (left > 0) {
-        const int nv = left == 4 ? 2 : left >= V_TILE_V ? V_TILE_V : left >= 2 ? 2 : 1;
-        if (nv == V_TILE_V)
+    for (int64_t e = 0; e < width;) {
+        const int nv = K(spread_vectors)(width - e);
+        if (e + V_LANES > width)
+            K(spread_column)(n, width, parts, part, e, acc, 1, true);
+        else if (nv == V_TILE_V)
             K(spread_column)(n, width, parts, part, e, acc, V_TILE_V, false);
         else if (nv == 2)
             K(spread_column)(n, width, parts, part, e, acc, 2, false);
         else
             K(spread_column)(n, width, parts, part, e, acc, 1, false);
         e += nv * V_LANES;
-        left -= nv;
     }
-    if (e < width) K(spread_column)(n, width, parts, part, e, acc, 1, true);
 }
 
 /* Scores of forbidden pairs are anything, even memory that nobody wrote; their ds, 0, is kept
