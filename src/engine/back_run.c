@@ -133,11 +133,10 @@ static void back_open_unit(attn__back_unit *u)
     const attn__kernels *k = r->plan->kernels;
     const int64_t real = (int64_t)attn__real_size(k);
     u->staged = attn__stage_chunk(r, u->scratch, &u->seq, u->g, u->j0, u->j0 + u->n);
-    for (int64_t j = 0; j < u->n; j++) {
-        const char *row = (const char *)u->staged.k + j * u->staged.k_stride * real;
-        bool *finite = &u->k_finite[j / ATTN__BLOCK];
-        *finite = (j % ATTN__BLOCK == 0 || *finite) && k->finite(r->p->D, row);
-    }
+    for (int64_t j = 0; j < u->n; j += ATTN__BLOCK)
+        u->k_finite[j / ATTN__BLOCK] = attn__rows_finite(
+            k, attn__min(ATTN__BLOCK, u->n - j), r->p->D,
+            (const char *)u->staged.k + j * u->staged.k_stride * real, u->staged.k_stride);
     memset(u->scratch + u->b->dk, 0, (size_t)(u->n * r->p->D) * sizeof(double));
     memset(u->scratch + u->b->dv, 0, (size_t)(u->n * r->p->E) * sizeof(double));
     attn__back_sums_begin(u);

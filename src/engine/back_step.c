@@ -95,19 +95,6 @@ static bool back_needed(const attn__back_unit *u, int64_t index)
     return lanes.any_lo < u->j0 + u->n && lanes.any_hi > u->j0;
 }
 
-/* Asks for the rows of the next step while this one computes. */
-static void back_warm(attn__back_step *s, int64_t first)
-{
-    const attn__back_unit *u = s->u;
-    const attn_args *a = &u->r->p->at;
-    int64_t h, i;
-    if (s->step + 1 == ATTN__BACK_RANGE || first >= u->panels) return;
-    attn__panel_first(u->r->p, &u->seq, u->g, first, &h, &i);
-    const int64_t rows = attn__min(ATTN__BACK_STEP * ATTN__PANEL, u->seq.T - i);
-    attn__warm_add(&s->warm, &a->q, u->seq.qb, h, u->seq.q0 + i, rows);
-    attn__warm_add(&s->warm, &a->d_out, u->seq.qb, h, u->seq.q0 + i, rows);
-}
-
 static bool back_open(attn__back_step *s)
 {
     attn__back_unit *u = s->u;
@@ -115,7 +102,6 @@ static bool back_open(attn__back_step *s)
     bool needed = false;
     s->n = (int)attn__min(ATTN__BACK_STEP, u->panels - first);
     for (int x = 0; x < s->n; x++) needed = needed || back_needed(u, first + x);
-    back_warm(s, first + ATTN__BACK_STEP);
     for (int x = 0; x < s->n && needed; x++)
         back_open_panel(u, first + x, u->scratch + u->b->panel + x * u->b->panel_bytes,
                         &s->panel[x]);
@@ -135,15 +121,20 @@ static void back_queries_write(attn__back_unit *u, attn__panel *lanes, double *s
     attn__panel_write(r, u->scratch, &u->seq, lanes, &r->p->at.d_q, sum, factor);
 }
 
+/* The f64 sums of panel index, of all chunks. */
+static double *back_sums(const attn__back_unit *u, int64_t index)
+{
+    return back_doubles(u->r->workspace, u->b->dq) +
+           (u->panel0 + index) * u->r->p->D * ATTN__PANEL;
+}
+
 /* acc (NULL: nothing came) joins the sums of panel index. */
 static void back_queries_add(attn__back_unit *u, int64_t index, attn__panel *lanes,
                              const void *acc, double *alone)
 {
     const attn__run *r = u->r;
     const int64_t n = r->p->D * lanes->w;
-    double *sum = u->chunks == 1 ? alone
-                                 : back_doubles(r->workspace, u->b->dq) +
-                                       (u->panel0 + index) * r->p->D * ATTN__PANEL;
+    double *sum = u->chunks == 1 ? alone : back_sums(u, index);
     if (acc)
         r->plan->kernels->gather(n, u->c == 0, acc, sum);
     else if (u->c == 0)
@@ -172,6 +163,41 @@ static void back_queries_end(attn__back_step *s, bool opened)
     if (u->chunks > 1) atomic_store_explicit(done, u->c + 1, memory_order_release);
 }
 
+/* ---- what is needed soon ----------------------------------------------------------------- */
+
+/* The rows of the next step. */
+static void back_warm_rows(attn__back_step *s)
+{
+    const attn__back_unit *u = s->u;
+    const attn_args *a = &u->r->p->at;
+    const int64_t first = (u->range * ATTN__BACK_RANGE + s->step + 1) * ATTN__BACK_STEP;
+    int64_t h, i;
+    if (s->step + 1 == ATTN__BACK_RANGE || first >= u->panels) return;
+    attn__panel_first(u->r->p, &u->seq, u->g, first, &h, &i);
+    const int64_t rows = attn__min(ATTN__BACK_STEP * ATTN__PANEL, u->seq.T - i);
+    attn__warm_add(&s->warm, &a->q, u->seq.qb, h, u->seq.q0 + i, rows);
+    attn__warm_add(&s->warm, &a->d_out, u->seq.qb, h, u->seq.q0 + i, rows);
+}
+
+/* The sums that the gradients of this step's queries join. */
+static void back_warm_sums(attn__back_step *s)
+{
+    const attn__back_unit *u = s->u;
+    const int64_t D = u->r->p->D, size = D * (int64_t)sizeof(double);
+    if (u->chunks == 1 || u->c == 0 || !attn__present(&u->r->p->at.d_q)) return;
+    for (int x = 0; x < s->n; x++)
+        attn__warm_memory(&s->warm, (char *)back_sums(u, s->panel[x].index),
+                          size * s->panel[x].lanes.w);
+}
+
+/* A step walks more memory than the cache next to a core holds, so what is asked for too early
+ * is gone when it is needed: rows are asked for in the last block but one, sums in the last. */
+static void back_warm(attn__back_step *s, int64_t left)
+{
+    if (left == 2 || (left == 1 && s->u->n <= ATTN__BLOCK)) back_warm_rows(s);
+    if (left == 1) back_warm_sums(s);
+}
+
 void attn__back_step_run(attn__back_unit *u, int64_t step)
 {
     attn__back_step s = {.u = u, .step = step};
@@ -179,6 +205,7 @@ void attn__back_step_run(attn__back_unit *u, int64_t step)
     for (int64_t j = 0; opened && j < u->n; j += ATTN__BLOCK) {
         const int64_t n = attn__min(ATTN__BLOCK, u->n - j);
         bool some[ATTN__BACK_STEP];
+        back_warm(&s, attn__ceil_div(u->n - j, ATTN__BLOCK));
         for (int x = 0; x < s.n; x++) some[x] = attn__back_tile(&s, x, u->j0 + j, n);
         attn__back_block(&s, some, u->j0 + j, n);
     }

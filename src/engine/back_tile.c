@@ -146,9 +146,11 @@ bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
     attn__terms_grad(t);
     attn__back_score_tile(t, panel, u);
     if (dropped) k->drop(t->n, t->panel->w, keep, t->s);
-    back_words(t, dropped ? keep : NULL, (uint64_t *)(void *)(m + b->allowed),
-               (uint64_t *)(void *)(m + b->held), j0, n);
-    back_buckets(t, panel, j0, t->s);
+    if (plan->problem.shaw_n || !panel->q_finite || !panel->g_finite) {
+        back_words(t, dropped ? keep : NULL, (uint64_t *)(void *)(m + b->allowed),
+                   (uint64_t *)(void *)(m + b->held), j0, n);
+        back_buckets(t, panel, j0, t->s);
+    }
     back_fill(t, m + b->p, j0, n);
     back_fill(t, m + b->ds, j0, n);
     return true;

@@ -341,6 +341,9 @@ static inline void attn__real_put(const attn__kernels *k, void *x, int64_t i, do
 
 /* ---- some.c: weigh and spread over the allowed pairs alone, for rows not finite ---------- */
 
+/* n rows stride reals apart. */
+bool attn__rows_finite(const attn__kernels *k, int64_t n, int64_t width, const char *rows,
+                       int64_t stride);
 void attn__weigh_some(const attn__kernels *k, int64_t n, int w, int64_t width, const void *a,
                       const char *rows, int64_t stride, const uint64_t *allowed, bool fresh,
                       void *acc);

@@ -16,6 +16,16 @@ static bool some_bit(const uint64_t *words, int64_t j, int l)
     return words[j] >> l & 1;
 }
 
+bool attn__rows_finite(const attn__kernels *k, int64_t n, int64_t width, const char *rows,
+                       int64_t stride)
+{
+    bool finite = true;
+    if (stride == width) return k->finite(n * width, rows);
+    for (int64_t j = 0; j < n && finite; j++)
+        finite = k->finite(width, rows + j * stride * (int64_t)attn__real_size(k));
+    return finite;
+}
+
 void attn__weigh_some(const attn__kernels *k, int64_t n, int w, int64_t width, const void *a,
                       const char *rows, int64_t stride, const uint64_t *allowed, bool fresh,
                       void *acc)

@@ -7,6 +7,8 @@
 #ifndef ATTN__BODY_BACKWARD_H
 #define ATTN__BODY_BACKWARD_H
 
+enum { D_LINE = 64 / sizeof(double) }; /* doubles in a cache line */
+
 /* Several keys at once, as in exp_sum. A weight is at most 1; the bound of 2 keeps a wrong top
  * from leaving the range of the exponential. */
 static inline __attribute__((always_inline)) void
@@ -105,6 +107,9 @@ K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t 
 #pragma GCC unroll 8
         for (int r = 0; r < V_TILE_R; r++)
             a[r] = (const real *)part[p].a + part[p].ld * (r < n ? j + r : j + n - 1);
+        for (int x = p * D_LINE; x < nv * V_LANES; x += parts * D_LINE)
+#pragma GCC unroll 8
+            for (int r = 0; r < V_TILE_R; r++) __builtin_prefetch(to + r * width + x, 1);
         for (int64_t l = 0; l < part[p].n; l++, row += nv * V_LANES) {
             v_vec b[V_TILE_V];
             __builtin_prefetch(a[0] + V_TILE_R * part[p].ld + V_TILE_R * l);
@@ -238,18 +243,23 @@ static void K(tidy)(int64_t n, void *x)
     for (; i < n; i++) y[i] = y[i] == y[i] ? y[i] + 0 : (real)NAN;
 }
 
-/* 0 times a finite number is 0, times anything else NaN. */
+/* 0 times a finite number is 0, times anything else NaN. Four sums run side by side. */
 static bool K(finite)(int64_t n, const void *x)
 {
     const real *y = x;
-    v_vec sum = v_set(0);
-    real lanes[V_LANES], total = 0;
+    const v_vec zero = v_set(0);
+    v_vec sum[4] = {zero, zero, zero, zero};
+    real lanes[V_LANES];
+    bool all = true;
     int64_t i = 0;
-    for (; i + V_LANES <= n; i += V_LANES) sum = v_fma(v_load(y + i), v_set(0), sum);
-    sum = v_fma(v_load_n(y + i, n - i), v_set(0), sum);
-    v_store(lanes, sum);
-    for (int l = 0; l < V_LANES; l++) total += lanes[l];
-    return total == 0;
+    for (; i + 4 * V_LANES <= n; i += 4 * V_LANES)
+#pragma GCC unroll 4
+        for (int s = 0; s < 4; s++) sum[s] = v_fma(v_load(y + i + s * V_LANES), zero, sum[s]);
+    for (; i + V_LANES <= n; i += V_LANES) sum[0] = v_fma(v_load(y + i), zero, sum[0]);
+    if (i < n) sum[1] = v_fma(v_load_n(y + i, n - i), zero, sum[1]);
+    v_store(lanes, v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+    for (int l = 0; l < V_LANES; l++) all = all & (lanes[l] == 0);
+    return all;
 }
 
 #endif
