@@ -13,9 +13,10 @@ static void back_row(const attn__run *r, char *scratch, const attn_tensor *t, in
                      int64_t g, int64_t j, const double *sum, double factor)
 {
     const attn__kernels *k = r->plan->kernels;
-    char *row = scratch + r->plan->at.rows;
-    k->settle(t->shape[3], sum, factor, row);
-    attn__write_row(k, t, t->shape[3], row, attn__at(t, b, g, j, 0));
+    char *row = scratch + r->plan->at.rows, *to = attn__at(t, b, g, j, 0);
+    const bool direct = attn__stage_direct(k, t);
+    k->settle(t->shape[3], sum, factor, direct ? to : row);
+    if (!direct) attn__write_row(k, t, t->shape[3], row, to);
 }
 
 /* Row j of head g of batch entry b among the f64 rows of all. */

@@ -34,9 +34,8 @@ static int64_t look_find(const attn__run *r, int64_t index, attn__seq *seq, int6
     return (index - panel0[low]) % panels;
 }
 
-/* The gradients as rows, absent ones zeros, and what they make of the outputs. Whether all are
- * finite. */
-static bool look_gradients(const attn__run *r, char *scratch, const attn__seq *seq,
+/* The gradients as rows, absent ones zeros, and what they make of the outputs. */
+static void look_gradients(const attn__run *r, char *scratch, const attn__seq *seq,
                            const attn__panel *panel, char *kept)
 {
     const attn__back_plan *b = &r->plan->back;
@@ -47,16 +46,14 @@ static bool look_gradients(const attn__run *r, char *scratch, const attn__seq *s
     const void *rows[ATTN__PANEL];
     if (!attn__present(&a->d_out)) {
         memset(kept + b->g_rows, 0, (size_t)(E * panel->n * real));
-        return true;
+        return;
     }
     attn__panel_stage(r, seq, panel, &a->d_out, false, kept + b->g_rows, rows);
+    if (attn__norm_of(r->p)->op >= 0) return;
     k->pack(panel->n, panel->w, E, rows, 1, gt);
-    if (attn__norm_of(r->p)->op < 0) {
-        attn__panel_stage(r, seq, panel, &a->out, false, scratch + r->plan->at.rows, rows);
-        k->pack(panel->n, panel->w, E, rows, 1, out);
-        k->dot(E, panel->w, gt, out, look_doubles(kept, b->delta_sum));
-    }
-    return k->finite(E * panel->w, gt);
+    attn__panel_stage(r, seq, panel, &a->out, false, scratch + r->plan->at.rows, rows);
+    k->pack(panel->n, panel->w, E, rows, 1, out);
+    k->dot(E, panel->w, gt, out, look_doubles(kept, b->delta_sum));
 }
 
 /* A row without a key has lse -inf; its weights are 0, as those of +inf are. */
@@ -83,9 +80,7 @@ static void look_stats(const attn__run *r, const attn__seq *seq, const attn__pan
 void attn__back_look(const attn__run *r, char *scratch, int64_t index)
 {
     const attn__back_plan *b = &r->plan->back;
-    const attn__kernels *k = r->plan->kernels;
     char *kept = attn__back_kept(r, index);
-    bool *finite = (bool *)(void *)(kept + b->finite);
     const void *rows[ATTN__PANEL];
     attn__seq seq;
     attn__panel panel;
@@ -95,9 +90,7 @@ void attn__back_look(const attn__run *r, char *scratch, int64_t index)
     memset(kept + b->top_sum, 0, (size_t)ATTN__PANEL * sizeof(double));
     memset(kept + b->delta_sum, 0, (size_t)ATTN__PANEL * sizeof(double));
     attn__panel_stage(r, &seq, &panel, &r->p->at.q, r->p->R > 0, kept + b->q_rows, rows);
-    finite[0] = true;
-    for (int l = 0; l < panel.n; l++) finite[0] = finite[0] && k->finite(r->p->D, rows[l]);
-    finite[1] = look_gradients(r, scratch, &seq, &panel, kept);
+    look_gradients(r, scratch, &seq, &panel, kept);
     if (attn__norm_of(r->p)->op < 0) look_stats(r, &seq, &panel, kept);
     panel.norm = (attn__norm *)(void *)(kept + b->norm);
     attn__norm_open(r->p, &panel);

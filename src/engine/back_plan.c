@@ -30,12 +30,14 @@ static bool back_scratch(attn_plan *plan)
     attn__back_plan *b = &plan->back;
     const int64_t real = (int64_t)attn__real_size(plan->kernels), w = ATTN__PANEL;
     const int64_t W = p->shaw_n, D = p->D, E = p->E, block = ATTN__BLOCK * w;
+    b->q_wide = back_wide(plan, D);
+    b->g_wide = back_wide(plan, E);
     int64_t panel_at = plan->at.panel_bytes; /* q in lanes and so on come first */
     const attn__plan_part panel[] = {{&b->gt, E * w, real},
                                      {&b->gr, W * w, real},
                                      {&b->acc, D * w, real},
-                                     {&b->q_laid, back_wide(plan, D) * w, real},
-                                     {&b->g_laid, back_wide(plan, E) * w, real},
+                                     {&b->q_laid, b->q_wide * w, real},
+                                     {&b->g_laid, b->g_wide * w, real},
                                      {&b->state, D * w, 8},
                                      {&b->p, block, real},
                                      {&b->ds, block, real},
@@ -71,7 +73,6 @@ static bool back_kept(attn_plan *plan)
                                     {&b->delta_sum, w, 8},
                                     {&b->top, w, real},
                                     {&b->delta, w, real},
-                                    {&b->finite, 2, sizeof(bool)},
                                     {&b->norm, attn__norm_on(p), sizeof(attn__norm)},
                                     {&b->q_rows, own_q ? w * p->D : 0, real},
                                     {&b->g_rows, own_g ? w * p->E : 0, real}};
@@ -155,6 +156,7 @@ bool attn__back_plan_make(attn_plan *plan)
     b->collect_k = attn__present(&p->at.d_k) && (ranges > 1 || shared_k);
     b->collect_v = attn__present(&p->at.d_v) && (ranges > 1 || shared_v);
     b->ordered_units = (shared_k && b->collect_k) || (shared_v && b->collect_v);
+    b->look_late = b->chunks_max == 1 && !attn__norm_on(p) && !attn__present(&p->at.d_sink);
     b->ring = plan->threads + 1;
     if (!attn__back_sums_plan(plan)) return false;
     back_bunch(plan, ranges * b->chunks_max);

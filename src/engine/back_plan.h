@@ -52,6 +52,8 @@ typedef struct attn__back_plan {
     bool ordered_steps, ordered_units, serial; /* what units wait for besides q and k */
     /* heads whose units of a chunk run one after the other; 0: no such bunches */
     int64_t bunch;
+    bool look_late;            /* a panel is opened but once, so it is looked at then */
+    int64_t q_wide, g_wide;    /* D and E rounded up to vectors */
     bool collect_k, collect_v; /* several units meet at a key: f64 rows of all */
     int ring;
     attn__sum sum[ATTN__N_SUMS];
@@ -59,9 +61,9 @@ typedef struct attn__back_plan {
     int64_t chunks_max, by_chunk, order, panel0, chunk0, kept, sink, alpha, dq, dq_done, dk_all,
         dv_all, dk_done, progress;
     /* offsets into what is kept of a panel from its first look to the end: f64 top [48] and
-     * delta [48], both as reals, two flags, and rows of q [48][D] and g [48][E] where they are
+     * delta [48], both as reals, and rows of q [48][D] and g [48][E] where they are
      * not reals already */
-    int64_t top_sum, delta_sum, top, delta, finite, q_rows, g_rows, norm, kept_bytes;
+    int64_t top_sum, delta_sum, top, delta, q_rows, g_rows, norm, kept_bytes;
     /* offsets into a thread's scratch; those with a * inside one of four panels */
     int64_t dk, dv, panel, panel_bytes;
     int64_t gt, gr;                             /* * [E][w], [2R+1][w] */

@@ -223,7 +223,8 @@ void attn__back_go(const attn_plan *plan, const attn__problem *p, void *workspac
     attn__back_sums_zero(r, r->ranges > 0 &&
                                 back_ints(r, plan->back.by_chunk)[plan->back.chunks_max] > 0);
     attn__rotate_keys(r);
-    attn__run_all(r, back_look_unit, back_ints(r, plan->back.panel0)[p->N]);
+    if (!plan->back.look_late)
+        attn__run_all(r, back_look_unit, back_ints(r, plan->back.panel0)[p->N]);
     attn__back_sinks(r);
     back_units_run(r);
     attn__back_keys_settle(r);

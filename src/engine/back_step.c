@@ -53,6 +53,8 @@ static void back_lay(const attn__back_unit *u, attn__back_panel *panel)
     char *q = panel->memory + u->b->q_laid, *g = panel->memory + u->b->g_laid;
     k->lay(panel->lanes.n, p->D, panel->q_rows, q);
     k->lay(panel->lanes.n, p->E, panel->g_rows, g);
+    panel->q_finite = k->finite(panel->lanes.n * u->b->q_wide, q);
+    panel->g_finite = k->finite(panel->lanes.n * u->b->g_wide, g);
     panel->q_laid = q;
     panel->g_laid = g;
 }
@@ -68,9 +70,6 @@ static void back_open_panel(const attn__back_unit *u, int64_t index, char *memor
     panel->memory = memory;
     panel->fresh = true;
     panel->kept = attn__back_kept(r, u->panel0 + index);
-    const bool *finite = (const bool *)(const void *)(panel->kept + b->finite);
-    panel->q_finite = finite[0];
-    panel->g_finite = finite[1];
     attn__panel_lanes(r, &u->seq, u->g, index, lanes);
     lanes->qt = memory + r->plan->at.qt;
     lanes->rq = memory + r->plan->at.rq;
@@ -101,7 +100,10 @@ static bool back_open(attn__back_step *s)
     const int64_t first = (u->range * ATTN__BACK_RANGE + s->step) * ATTN__BACK_STEP;
     bool needed = false;
     s->n = (int)attn__min(ATTN__BACK_STEP, u->panels - first);
-    for (int x = 0; x < s->n; x++) needed = needed || back_needed(u, first + x);
+    for (int x = 0; x < s->n; x++) {
+        if (u->b->look_late) attn__back_look(u->r, u->scratch, u->panel0 + first + x);
+        needed = needed || back_needed(u, first + x);
+    }
     for (int x = 0; x < s->n && needed; x++)
         back_open_panel(u, first + x, u->scratch + u->b->panel + x * u->b->panel_bytes,
                         &s->panel[x]);

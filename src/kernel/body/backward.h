@@ -224,8 +224,16 @@ static void K(gather)(int64_t n, bool fresh, const void *x, double *sum)
 
 static void K(settle)(int64_t n, const double *sum, double factor, void *x)
 {
+    const v_vec quiet = v_set((real)NAN), zero = v_set(0);
     real *y = x;
-    for (int64_t i = 0; i < n; i++) {
+    double factors[V_LANES];
+    int64_t i = 0;
+    for (int l = 0; l < V_LANES; l++) factors[l] = factor;
+    for (; i + V_LANES <= n; i += V_LANES) {
+        const v_vec value = v_mul_wide(sum + i, factors);
+        v_store(y + i, v_add(v_select(v_nan(value), quiet, value), zero));
+    }
+    for (; i < n; i++) {
         const real value = (real)(sum[i] * factor);
         y[i] = value == value ? value + 0 : (real)NAN;
     }
