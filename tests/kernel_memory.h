@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MEMORY_SLOTS = 10, MEMORY_BYTES = 1 << 20 };
+enum { MEMORY_SLOTS = 13, MEMORY_BYTES = 1 << 20 };
 
 typedef enum memory_side { MEMORY_RIGHT, MEMORY_LEFT, MEMORY_N_SIDES } memory_side;
 

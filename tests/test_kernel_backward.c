@@ -46,9 +46,23 @@ static void grade(kernel_case *c)
     kernel_expect_all(c, "grade, ds", &dp, ds);
 }
 
+/* Words for the numbers of a, some of which become 0. */
+static const uint64_t *spread_words(kernel_case *c, int slot, matrix *a)
+{
+    uint64_t *bits = words(c, slot, a->rows);
+    const int shift = (int)test_rng_range(&c->rng, 0, 47);
+    for (int64_t j = 0; j < a->rows; j++) {
+        bits[j] = test_rng_chance(&c->rng, 20) ? 0 : (bits[j] << shift) >> (shift / 2);
+        bits[j] &= ((uint64_t)1 << a->cols) - 1;
+        for (int64_t l = 0; l < a->cols; l++)
+            if (!bit(bits, j, l)) matrix_put(a, j, l, test_rng_chance(&c->rng, 50) ? 0 : -0.0);
+    }
+    return bits;
+}
+
 static void spread(kernel_case *c)
 {
-    enum { PARTS = 3 };
+    enum { PARTS = 3, LAID = 1 + 2 * PARTS, WORDS = LAID + PARTS };
     const int64_t n = kernel_size(c, 0), width = kernel_size(c, 1);
     const int64_t wide = (width + c->k->step - 1) / c->k->step * c->k->step;
     const int parts = (int)test_rng_range(&c->rng, 0, PARTS);
@@ -63,9 +77,11 @@ static void spread(kernel_case *c)
         b[x] = matrix_make(c, 2 + 2 * x, here, width, width + test_rng_range(&c->rng, 0, 3));
         matrix_fill(c, &a[x]), matrix_fill(c, &b[x]);
         for (int l = 0; l < here; l++) rows[x][l] = matrix_at(&b[x], l, 0);
-        laid[x] = matrix_make(c, 1 + 2 * PARTS + x, 1, wide * here, wide * here);
+        laid[x] = matrix_make(c, LAID + x, 1, wide * here, wide * here);
         c->k->lay(here, width, rows[x], laid[x].p);
         part[x] = (attn__part){.a = a[x].p, .laid = laid[x].p, .n = here, .ld = ld};
+        if (!c->wild && test_rng_chance(&c->rng, 50))
+            part[x].lanes = spread_words(c, WORDS + x, &a[x]);
     }
     matrix_fill(c, &acc);
     double *want = matrix_copy(c, &acc);

@@ -64,6 +64,7 @@ typedef struct attn__back_panel {
     const void *g_rows[ATTN__PANEL];
     const void *q_laid, *g_laid;    /* the same for spread */
     bool q_finite, g_finite, fresh; /* fresh: nothing added to acc yet */
+    bool some_lanes;                /* of the last block: some pair is not allowed */
     char *memory;                   /* the parts of attn__back_plan marked * */
     char *kept;                     /* the parts that are kept of a panel */
 } attn__back_panel;

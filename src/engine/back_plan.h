@@ -11,7 +11,7 @@
 
 enum {
     ATTN__BACK_CHUNK = ATTN__CHUNK, /* keys of a unit: part of the numeric contract, as are */
-    ATTN__BACK_STEP = 4,            /* panels summed in one chain, and */
+    ATTN__BACK_STEP = ATTN__PARTS,  /* panels summed in one chain, and */
     ATTN__BACK_RANGE = 16,          /* steps of a unit */
     ATTN__BACK_ROWS = ATTN__BACK_RANGE * ATTN__BACK_STEP * ATTN__PANEL
 };

@@ -146,7 +146,8 @@ bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
     attn__terms_grad(t);
     attn__back_score_tile(t, panel, u);
     if (dropped) k->drop(t->n, t->panel->w, keep, t->s);
-    if (plan->problem.shaw_n || !panel->q_finite || !panel->g_finite) {
+    panel->some_lanes = t->masked || t->n < n;
+    if (panel->some_lanes || plan->problem.shaw_n || !panel->q_finite || !panel->g_finite) {
         back_words(t, dropped ? keep : NULL, (uint64_t *)(void *)(m + b->allowed),
                    (uint64_t *)(void *)(m + b->held), j0, n);
         back_buckets(t, panel, j0, t->s);
@@ -172,13 +173,15 @@ static void back_send(const attn__back_step *s, const bool *some, int64_t n, int
     for (int x = 0; x < s->n; x++) {
         const attn__back_panel *panel = &s->panel[x];
         if (!some[x]) continue;
+        words[parts] =
+            (const uint64_t *)(const void *)(panel->memory + (keys ? b->allowed : b->held));
         part[parts] = (attn__part){.a = panel->memory + (keys ? b->ds : b->p),
                                    .rows = keys ? panel->q_rows : panel->g_rows,
                                    .laid = keys ? panel->q_laid : panel->g_laid,
                                    .n = panel->lanes.n,
-                                   .ld = panel->lanes.w};
-        words[parts++] =
-            (const uint64_t *)(const void *)(panel->memory + (keys ? b->allowed : b->held));
+                                   .ld = panel->lanes.w,
+                                   .lanes = panel->some_lanes ? words[parts] : NULL};
+        parts++;
         finite = finite && (keys ? panel->q_finite : panel->g_finite);
     }
     if (finite)

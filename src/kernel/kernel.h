@@ -17,6 +17,7 @@ enum {
     ATTN__PANEL = 48,  /* queries at most in a panel; lanes of a mask word */
     ATTN__CHUNK = 512, /* keys folded at once, and keys summed in one chain: both are part of */
     ATTN__BLOCK = 64,  /* the numeric contract (docs/numerics.md) */
+    ATTN__PARTS = 4,   /* parts at most that spread takes */
     ATTN__N_FLOATS = ATTN_DTYPE_F16 + 1
 };
 
@@ -46,6 +47,9 @@ typedef struct attn__part {
     const void *const *rows; /* [n] */
     const void *laid;        /* the same rows, as lay leaves them; spread alone reads these */
     int n, ld;
+    /* spread: bit l of word j is clear where a[j][l] is a 0, of either sign; NULL: none of them
+     * has to be one */
+    const uint64_t *lanes;
 } attn__part;
 
 /* Keys as rows against queries in lanes, for scores that are no products: q, weight and t_q are

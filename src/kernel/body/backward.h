@@ -92,11 +92,23 @@ static void K(lay)(int n, int64_t width, const void *const *rows, void *laid)
     }
 }
 
+/* The lanes of a part that some of V_TILE_R keys have a number for; what lies outside would leave
+ * a sum as it is. */
+static inline void K(spread_lanes)(int64_t n, const attn__part *part, int64_t j, int64_t *from,
+                                   int64_t *until)
+{
+    uint64_t any = 0;
+    for (int64_t r = 0; r < V_TILE_R && r < n; r++) any |= part->lanes[j + r];
+    any &= ((uint64_t)1 << part->n) - 1;
+    *from = any ? __builtin_ctzll(any) : 0;
+    *until = any ? 64 - __builtin_clzll(any) : 0;
+}
+
 /* V_TILE_R keys (fewer when n is: the last one stands in) by nv vectors of columns, one chain
  * over the lanes of all parts. What the next tile reads is asked for in passing. */
 static inline __attribute__((always_inline)) void
 K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t e, double *to,
-               int64_t width, const int nv, const bool cut)
+               int64_t width, const int nv, const bool cut, const bool some)
 {
     v_vec sum[V_TILE_R * V_TILE_V];
     real done[V_TILE_V * V_LANES];
@@ -110,7 +122,9 @@ K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t 
         for (int x = p * D_LINE; x < nv * V_LANES; x += parts * D_LINE)
 #pragma GCC unroll 8
             for (int r = 0; r < V_TILE_R; r++) __builtin_prefetch(to + r * width + x, 1);
-        for (int64_t l = 0; l < part[p].n; l++, row += nv * V_LANES) {
+        int64_t l = 0, until = part[p].n;
+        if (some && part[p].lanes) K(spread_lanes)(n, &part[p], j, &l, &until);
+        for (row += l * nv * V_LANES; l < until; l++, row += nv * V_LANES) {
             v_vec b[V_TILE_V];
             __builtin_prefetch(a[0] + V_TILE_R * part[p].ld + V_TILE_R * l);
 #pragma GCC unroll 4
@@ -136,24 +150,55 @@ K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t 
 /* Column by column of tiles, so that the rows of one stay near while the keys go by. */
 static inline __attribute__((always_inline)) void
 K(spread_column)(int64_t n, int64_t width, int parts, const attn__part *part, int64_t e,
-                 double *acc, const int nv, const bool cut)
+                 double *acc, const int nv, const bool cut, const bool some)
 {
-    for (int64_t j = 0; j < n; j += V_TILE_R)
-        K(spread_tile)(n - j, j, parts, part, e, acc + j * width + e, width, nv, cut);
+    for (int64_t j = 0; j < n; j += V_TILE_R) K(spread_tile)
+    (n - j, j, parts, part, e, acc + j * width + e, width, nv, cut, some);
 }
 
-static void K(spread)(int64_t n, int64_t width, int parts, const attn__part *part, double *acc)
+static __attribute__((noinline)) void K(spread_all)(int64_t n, int64_t width, int parts,
+                                                    const attn__part *part, double *acc)
 {
     for (int64_t e = 0; e < width;) {
         const int nv = K(spread_vectors)(width - e);
         if (e + V_LANES > width)
-            K(spread_column)(n, width, parts, part, e, acc, 1, true);
+            K(spread_column)(n, width, parts, part, e, acc, 1, true, false);
         else if (nv == V_TILE_V)
-            K(spread_column)(n, width, parts, part, e, acc, V_TILE_V, false);
+            K(spread_column)(n, width, parts, part, e, acc, V_TILE_V, false, false);
         else if (nv == 2)
-            K(spread_column)(n, width, parts, part, e, acc, 2, false);
+            K(spread_column)(n, width, parts, part, e, acc, 2, false, false);
         else
-            K(spread_column)(n, width, parts, part, e, acc, 1, false);
+            K(spread_column)(n, width, parts, part, e, acc, 1, false, false);
+        e += nv * V_LANES;
+    }
+}
+
+/* With lanes left out a tile needs more registers: each kind of it is a function of its own. */
+#define SPREAD_SOME(name, nv, cut)                                                             \
+    static __attribute__((noinline)) void K(name)(                                             \
+        int64_t n, int64_t width, int parts, const attn__part *part, int64_t e, double *acc)   \
+    {                                                                                          \
+        K(spread_column)(n, width, parts, part, e, acc, nv, cut, true);                        \
+    }
+SPREAD_SOME(spread_rest, 1, true)
+SPREAD_SOME(spread_one, 1, false)
+SPREAD_SOME(spread_two, 2, false)
+SPREAD_SOME(spread_tiles, V_TILE_V, false)
+#undef SPREAD_SOME
+
+static void K(spread)(int64_t n, int64_t width, int parts, const attn__part *part, double *acc)
+{
+    static void (*const columns[])(int64_t, int64_t, int, const attn__part *, int64_t,
+                                   double *) = {K(spread_rest), K(spread_one), K(spread_two),
+                                                K(spread_tiles)};
+    bool some = false;
+    for (int p = 0; p < parts; p++) some = some || part[p].lanes;
+    if (!some) K(spread_all)(n, width, parts, part, acc);
+    for (int64_t e = 0; some && e < width;) {
+        const int nv = K(spread_vectors)(width - e);
+        columns[e + V_LANES > width ? 0
+                : nv == V_TILE_V    ? 3
+                                    : nv](n, width, parts, part, e, acc);
         e += nv * V_LANES;
     }
 }
