@@ -32,6 +32,7 @@ set(ATTN_FLAGS_KERNEL $<$<CONFIG:Release>:-O3>)
 set(ATTN_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(ATTN_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
     -mprefer-vector-width=512)
+set(ATTN_FLAGS_avx512vnni ${ATTN_FLAGS_avx512} -mavx512vnni)
 foreach(bits 128 256 512)
     set(ATTN_FLAGS_sve${bits} -march=armv8.2-a+sve -msve-vector-bits=${bits})
 endforeach()

@@ -27,7 +27,7 @@ set(KERNEL_SOURCES
 # The kernel tables this kind of machine can have, weakest first.
 set(ATTN_ISAS scalar)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
-    list(APPEND ATTN_ISAS avx2 avx512)
+    list(APPEND ATTN_ISAS avx2 avx512 avx512vnni)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
     list(APPEND ATTN_ISAS sve128 neon sve256 sve512)
 endif()
@@ -40,6 +40,8 @@ set(KERNEL_avx2_SOURCES
 set(KERNEL_avx512_SOURCES
     src/kernel/isa/avx512_f32.c
     src/kernel/isa/avx512_f64.c)
+set(KERNEL_avx512vnni_SOURCES
+    src/kernel/isa/avx512vnni.c)
 set(KERNEL_neon_SOURCES
     src/kernel/isa/neon_f32.c
     src/kernel/isa/neon_f64.c)
@@ -403,6 +405,7 @@ set(TEST_PROGRAMS
     test_jvp
     test_kernel_backward
     test_kernel_gemm
+    test_kernel_half
     test_kernel_map
     test_kernel_norm
     test_kernel_product

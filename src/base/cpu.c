@@ -112,6 +112,15 @@ uint32_t attn__cpu_isas(void)
     return isas;
 }
 
+bool attn__cpu_adds_pairs(void)
+{
+#if defined(__x86_64__)
+    return cpu_has_avx512() && __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
+}
+
 size_t attn_cpu_text(char *text, size_t n)
 {
     cpu_feature list[CPU_MAX_FEATURES];

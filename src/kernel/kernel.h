@@ -314,11 +314,62 @@ typedef struct attn__kernels {
     void (*scan)(const attn__scan *s);
 } attn__kernels;
 
+/* ---- the half mode: body/half_dot.h ---------------------------------------------------------- */
+
+enum {
+    ATTN__HALF_MOST = 32767,   /* of an int16 */
+    ATTN__HALF_NORM = 46000,   /* of a row of int16, so that no product of two leaves int32 */
+    ATTN__HALF_SUM = 32500,    /* of the weights of a block, before they are rounded */
+    ATTN__HALF_DEPTH = 1 << 16 /* features at most */
+};
+
+/* Keys first .. first + n of a block of ATTN__BLOCK; values and units from key 0 of the block. */
+typedef struct attn__half_block {
+    int first, n;
+    const int16_t *v;  /* [ATTN__BLOCK / 2][width] pairs of keys */
+    const float *unit; /* [ATTN__BLOCK]; 0: the key takes no part */
+    const float *sum;  /* [w]: L as exp left it, for a whole block; NULL: to be made */
+} attn__half_block;
+
+/* Integers n = fma(x, f, M) - M with M = 1.5 * 2^23. Pairs: two int16, the first one low. Lanes
+ * w and arrays over them as in attn__kernels; reals are floats. */
+typedef struct attn__half {
+    /* most[l] = the largest |t[d * w + l]|, d < n, NaN if there is one; square[l] = the fma chain
+     * of their squares. */
+    void (*sizes)(int64_t n, int w, const void *t, float *most, float *square);
+    /* most[j] = the largest |rows[j * stride + e]|, e < width, NaN if there is one. */
+    void (*most)(int64_t n, int64_t width, const void *rows, int64_t stride, float *most);
+    /* pairs[d / 2][l] = t[d * w + l] and t[(d + 1) * w + l] times factor[l]; d < depth, 0 beyond. */
+    void (*queries)(int64_t depth, int w, const void *t, const float *factor, int16_t *pairs);
+    /* rows[j][d] = k[j * k_stride + d] times factor[j]; a row is depth rounded up to even. */
+    void (*keys)(int64_t n, int64_t depth, const void *k, int64_t k_stride, const float *factor,
+                 int16_t *rows);
+    /* pairs[j / 2][e] = v[j * v_stride + e] and v[(j + 1) * v_stride + e] times their factors;
+     * 0 beyond n. */
+    void (*values)(int64_t n, int64_t width, const void *v, int64_t v_stride,
+                   const float *factor, int16_t *pairs);
+    /* s[j * ld + l] = ((float) sum over the pairs of k[j] and lane l * k_unit[j]) * q_unit[l];
+     * top[l] = max(top[l], s[j][l]). */
+    void (*scores)(int64_t n, int w, int64_t pairs, const int16_t *k, const float *k_unit,
+                   const int16_t *q, const float *q_unit, int ld, void *s, float *top);
+    /* exp_sum of a whole block in which nothing is forbidden; sum[l] = L of weigh. */
+    void (*exp)(const attn__half_block *block, int w, int64_t width, double coef, void *s,
+                const float *m, float *l, float *sum);
+    /* x_j = p[j][l] * unit[j]; L = (L_0 + L_1) + (L_2 + L_3), L_i the fma chain of p times unit
+     * over the keys j of the block with j mod 4 = i, 0 below 2^-100; n_j = x_j times 32500 / L.
+     * acc[e * ld + l] += (float) sum of n_j v_je, times L / 32500, one fma. fresh: acc counts
+     * as 0. */
+    void (*weigh)(const attn__half_block *block, int w, int64_t width, const void *p, int ld,
+                  bool fresh, void *acc);
+} attn__half;
+
 /* ---- pick.c ------------------------------------------------------------------------------ */
 
 /* The strongest table of the arithmetic (F32 or F64) that the mask of ATTN_ISA bits allows;
  * NULL when there is none. */
 const attn__kernels *attn__kernels_pick(attn_dtype arithmetic, uint32_t allowed);
+/* What runs the half mode beside a table on this CPU; NULL: nothing does. */
+const attn__half *attn__half_pick(const attn__kernels *table);
 uint32_t attn__kernels_built(void); /* ATTN_ISA bits of the tables in this build */
 
 /* ---- fpenv.c: the caller's rounding and flushing modes do not reach us ------------------- */

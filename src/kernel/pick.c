@@ -53,6 +53,20 @@ const attn__kernels *attn__kernels_pick(attn_dtype arithmetic, uint32_t allowed)
     return best;
 }
 
+#if HAVE_X86
+extern const attn__half attn__half_f32_avx512vnni;
+#endif
+
+const attn__half *attn__half_pick(const attn__kernels *table)
+{
+#if HAVE_X86
+    const uint32_t here = table->dtype == ATTN_DTYPE_F32 ? ATTN_ISA_avx512 : 0;
+    if ((table->isa & here) && attn__cpu_adds_pairs()) return &attn__half_f32_avx512vnni;
+#endif
+    (void)table;
+    return NULL;
+}
+
 uint32_t attn__kernels_built(void)
 {
     uint32_t built = 0;

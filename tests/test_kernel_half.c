@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT
+ * The loops of the half mode against plain ones in C integers, where this machine has them: the
+ * same bits, in guarded memory. Integers are as large as they may be, so that a sum which left
+ * its 32 bits would show. */
+#include "kernel_case.h"
+
+static const attn__half *half_of(const kernel_case *c)
+{
+    return attn__half_pick(c->k);
+}
+
+/* x times factor as an integer. */
+static int16_t half_whole(double x, float factor)
+{
+    const float magic = 0x1.8p23f;
+    return (int16_t)(fmaf((float)x, factor, magic) - magic);
+}
+
+static float *half_floats(kernel_case *c, int slot, int64_t n, double least, double most)
+{
+    float *x = memory_place(slot, c->side, (size_t)n * sizeof *x);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)(least + (most - least) * test_rng_uniform(&c->rng));
+    return x;
+}
+
+/* Any int16 but the least. */
+static int16_t *half_integers(kernel_case *c, int slot, int64_t n)
+{
+    int16_t *x = memory_place(slot, c->side, (size_t)n * sizeof *x);
+    const bool large = test_rng_chance(&c->rng, 30);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t y = test_rng_range(&c->rng, -ATTN__HALF_MOST, ATTN__HALF_MOST);
+        x[i] = (int16_t)(large ? ATTN__HALF_MOST : y);
+    }
+    return x;
+}
+
+static void half_expect(const kernel_case *c, const char *what, int64_t i, double got,
+                        double want)
+{
+    if (!real_same(got, want)) kernel_fail(c, what, i, 0, got, want);
+}
+
+static void half_expect_floats(const kernel_case *c, const char *what, const float *got,
+                               const float *want, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) half_expect(c, what, i, (double)got[i], (double)want[i]);
+}
+
+/* ---- rows to integers -------------------------------------------------------------------- */
+
+/* Anything that the loops may meet; most: in no row but a NaN is larger than all. */
+static void sizes(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0);
+    const int w = kernel_width(c);
+    if (!half_of(c)) return;
+    matrix t = matrix_make(c, 0, n, w, w);
+    matrix_fill(c, &t);
+    float *most = half_floats(c, 1, w, 0, 1), *square = half_floats(c, 2, w, 0, 1);
+    half_of(c)->sizes(n, w, t.p, most, square);
+    for (int l = 0; l < w; l++) {
+        double top = 0;
+        float sum = 0;
+        for (int64_t d = 0; d < n; d++) {
+            const double x = fabs(matrix_get(&t, d, l));
+            if (!(x <= top)) top = isnan(top) ? top : x;
+            sum = fmaf((float)x, (float)x, sum);
+        }
+        half_expect(c, "most", l, (double)most[l], top);
+        half_expect(c, "square", l, (double)square[l], (double)sum);
+    }
+}
+
+static void most(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0), width = kernel_size(c, 0);
+    const int64_t stride = width + test_rng_range(&c->rng, 0, 3);
+    if (!half_of(c)) return;
+    matrix rows = matrix_make(c, 0, n, width, stride);
+    matrix_fill(c, &rows);
+    float *top = half_floats(c, 1, n, 0, 1);
+    half_of(c)->most(n, width, rows.p, stride, top);
+    for (int64_t j = 0; j < n; j++) {
+        double want = 0;
+        for (int64_t e = 0; e < width; e++) {
+            const double x = fabs(matrix_get(&rows, j, e));
+            if (!(x <= want)) want = isnan(want) ? want : x;
+        }
+        half_expect(c, "most of a row", j, (double)top[j], want);
+    }
+}
+
+/* Numbers within 1 times factors within the largest integer. */
+static matrix half_rows(kernel_case *c, int slot, int64_t n, int64_t width, int64_t stride)
+{
+    matrix m = matrix_make(c, slot, n, width, stride);
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t d = 0; d < width; d++)
+            matrix_put(&m, j, d, 2 * test_rng_uniform(&c->rng) - 1);
+    return m;
+}
+
+static void queries(kernel_case *c)
+{
+    const int64_t depth = kernel_size(c, 0), even = depth + depth % 2;
+    const int w = kernel_width(c);
+    if (!half_of(c)) return;
+    matrix t = half_rows(c, 0, depth, w, w);
+    float *factor = half_floats(c, 1, w, 0, ATTN__HALF_MOST);
+    int16_t *pairs = half_integers(c, 2, even * w);
+    half_of(c)->queries(depth, w, t.p, factor, pairs);
+    for (int64_t d = 0; d < even; d++)
+        for (int l = 0; l < w; l++) {
+            const double x = d < depth ? matrix_get(&t, d, l) : 0;
+            half_expect(c, "queries", d * w + l, pairs[(d / 2 * w + l) * 2 + d % 2],
+                        half_whole(x, factor[l]));
+        }
+}
+
+static void keys(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0), depth = kernel_size(c, 0), even = depth + depth % 2;
+    const int64_t stride = depth + test_rng_range(&c->rng, 0, 3);
+    if (!half_of(c)) return;
+    matrix k = half_rows(c, 0, n, depth, stride);
+    float *factor = half_floats(c, 1, n, 0, ATTN__HALF_MOST);
+    int16_t *rows = half_integers(c, 2, n * even);
+    half_of(c)->keys(n, depth, k.p, stride, factor, rows);
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t d = 0; d < even; d++)
+            half_expect(c, "keys", j * even + d, rows[j * even + d],
+                        half_whole(d < depth ? matrix_get(&k, j, d) : 0, factor[j]));
+}
+
+static void values(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0), width = kernel_size(c, 0), even = n + n % 2;
+    const int64_t stride = width + test_rng_range(&c->rng, 0, 3);
+    if (!half_of(c)) return;
+    matrix v = half_rows(c, 0, n, width, stride);
+    float *factor = half_floats(c, 1, n, 0, ATTN__HALF_MOST);
+    int16_t *pairs = half_integers(c, 2, even * width);
+    half_of(c)->values(n, width, v.p, stride, factor, pairs);
+    for (int64_t j = 0; j < even; j++)
+        for (int64_t e = 0; e < width; e++)
+            half_expect(c, "values", j * width + e, pairs[(j / 2 * width + e) * 2 + j % 2],
+                        j < n ? half_whole(matrix_get(&v, j, e), factor[j]) : 0);
+}
+
+/* ---- products ---------------------------------------------------------------------------- */
+
+/* Rows whose products stay in 32 bits. */
+static int16_t *half_short(kernel_case *c, int slot, int64_t n, int64_t pairs)
+{
+    int16_t *x = half_integers(c, slot, n);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (int16_t)(x[i] / (pairs > 1 ? (int64_t)ceil(sqrt(2.0 * (double)pairs)) : 1));
+    return x;
+}
+
+static void scores(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0), pairs = kernel_size(c, 0);
+    const int w = kernel_width(c), ld = w + (int)test_rng_range(&c->rng, 0, 17);
+    if (!half_of(c)) return;
+    int16_t *k = half_short(c, 0, n * 2 * pairs, pairs);
+    int16_t *q = half_short(c, 1, pairs > 0 ? 2 * ((pairs - 1) * ld + w) : 0, pairs);
+    float *k_unit = half_floats(c, 2, n, 0, 1), *q_unit = half_floats(c, 3, w, 0, 1);
+    float *top = half_floats(c, 4, w, -1e4, 1e4), highest[ATTN__PANEL];
+    matrix s = matrix_make(c, 5, n, w, ld);
+    double *want = matrix_copy(c, &s);
+    memcpy(highest, top, (size_t)w * sizeof *top);
+    for (int64_t j = 0; j < n; j++)
+        for (int l = 0; l < w; l++) {
+            int64_t sum = 0;
+            for (int64_t d = 0; d < 2 * pairs; d++)
+                sum += k[j * 2 * pairs + d] * q[(d / 2 * ld + l) * 2 + d % 2];
+            const float score = (float)sum * k_unit[j] * q_unit[l];
+            want[j * w + l] = (double)score;
+            if (score > highest[l]) highest[l] = score;
+        }
+    half_of(c)->scores(n, w, pairs, k, k_unit, q, q_unit, ld, s.p, top);
+    kernel_expect_all(c, "half scores", &s, want);
+    half_expect_floats(c, "top", top, highest, w);
+}
+
+/* The fma chains of weigh, by lane. */
+static float half_sum(const matrix *p, const float *unit, int first, int l)
+{
+    float part[4] = {0, 0, 0, 0};
+    for (int64_t j = 0; j < p->rows; j++) {
+        float *to = &part[(first + j) % 4];
+        *to = fmaf((float)matrix_get(p, j, l), unit[first + j], *to);
+    }
+    const float sum = (part[0] + part[1]) + (part[2] + part[3]);
+    return sum < 0x1p-100f ? 0 : sum;
+}
+
+static void half_weighed(kernel_case *c, const matrix *p, const attn__half_block *b,
+                         int64_t width, int l, double *want)
+{
+    const float sum = half_sum(p, b->unit, b->first, l), most = ATTN__HALF_SUM;
+    const float factor = sum == 0 ? 0 : most / sum, gain = sum / most;
+    for (int64_t e = 0; e < width; e++) {
+        int64_t total = 0;
+        for (int j = 0; j < b->n; j++) {
+            const int at = b->first + j;
+            const double x = real_mul(c, matrix_get(p, j, l), (double)b->unit[at]);
+            total += half_whole(x, factor) * b->v[(at / 2 * width + e) * 2 + at % 2];
+        }
+        assert_true(total <= INT32_MAX && total >= -INT32_MAX);
+        double *to = &want[e * p->cols + l];
+        *to = (double)fmaf((float)total, gain, (float)*to);
+    }
+}
+
+/* Weights up to 1, some forbidden; blocks cut at both ends. */
+static void weigh(kernel_case *c)
+{
+    const int64_t width = kernel_size(c, 0);
+    const int w = kernel_width(c), ld = w + (int)test_rng_range(&c->rng, 0, 17);
+    const bool fresh = test_rng_chance(&c->rng, 30), whole = test_rng_chance(&c->rng, 50);
+    attn__half_block b = {.n = ATTN__BLOCK};
+    if (!whole) {
+        b.first = (int)test_rng_range(&c->rng, 0, ATTN__BLOCK - 1);
+        b.n = (int)test_rng_range(&c->rng, 1, ATTN__BLOCK - b.first);
+    }
+    if (!half_of(c)) return;
+    b.v = half_integers(c, 0, ATTN__BLOCK * width);
+    b.unit = half_floats(c, 1, ATTN__BLOCK, 0, test_rng_chance(&c->rng, 10) ? 1e-30 : 1);
+    matrix p = matrix_make(c, 2, b.n, w, ld), acc = matrix_make(c, 3, width, w, ld);
+    const bool flat = test_rng_chance(&c->rng, 20);
+    for (int64_t j = 0; j < b.n; j++)
+        for (int l = 0; l < w; l++) {
+            const double x = flat ? 1 : test_rng_uniform(&c->rng);
+            matrix_put(&p, j, l, test_rng_chance(&c->rng, 10) ? -0.0 : x);
+        }
+    if (!fresh) matrix_fill(c, &acc);
+    double *want = matrix_copy(c, &acc);
+    for (int64_t i = 0; i < width * w && fresh; i++) want[i] = 0;
+    for (int l = 0; l < w; l++) half_weighed(c, &p, &b, width, l, want);
+    half_of(c)->weigh(&b, w, width, p.p, ld, fresh, acc.p);
+    kernel_expect_all(c, "half weigh", &acc, want);
+}
+
+/* exp_sum of the scalar table, and the sums that weigh would make. */
+static void exponential(kernel_case *c)
+{
+    const int w = kernel_width(c);
+    const double coef = fabs(test_rng_normal(&c->rng));
+    if (!half_of(c)) return;
+    const int64_t width = kernel_size(c, 0);
+    const attn__half_block b = {.n = ATTN__BLOCK,
+                                .v = half_integers(c, 0, ATTN__BLOCK * width),
+                                .unit = half_floats(c, 1, ATTN__BLOCK, 0, 1)};
+    matrix s = matrix_make(c, 2, ATTN__BLOCK, w, w),
+           same = matrix_make(c, 3, ATTN__BLOCK, w, w);
+    float *m = half_floats(c, 4, w, 0, 3), *l = half_floats(c, 5, w, 0, 9);
+    float *sum = half_floats(c, 6, w, 0, 1), *total = half_floats(c, 7, w, 0, 1);
+    for (int64_t i = 0; i < ATTN__BLOCK * w; i++) { /* none above the largest */
+        const double below = fabs(test_rng_normal(&c->rng)) * 9, top = (double)m[i % w];
+        const bool least = test_rng_chance(&c->rng, 3);
+        matrix_put(&s, i / w, i % w, least ? -(double)INFINITY : top - below);
+    }
+    matrix_load(&same, matrix_copy(c, &s));
+    memcpy(total, l, (size_t)w * sizeof *l);
+    half_of(c)->exp(&b, w, width, coef, s.p, m, l, sum);
+    c->scalar->exp_sum(ATTN__BLOCK, w, coef, same.p, NULL, m, total);
+    kernel_expect_all(c, "half exp", &s, matrix_copy(c, &same));
+    half_expect_floats(c, "sum of weights", l, total, w);
+    for (int x = 0; x < w; x++) {
+        const float want = half_sum(&s, b.unit, 0, x);
+        if (want > 0) half_expect(c, "sum for weigh", x, (double)sum[x], (double)want);
+    }
+}
+
+KERNEL_TEST(sizes)
+KERNEL_TEST(most)
+KERNEL_TEST(queries)
+KERNEL_TEST(keys)
+KERNEL_TEST(values)
+KERNEL_TEST(scores)
+KERNEL_TEST(weigh)
+KERNEL_TEST(exponential)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_agrees),   cmocka_unit_test(most_agrees),
+        cmocka_unit_test(queries_agrees), cmocka_unit_test(keys_agrees),
+        cmocka_unit_test(values_agrees),  cmocka_unit_test(scores_agrees),
+        cmocka_unit_test(weigh_agrees),   cmocka_unit_test(exponential_agrees),
+    };
+    return cmocka_run_group_tests_name("kernel_half", tests, memory_begin, memory_end);
+}
