@@ -75,6 +75,7 @@ set(ENGINE_SOURCES
     src/engine/check_norm.c
     src/engine/check_shape.c
     src/engine/describe.c
+    src/engine/half_mode.c
     src/engine/jvp.c
     src/engine/masks.c
     src/engine/merge.c
@@ -394,6 +395,8 @@ set(TEST_PROGRAMS
     test_guard_grad
     test_guard_norm
     test_guard_operands
+    test_half
+    test_half_bits
     test_io_damage
     test_io_format
     test_io_hostile

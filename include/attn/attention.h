@@ -76,6 +76,13 @@ typedef enum attn_norm_kind {
     ATTN_NORM_TOP_K    /* softmax over the spec.top_k largest scores, of equal ones the first */
 } attn_norm_kind;
 
+/* HALF is for speed: products of scores and of weights with values in 16-bit integers, errors as
+ * large as those of rounding the output to bf16 (docs/numerics.md, section 17 says more). A
+ * result still depends on nothing but its row. attn_forward alone knows it, for f32, bf16 and f16
+ * with ATTN_SCORE_DOT and every normaliser but RELU2 and LINEAR, on machines with AVX-512 VNNI;
+ * everything else runs EXACT, and attn_plan_describe says which one it is. */
+typedef enum attn_precision { ATTN_PRECISION_EXACT, ATTN_PRECISION_HALF } attn_precision;
+
 /* At which point args.scores is taken. */
 typedef enum attn_scores_stage {
     ATTN_SCORES_SCALED, /* scale * (q.k + q.rel_k), or scale * another score */
@@ -166,6 +173,7 @@ typedef struct attn_spec {
     bool norm_mean;    /* SIGMOID, RELU2, LINEAR: every weight is divided by m */
     double alpha;      /* ENTMAX, 1 .. 4; 0: 1.5. Below 1.01 it is softmax */
     int64_t top_k;     /* TOP_K, at least 1 */
+    attn_precision precision;
 } attn_spec;
 
 /* ---- args: what it is computed on ------------------------------------------------------ */
@@ -247,11 +255,12 @@ typedef struct attn_plan_info {
     const char *isa;       /* kernel table */
     attn_dtype arithmetic; /* f32 or f64 */
     int threads;
-    int64_t chunk, panel; /* keys folded at once; queries worked on at once */
-    int64_t tasks;        /* pieces shared out among the threads, at most */
-    bool split_keys;      /* few rows: the keys are shared out as well */
-    size_t workspace;     /* bytes */
-    double flops, bytes;  /* of unmasked work, by the largest lengths */
+    int64_t chunk, panel;     /* keys folded at once; queries worked on at once */
+    int64_t tasks;            /* pieces shared out among the threads, at most */
+    bool split_keys;          /* few rows: the keys are shared out as well */
+    size_t workspace;         /* bytes */
+    double flops, bytes;      /* of unmasked work, by the largest lengths */
+    attn_precision precision; /* of the products */
 } attn_plan_info;
 
 /* A plan fits every later args that differs in nothing but data pointers and in the contents of

@@ -35,6 +35,8 @@ static attn_status check_enums(const attn_spec *s, attn_error *error)
          "not an attn_score_kind"},
         {(unsigned)s->normaliser <= ATTN_NORM_TOP_K, ATTN_E_ENUM, "normaliser",
          "not an attn_norm_kind"},
+        {(unsigned)s->precision <= ATTN_PRECISION_HALF, ATTN_E_ENUM, "precision",
+         "not an attn_precision"},
     };
     return CHECK_ALL(rules, error);
 }

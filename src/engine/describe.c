@@ -34,6 +34,7 @@ void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
         .flops = 2 * (double)p->H * pairs * depth,
         .bytes = q * (double)(p->D + p->E) * size[0] + k * (double)p->D * size[1] +
                  k * (double)p->E * size[2],
+        .precision = plan->half.kernels ? ATTN_PRECISION_HALF : ATTN_PRECISION_EXACT,
     };
 }
 

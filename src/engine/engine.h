@@ -15,6 +15,7 @@
 #include "attn/attention.h"
 #include "base/base.h"
 #include "engine/back_plan.h"
+#include "engine/half_plan.h"
 #include "engine/warm.h"
 #include "kernel/kernel.h"
 
@@ -147,6 +148,7 @@ struct attn_plan {
     int64_t bytes;
     int buckets[256]; /* REL_BUCKET: distance at which bucket i begins */
     attn__back_plan back;
+    attn__half_plan half;
 };
 
 /* ---- run.c: from sequences to tasks ------------------------------------------------------ */
@@ -183,6 +185,9 @@ typedef struct attn__panel {
     void *qt, *rq, *wt;
     double *sm, *sl, *so; /* the state: maximum, sum, outputs */
     char *memory;         /* the parts of attn__layout inside a panel */
+    int16_t *hq;          /* half: the queries, what one is worth, those not rounded */
+    float *hq_unit;
+    uint64_t h_bad;
     struct attn__norm *norm;
 } attn__panel;
 
@@ -318,6 +323,9 @@ bool attn__stage_direct(const attn__kernels *k, const attn_tensor *t);
 /* Rows of one head of t, in place or in memory; *stride is that of the result. */
 const void *attn__stage_rows(const attn__kernels *k, const attn_tensor *t, int64_t b, int64_t g,
                              int64_t row0, int64_t n, char *memory, int64_t *stride);
+attn__staged attn__stage_reals(const attn__run *r, char *scratch, const attn__seq *seq,
+                               int64_t g, int64_t j0, int64_t j1);
+/* The same for a tile; nothing where the half mode has its own. */
 attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__seq *seq,
                                int64_t g, int64_t j0, int64_t j1);
 /* A table H n width, the rows of head h, dense. */

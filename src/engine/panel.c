@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/half_mode.h"
 #include "engine/norm.h"
 #include "engine/score.h"
 
@@ -207,5 +208,6 @@ void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, i
     panel->norm = (attn__norm *)(void *)(memory + plan->at.norm);
     attn__norm_open(r->p, panel);
     attn__panel_queries(r, scratch, seq, panel, scratch + plan->at.rows, rows);
+    attn__half_queries(r, panel);
     if (r->p->call == ATTN__JVP) attn__jvp_open(r, scratch, seq, panel);
 }

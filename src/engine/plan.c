@@ -2,6 +2,7 @@
  * The plan: the only place that chooses. Kernel table, panels a task, whether keys are split,
  * and where everything lies in the workspace. Nothing chosen here shows in a result. */
 #include "engine/back.h"
+#include "engine/half_mode.h"
 #include "engine/norm.h"
 #include "engine/score.h"
 
@@ -50,6 +51,8 @@ static bool plan_scratch(attn_plan *plan)
                                      {&at->so, p->E * w, 8},
                                      {&at->wt, additive * p->D * w, real},
                                      {&at->norm, attn__norm_on(p), sizeof(attn__norm)},
+                                     {&plan->half.q, plan->half.pairs * w, 4},
+                                     {&plan->half.q_unit, w, 4},
                                      {&at->t_qt, jvp * p->D * w, real},
                                      {&at->t_rq, jvp * W * w, real},
                                      {&at->t_sm, jvp * w, 8},
@@ -94,11 +97,15 @@ static bool plan_shared(attn_plan *plan)
     const attn__problem *p = &plan->problem;
     const int64_t real = (int64_t)attn__real_size(plan->kernels);
     const int64_t slot = ATTN__SLOT_HEAD + plan->at.allowed - plan->at.acc;
-    int64_t trig, keys = 0, rows;
+    attn__half_plan *half = &plan->half;
+    int64_t trig, keys = 0, rows, half_keys, half_values;
     plan->trig_n = plan_trig_positions(p);
     if (!attn__mul(plan->trig_n + 1, p->R, &trig)) return false;
     if (p->R && (!attn__mul(p->packed_k ? 1 : p->N, p->G, &rows) ||
                  !attn__mul(rows, p->S, &rows) || !attn__mul(rows, p->D, &keys)))
+        return false;
+    if (!attn__mul(half->all, half->pairs, &half_keys) ||
+        !attn__mul(half->all, p->E, &half_values))
         return false;
     const attn__plan_part shared[] = {
         {&plan->seqs, p->N, sizeof(attn__seq)},
@@ -106,6 +113,12 @@ static bool plan_shared(attn_plan *plan)
         {&plan->trig, trig, 8},
         {&plan->keys, keys, real},
         {&plan->t_keys, attn__present(&p->at.t_k) ? keys : 0, real},
+        {&half->keys, half_keys, 4},
+        {&half->values, half_values, 2},
+        {&half->k_unit, half->all, 4},
+        {&half->v_unit, half->all, 4},
+        {&half->k_bad, half->all / ATTN__BLOCK, 8},
+        {&half->v_bad, half->all / ATTN__BLOCK, 8},
         {&plan->states, plan->split ? plan->max_tasks : 0, plan->at.panel_bytes},
         {&plan->partials, plan->split ? plan->slots : 0, slot},
         {&plan->scratch, plan->threads, plan->at.bytes}};
@@ -142,7 +155,8 @@ static void plan_tiles(attn_plan *plan)
 static bool plan_layout(attn_plan *plan)
 {
     const bool backward = plan->problem.call == ATTN__BACKWARD;
-    return plan_scratch(plan) && (!backward || attn__back_plan_make(plan)) && plan_shared(plan);
+    return attn__half_plan_make(plan) && plan_scratch(plan) &&
+           (!backward || attn__back_plan_make(plan)) && plan_shared(plan);
 }
 
 static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)

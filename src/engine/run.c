@@ -8,6 +8,7 @@
  * order. Both ways fold the same numbers in the same order, so the bits are the same. */
 #include <string.h>
 
+#include "engine/half_mode.h"
 #include "engine/norm.h"
 
 /* A task and the memory it works in. */
@@ -98,7 +99,7 @@ static void run_warm(const attn__run *r, int64_t index, const run_task *task, at
     if (index + r->plan->threads >= r->n_tasks) return;
     run_find(r, index + r->plan->threads, &next);
     const attn__seq *seq = &next.seq;
-    if (next.g != task->g || seq->b != task->seq.b) {
+    if (!r->plan->half.kernels && (next.g != task->g || seq->b != task->seq.b)) {
         const int64_t rows = attn__min(seq->S, 2 * ATTN__BLOCK);
         attn__warm_add(warm, &r->p->at.v, seq->kb, next.g, seq->k0, rows);
         if (!r->p->R) attn__warm_add(warm, &r->p->at.k, seq->kb, next.g, seq->k0, rows);
@@ -245,6 +246,7 @@ void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace
     run_begin(r);
     attn__output_fill(r);
     attn__rotate_keys(r);
+    attn__half_rows(r);
     if (plan->split)
         run_split(r);
     else

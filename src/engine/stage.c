@@ -68,7 +68,7 @@ void attn__stage_table(const attn__kernels *k, const attn_tensor *table, int64_t
                         (char *)memory + x * bytes);
 }
 
-attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__seq *seq,
+attn__staged attn__stage_reals(const attn__run *r, char *scratch, const attn__seq *seq,
                                int64_t g, int64_t j0, int64_t j1)
 {
     const attn_plan *plan = r->plan;
@@ -85,4 +85,11 @@ attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__se
     staged.v = attn__stage_rows(k, &p->at.v, seq->kb, g, seq->k0 + j0, j1 - j0,
                                 scratch + plan->at.v, &staged.v_stride);
     return staged;
+}
+
+attn__staged attn__stage_chunk(const attn__run *r, char *scratch, const attn__seq *seq,
+                               int64_t g, int64_t j0, int64_t j1)
+{
+    return r->plan->half.kernels ? (attn__staged){0}
+                                 : attn__stage_reals(r, scratch, seq, g, j0, j1);
 }

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/half_mode.h"
 #include "engine/norm.h"
 #include "engine/score.h"
 
@@ -18,6 +19,10 @@ static void *tile_part(const attn__tile *t, int64_t at)
 static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0)
 {
     const int64_t real = (int64_t)attn__real_size(t->r->plan->kernels);
+    if (t->r->plan->half.kernels) {
+        attn__half_scores(t);
+        return;
+    }
     const char *keys = (const char *)staged->k + (t->j0 - chunk0) * staged->k_stride * real;
     attn__score_tile(t, keys, staged->k_stride);
 }
@@ -76,6 +81,10 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
     const attn__kernels *k = t->r->plan->kernels;
     const int64_t real = (int64_t)attn__real_size(k), E = t->r->p->E, j = t->j0 + first;
     const int w = t->panel->w;
+    if (t->r->plan->half.kernels) {
+        attn__half_weigh(t, first, n);
+        return;
+    }
     char *acc = tile_part(t, t->r->plan->at.acc);
     const char *values = (const char *)staged->v + (j - chunk0) * staged->v_stride * real;
     int64_t until;
@@ -247,6 +256,7 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     for (int64_t j = 0, n; j < t->n; j += n) {
         n = attn__min(ATTN__BLOCK - (t->j0 + j) % ATTN__BLOCK, t->n - j);
         char *s = (char *)t->s + j * w * real;
+        if (plan->half.kernels && attn__half_both(t, j, n, m, l)) continue;
         tile_weights(t, j, n, m, l);
         if (jvp) attn__jvp_block(t, staged, chunk, j, n);
         if (dropped) tile_drop(t, j, n, s);

@@ -112,7 +112,10 @@ static const attn_slot softmax_slots[] = {
     PARAM(norm_mean, 'b', "false", NULL, "sigmoid, relu2, linear: over the keys seen",         \
           s.norm_mean = p.i)                                                                   \
     PARAM(alpha, 'f', "0", NULL, "entmax: 1 softmax, 2 sparsemax; 0: 1.5", s.alpha = p.f)      \
-    PARAM(top_k, 'i', "0", NULL, "top_k: so many largest scores", s.top_k = p.i)
+    PARAM(top_k, 'i', "0", NULL, "top_k: so many largest scores", s.top_k = p.i)               \
+    PARAM(precision, 'e', "exact", "exact|half",                                               \
+          "half: 16-bit products, without gradients of their own",                             \
+          s.precision = (attn_precision)p.i)
 
 #define SOFTMAX_PARAM_ROW(name, kind, fallback, choices, about, set)                           \
     {#name, kind, fallback, choices, about},
