@@ -23,7 +23,8 @@ enum bench_option {
     BENCH_DECAY = 1024,   /* scans: a decay for each key */
     BENCH_X40 = 2048,     /* q times 40, or times 200: peaked weights */
     BENCH_X200 = 4096,
-    BENCH_COLD = 8192 /* k and v come from memory: many copies in turn */
+    BENCH_COLD = 8192, /* k and v come from memory: many copies in turn */
+    BENCH_HALF = 16384 /* precision = half */
 };
 
 enum { BENCH_SIZES = 6 };

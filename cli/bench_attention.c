@@ -105,6 +105,7 @@ static void attention_forward(bench_job *job, const bench_row *row, attn_dtype d
             attention_scale(a->q, attention_factors[i].factor);
     if (row->options & (BENCH_BIAS | BENCH_D_BIAS))
         a->bias = bench_tensor(job, dtype, 3, (int64_t[]){H, T, S}, 4);
+    if (row->options & BENCH_HALF) job->spec.precision = ATTN_PRECISION_HALF;
     if (row->options & BENCH_L2) job->spec.score = ATTN_SCORE_L2;
     if (!(row->options & BENCH_ADDITIVE)) return;
     job->spec.score = ATTN_SCORE_ADDITIVE;

@@ -39,6 +39,15 @@ static const bench_row dtype_rows[] = {
     {{1, 32, 8, 2048, 2048, 128}, 0, "bf16"}, {{1, 32, 8, 2048, 2048, 128}, 0, "f16"},
     {{1, 8, 8, 2048, 2048, 128}, 0, "f64"},
 };
+/* precision = half. */
+static const bench_row half_rows[] = {
+    {{1, 8, 8, 4096, 4096, 64}, 0, "bf16"},
+    {{1, 8, 8, 4096, 4096, 64}, 0, "f16"},
+    {{1, 8, 8, 2048, 2048, 128}, 0, "bf16"},
+    {{1, 8, 8, 2048, 2048, 128}, 0, "f16"},
+    {{1, 8, 8, 4096, 4096, 64}, BENCH_CAUSAL, "bf16"},
+    {{1, 8, 8, 2048, 2048, 128}, BENCH_CAUSAL, "bf16"},
+};
 /* One token of four query heads to a key/value head; and eight tokens to be verified at once. */
 static const bench_row decode_rows[] = {
     {{1, 32, 8, 1, 8192, 128}, 0, NULL},    {{1, 32, 8, 1, 65536, 128}, 0, NULL},
@@ -150,6 +159,7 @@ static const bench_suite bench_suites[] = {
     {"peaked", ROWS(peaked_rows), 6, 0, BENCH_GIVEN, false, bench_attention},
     {"backward", ROWS(backward_rows), 6, BENCH_BACKWARD, BENCH_ENDS, false, bench_attention},
     {"dtype", ROWS(dtype_rows), 6, 0, BENCH_GIVEN, false, bench_attention},
+    {"half", ROWS(half_rows), 6, BENCH_HALF, BENCH_GIVEN, false, bench_attention},
     {"decode", ROWS(decode_rows), 6, BENCH_COLD, BENCH_GIVEN, false, bench_attention},
     {"verify", ROWS(verify_rows), 6, BENCH_COLD | BENCH_CAUSAL, BENCH_GIVEN, false,
      bench_attention},

@@ -19,6 +19,7 @@ static const struct {
     {BENCH_ADDITIVE, "additive", false}, {BENCH_DELTA, "delta", true},
     {BENCH_DECAY, "decay", true},        {BENCH_X40, "x40", false},
     {BENCH_X200, "x200", false},         {BENCH_COLD, "cold", false},
+    {BENCH_HALF, "half", false},
 };
 
 enum { BENCH_WORDS = (int)(sizeof bench_words / sizeof bench_words[0]) };

@@ -186,8 +186,9 @@ const cli_command cli_command_bench = {
     .operands = "[SUITE|MECHANISM...]",
     .about = "speed, as a fraction of this machine's measured ceiling",
     .details =
-        "Suites: prefill causal long short peaked backward dtype decode verify threads small\n"
-        "jvp matmul scan; growth and long_scan (minutes; only when named). The name of a\n"
+        "Suites: prefill causal long short peaked backward dtype half decode verify threads\n"
+        "small jvp matmul scan; growth and long_scan (minutes; only when named). The name of "
+        "a\n"
         "mechanism, or gallery for all of them, gives its time and memory at lengths of 256 "
         "to\n"
         "16384. Ceilings are measured right before and after every row with the same threads:\n"
@@ -196,7 +197,8 @@ const cli_command cli_command_bench = {
         "first, is against that; ~ tells ceilings that moved during the row. Behind the sizes\n"
         "stand causal, backward or jvp, bias (of H T S), d_bias (its gradient too), l2 or\n"
         "additive (scores that are no products, counted as if they were), x40 or x200 (q is\n"
-        "multiplied), cold (k and v come from memory: 1 GiB of copies in turn), a type;\n"
+        "multiplied), cold (k and v come from memory: 1 GiB of copies in turn), half "
+        "(precision), a type;\n"
         "products of matrices are B,M,N,K with ta and tb for turned operands; scans "
         "(recurrent\n"
         "attention of T tokens) have delta and decay. Work is counted over unmasked pairs\n"
@@ -206,8 +208,8 @@ const cli_command cli_command_bench = {
         "that of f32, also for rows of f64 and for scans, which compute in f64 and have "
         "half.\n",
     .complete =
-        "prefill causal long short peaked backward dtype decode verify threads small jvp "
-        "matmul scan growth long_scan gallery",
+        "prefill causal long short peaked backward dtype half decode verify threads small "
+        "jvp matmul scan growth long_scan gallery",
     .examples = bench_examples,
     .options = bench_options,
     .most = -1,
