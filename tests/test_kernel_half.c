@@ -186,94 +186,154 @@ static void scores(kernel_case *c)
     half_expect_floats(c, "top", top, highest, w);
 }
 
-/* The fma chains of weigh, by lane. */
-static float half_sum(const matrix *p, const float *unit, int first, int l)
+/* Weights of the keys from first on, times their units: the sum over each 64 in four chains, and
+ * the largest. */
+static float half_sum(const matrix *p, const float *unit, int first, int l, float *most)
 {
-    float part[4] = {0, 0, 0, 0};
-    for (int64_t j = 0; j < p->rows; j++) {
-        float *to = &part[(first + j) % 4];
-        *to = fmaf((float)matrix_get(p, j, l), unit[first + j], *to);
+    float part[2][4] = {{0}};
+    *most = 0;
+    for (int j = 0; j < p->rows; j++) {
+        const float x = (float)matrix_get(p, j, l) * unit[first + j];
+        part[(first + j) / 64][(first + j) % 4] += x;
+        if (x > *most) *most = x;
     }
-    const float sum = (part[0] + part[1]) + (part[2] + part[3]);
-    return sum < 0x1p-100f ? 0 : sum;
+    const float *a = part[0], *b = part[1];
+    return ((a[0] + a[1]) + (a[2] + a[3])) + ((b[0] + b[1]) + (b[2] + b[3]));
 }
 
 static void half_weighed(kernel_case *c, const matrix *p, const attn__half_block *b,
                          int64_t width, int l, double *want)
 {
-    const float sum = half_sum(p, b->unit, b->first, l), most = ATTN__HALF_SUM;
-    const float factor = sum == 0 ? 0 : most / sum, gain = sum / most;
+    float most;
+    const float sum = half_sum(p, b->unit, b->first, l, &most);
+    const float by_sum = sum / 65000, by_most = most / 32700;
+    const float worth = sum < 0x1p-100f ? 0 : by_sum > by_most ? by_sum : by_most;
     for (int64_t e = 0; e < width; e++) {
         int64_t total = 0;
         for (int j = 0; j < b->n; j++) {
             const int at = b->first + j;
             const double x = real_mul(c, matrix_get(p, j, l), (double)b->unit[at]);
-            total += half_whole(x, factor) * b->v[(at / 2 * width + e) * 2 + at % 2];
+            const int16_t n = half_whole(x, worth > 0 ? 1 / worth : 0);
+            total += n * b->v[(at / 2 * width + e) * 2 + at % 2];
         }
         assert_true(total <= INT32_MAX && total >= -INT32_MAX);
         double *to = &want[e * p->cols + l];
-        *to = (double)fmaf((float)total, gain, (float)*to);
+        *to = (double)fmaf((float)total, worth, (float)*to);
     }
 }
 
-/* Weights up to 1, some forbidden; blocks cut at both ends. */
+/* Weights up to 1, some forbidden; one alone, or all the same, as large as they get. */
+static void half_weights(kernel_case *c, const matrix *p)
+{
+    const int64_t kind = test_rng_range(&c->rng, 0, 4);
+    for (int64_t j = 0; j < p->rows; j++)
+        for (int64_t l = 0; l < p->cols; l++) {
+            const double x = kind == 0   ? 1
+                             : kind == 1 ? (j % 50 == 7)
+                                         : test_rng_uniform(&c->rng);
+            matrix_put(p, j, l, kind > 2 && test_rng_chance(&c->rng, 10) ? -0.0 : x);
+        }
+}
+
+/* Blocks cut at both ends; sums made, or given as exp leaves them. */
 static void weigh(kernel_case *c)
 {
     const int64_t width = kernel_size(c, 0);
     const int w = kernel_width(c), ld = w + (int)test_rng_range(&c->rng, 0, 17);
-    const bool fresh = test_rng_chance(&c->rng, 30), whole = test_rng_chance(&c->rng, 50);
-    attn__half_block b = {.n = ATTN__BLOCK};
-    if (!whole) {
-        b.first = (int)test_rng_range(&c->rng, 0, ATTN__BLOCK - 1);
-        b.n = (int)test_rng_range(&c->rng, 1, ATTN__BLOCK - b.first);
+    const bool fresh = test_rng_chance(&c->rng, 30), known = test_rng_chance(&c->rng, 50);
+    attn__half_block b = {.n = ATTN__HALF_BLOCK};
+    if (test_rng_chance(&c->rng, 50)) {
+        b.first = (int)test_rng_range(&c->rng, 0, ATTN__HALF_BLOCK - 1);
+        b.n = (int)test_rng_range(&c->rng, 1, ATTN__HALF_BLOCK - b.first);
     }
     if (!half_of(c)) return;
-    b.v = half_integers(c, 0, ATTN__BLOCK * width);
-    b.unit = half_floats(c, 1, ATTN__BLOCK, 0, test_rng_chance(&c->rng, 10) ? 1e-30 : 1);
+    b.v = half_integers(c, 0, ATTN__HALF_BLOCK * width);
+    b.unit = half_floats(c, 1, ATTN__HALF_BLOCK, 0, test_rng_chance(&c->rng, 10) ? 1e-30 : 1);
     matrix p = matrix_make(c, 2, b.n, w, ld), acc = matrix_make(c, 3, width, w, ld);
-    const bool flat = test_rng_chance(&c->rng, 20);
-    for (int64_t j = 0; j < b.n; j++)
-        for (int l = 0; l < w; l++) {
-            const double x = flat ? 1 : test_rng_uniform(&c->rng);
-            matrix_put(&p, j, l, test_rng_chance(&c->rng, 10) ? -0.0 : x);
-        }
+    float *sum = half_floats(c, 4, w, 0, 1), *most = half_floats(c, 5, w, 0, 1);
+    half_weights(c, &p);
     if (!fresh) matrix_fill(c, &acc);
     double *want = matrix_copy(c, &acc);
     for (int64_t i = 0; i < width * w && fresh; i++) want[i] = 0;
-    for (int l = 0; l < w; l++) half_weighed(c, &p, &b, width, l, want);
+    for (int l = 0; l < w; l++) {
+        sum[l] = half_sum(&p, b.unit, b.first, l, &most[l]);
+        half_weighed(c, &p, &b, width, l, want);
+    }
+    if (known) b.sum = sum, b.most = most;
     half_of(c)->weigh(&b, w, width, p.p, ld, fresh, acc.p);
     kernel_expect_all(c, "half weigh", &acc, want);
 }
 
-/* exp_sum of the scalar table, and the sums that weigh would make. */
+/* 2^x for x <= 0 by section 17 of docs/numerics.md. */
+static float half_exp2(float x)
+{
+    static const float terms[] = {0x1.62e12cp-1f, 0x1.ec0378p-3f, 0x1.c9fc46p-5f,
+                                  0x1.3a02ccp-7f};
+    if (x < -125) return 0;
+    const float n = nearbyintf(x), f = x - n;
+    float p = terms[3];
+    for (int i = 2; i >= 0; i--) p = fmaf(p, f, terms[i]);
+    return ldexpf(fmaf(p, f, 1), (int)n);
+}
+
+typedef struct half_made {
+    float *m, *l, *sum, *most;
+} half_made;
+
+/* Lane x of it by plain loops; s gets the weights. */
+static void half_weights_of(const matrix *s, int x, int first, double coef,
+                            const uint64_t *allowed, const float *unit, half_made *made)
+{
+    float total = 0, part[4] = {0};
+    const float top = made->m[x] < -FLT_MAX ? 0 : made->m[x];
+    for (int j = 0; j < s->rows; j++) {
+        const bool on = !allowed || (allowed[j] >> x & 1);
+        const float p = half_exp2(((float)matrix_get(s, j, x) - top) * (float)coef);
+        matrix_put(s, j, x, on ? (double)p : -0.0);
+        if (!on) continue;
+        const float y = p * unit[first + j];
+        total += p;
+        part[(first + j) % 4] += y;
+        if (y > made->most[x]) made->most[x] = y;
+    }
+    made->l[x] += total;
+    made->sum[x] += (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+/* Scores up to the largest, which may be -inf; all keys of a block or some, all allowed or not. */
 static void exponential(kernel_case *c)
 {
     const int w = kernel_width(c);
     const double coef = fabs(test_rng_normal(&c->rng));
+    const bool whole = test_rng_chance(&c->rng, 40);
+    const int first = whole ? 0 : (int)test_rng_range(&c->rng, 0, 63);
+    const int n = whole ? 64 : (int)test_rng_range(&c->rng, 1, 64 - first);
     if (!half_of(c)) return;
-    const int64_t width = kernel_size(c, 0);
-    const attn__half_block b = {.n = ATTN__BLOCK,
-                                .v = half_integers(c, 0, ATTN__BLOCK * width),
-                                .unit = half_floats(c, 1, ATTN__BLOCK, 0, 1)};
-    matrix s = matrix_make(c, 2, ATTN__BLOCK, w, w),
-           same = matrix_make(c, 3, ATTN__BLOCK, w, w);
-    float *m = half_floats(c, 4, w, 0, 3), *l = half_floats(c, 5, w, 0, 9);
-    float *sum = half_floats(c, 6, w, 0, 1), *total = half_floats(c, 7, w, 0, 1);
-    for (int64_t i = 0; i < ATTN__BLOCK * w; i++) { /* none above the largest */
-        const double below = fabs(test_rng_normal(&c->rng)) * 9, top = (double)m[i % w];
+    float *unit = half_floats(c, 0, ATTN__BLOCK, 0, 1);
+    uint64_t *bits = memory_place(1, c->side, (size_t)n * sizeof *bits);
+    const uint64_t *allowed = test_rng_chance(&c->rng, 50) ? bits : NULL;
+    for (int j = 0; j < n; j++) bits[j] = test_rng_next(&c->rng) | test_rng_next(&c->rng);
+    matrix s = matrix_make(c, 2, n, w, w), same = matrix_make(c, 3, n, w, w);
+    half_made made = {half_floats(c, 4, w, 0, 3), half_floats(c, 5, w, 0, 9),
+                      half_floats(c, 6, w, 0, 1), half_floats(c, 7, w, 0, 1)};
+    float l[ATTN__PANEL], sum[ATTN__PANEL], most[ATTN__PANEL];
+    for (int x = 0; x < w; x++) {
+        if (test_rng_chance(&c->rng, 3)) made.m[x] = -INFINITY;
+        l[x] = made.l[x], sum[x] = made.sum[x], most[x] = made.most[x];
+    }
+    for (int i = 0; i < n * w; i++) {
+        const double below = fabs(test_rng_normal(&c->rng)) * 9;
         const bool least = test_rng_chance(&c->rng, 3);
-        matrix_put(&s, i / w, i % w, least ? -(double)INFINITY : top - below);
+        matrix_put(&s, i / w, i % w, least ? -(double)INFINITY : (double)made.m[i % w] - below);
     }
     matrix_load(&same, matrix_copy(c, &s));
-    memcpy(total, l, (size_t)w * sizeof *l);
-    half_of(c)->exp(&b, w, width, coef, s.p, m, l, sum);
-    c->scalar->exp_sum(ATTN__BLOCK, w, coef, same.p, NULL, m, total);
+    half_made want = {made.m, l, sum, most};
+    for (int x = 0; x < w; x++) half_weights_of(&same, x, first, coef, allowed, unit, &want);
+    half_of(c)->exp(first, n, w, coef, s.p, allowed, unit, made.m, made.l, made.sum, made.most);
     kernel_expect_all(c, "half exp", &s, matrix_copy(c, &same));
-    half_expect_floats(c, "sum of weights", l, total, w);
-    for (int x = 0; x < w; x++) {
-        const float want = half_sum(&s, b.unit, 0, x);
-        if (want > 0) half_expect(c, "sum for weigh", x, (double)sum[x], (double)want);
-    }
+    half_expect_floats(c, "sum of weights", made.l, l, w);
+    half_expect_floats(c, "sum for weigh", made.sum, sum, w);
+    half_expect_floats(c, "most for weigh", made.most, most, w);
 }
 
 KERNEL_TEST(sizes)

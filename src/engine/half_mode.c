@@ -36,7 +36,7 @@ static bool half_fits(const attn_plan *plan)
 
 static int64_t half_blocks(int64_t n)
 {
-    return attn__ceil_div(n, ATTN__BLOCK) * ATTN__BLOCK;
+    return attn__ceil_div(n, ATTN__HALF_BLOCK) * ATTN__HALF_BLOCK;
 }
 
 bool attn__half_plan_make(attn_plan *plan)
@@ -49,8 +49,8 @@ bool attn__half_plan_make(attn_plan *plan)
     if (!half->kernels) return true;
     half->pairs = (p->D + 1) / 2;
     /* Packed sequences begin at a block each. */
-    if (p->packed_k && !attn__mul(p->N + 1, ATTN__BLOCK, &more)) return false;
-    return attn__add(p->S, more + ATTN__BLOCK, &half->rows) &&
+    if (p->packed_k && !attn__mul(p->N + 1, ATTN__HALF_BLOCK, &more)) return false;
+    return attn__add(p->S, more + ATTN__HALF_BLOCK, &half->rows) &&
            (half->rows = half_blocks(half->rows), true) &&
            attn__mul(p->packed_k ? 1 : p->N, p->G, &half->all) &&
            attn__mul(half->all, half->rows, &half->all);
@@ -63,7 +63,7 @@ static int64_t half_row(const attn__run *r, const attn__seq *seq, int64_t g, int
 {
     const attn__problem *p = r->p;
     const int64_t head = (p->packed_k ? 0 : seq->b) * p->G + g;
-    const int64_t first = p->packed_k ? half_blocks(seq->k0) + seq->b * ATTN__BLOCK : 0;
+    const int64_t first = p->packed_k ? half_blocks(seq->k0) + seq->b * ATTN__HALF_BLOCK : 0;
     return head * r->plan->half.rows + first + j;
 }
 
@@ -156,8 +156,8 @@ static void half_round_values(const attn__run *r, const attn__staged *rows, int6
     half->kernels->values(n, r->p->E, rows->v, rows->v_stride, factor, half_values(r, row));
 }
 
-static void half_round(const attn__run *r, char *scratch, attn__staged rows, int64_t n,
-                       int64_t row)
+/* What lies behind the last key of a chunk, to the end of its block, takes no part. */
+static void half_clear(const attn__run *r, int64_t n, int64_t row)
 {
     const attn__half_plan *half = &r->plan->half;
     const int64_t blocks = half_blocks(n), units = (blocks - n) * (int64_t)sizeof(float);
@@ -165,26 +165,24 @@ static void half_round(const attn__run *r, char *scratch, attn__staged rows, int
     memset(half_bad(r, half->v_bad, row), 0, (size_t)(blocks / ATTN__BLOCK) * 8);
     memset(half_unit(r, half->k_unit, row + n), 0, (size_t)units);
     memset(half_unit(r, half->v_unit, row + n), 0, (size_t)units);
-    for (int64_t j = 0; j < n; j += ATTN__PANEL) {
-        const int64_t some = attn__min(ATTN__PANEL, n - j);
-        half_round_keys(r, scratch, &rows, some, row + j);
-        half_round_values(r, &rows, some, row + j);
-        rows.k = (const float *)rows.k + ATTN__PANEL * rows.k_stride;
-        rows.v = (const float *)rows.v + ATTN__PANEL * rows.v_stride;
-    }
 }
 
-/* One chunk of one head of one sequence. */
+/* One chunk of one head of one sequence, a few rows at a time, while they are warm. */
 static void half_chunk(attn__run *r, char *scratch, int64_t index)
 {
     const attn__problem *p = r->p;
     const int64_t chunks = attn__ceil_div(p->S, ATTN__CHUNK), j0 = index % chunks * ATTN__CHUNK;
     const int64_t g = index / chunks % p->G;
     const attn__seq *seq = &r->seqs[index / chunks / p->G];
-    const int64_t n = attn__min(ATTN__CHUNK, seq->S - j0);
-    if (n <= 0) return;
-    const attn__staged staged = attn__stage_reals(r, scratch, seq, g, j0, j0 + n);
-    half_round(r, scratch, staged, n, half_row(r, seq, g, j0));
+    const int64_t end = attn__min(j0 + ATTN__CHUNK, seq->S);
+    if (end <= j0) return;
+    half_clear(r, end - j0, half_row(r, seq, g, j0));
+    for (int64_t j = j0, n; j < end; j += n) {
+        n = attn__min(ATTN__PANEL, end - j);
+        const attn__staged rows = attn__stage_reals(r, scratch, seq, g, j, j + n);
+        half_round_keys(r, scratch, &rows, n, half_row(r, seq, g, j));
+        half_round_values(r, &rows, n, half_row(r, seq, g, j));
+    }
 }
 
 void attn__half_rows(attn__run *r)
@@ -271,51 +269,19 @@ void attn__half_scores(attn__tile *t)
 /* ---- values ------------------------------------------------------------------------------ */
 
 /* Values that were not rounded, each for itself behind its block. */
-static void half_bad_values(const attn__tile *t, int64_t first, int64_t n, uint64_t bad)
+static void half_bad_values(const attn__tile *t, int64_t first, int64_t n)
 {
     const attn__run *r = t->r;
     const int w = t->panel->w;
-    for (int64_t x = first; x < first + n; x++) {
-        const int64_t j = t->j0 + x;
-        if (!(bad >> j % ATTN__BLOCK & 1)) continue;
+    for (int64_t x = first, next; x < first + n; x = next) {
+        const int64_t j = t->j0 + x, row = half_row(r, t->seq, t->g, j);
+        const uint64_t bad = *half_bad(r, r->plan->half.v_bad, row) >> row % ATTN__BLOCK;
+        next = bad ? x + 1 : x + ATTN__BLOCK - j % ATTN__BLOCK;
+        if (!(bad & 1)) continue;
         const attn__staged one = attn__stage_reals(r, t->scratch, t->seq, t->g, j, j + 1);
         r->plan->kernels->weigh(1, w, r->p->E, (float *)t->s + x * w, w, one.v, one.v_stride,
                                 true, false, t->scratch + r->plan->at.acc);
     }
-}
-
-/* The values of the block that key first of the tile lies in, from there to first + n. */
-static attn__half_block half_block(const attn__tile *t, int64_t first, int64_t n)
-{
-    const attn__run *r = t->r;
-    const int64_t j = t->j0 + first, inside = j % ATTN__BLOCK;
-    const int64_t row = half_row(r, t->seq, t->g, j - inside);
-    return (attn__half_block){.first = (int)inside,
-                              .n = (int)n,
-                              .v = half_values(r, row),
-                              .unit = half_unit(r, r->plan->half.v_unit, row)};
-}
-
-static void half_weigh(const attn__tile *t, const attn__half_block *block, int64_t first)
-{
-    const attn__run *r = t->r;
-    const int64_t E = r->p->E, j = t->j0 + first;
-    const int w = t->panel->w;
-    float *acc = (float *)(void *)(t->scratch + r->plan->at.acc);
-    int64_t until;
-    const int lane = attn__tile_first_lane(t, j, &until);
-    if (first == 0 && lane > 0) memset(acc, 0, (size_t)(E * w) * sizeof *acc);
-    r->plan->half.kernels->weigh(block, w - lane, E, (float *)t->s + first * w + lane, w,
-                                 first == 0 && lane == 0, acc + lane);
-    const int64_t row = half_row(r, t->seq, t->g, j - block->first);
-    const uint64_t bad = *half_bad(r, r->plan->half.v_bad, row);
-    if (bad) half_bad_values(t, first, block->n, bad);
-}
-
-void attn__half_weigh(const attn__tile *t, int64_t first, int64_t n)
-{
-    const attn__half_block block = half_block(t, first, n);
-    half_weigh(t, &block, first);
 }
 
 /* All lanes see all these keys. */
@@ -328,18 +294,42 @@ static bool half_open(const attn__tile *t, int64_t first, int64_t n)
     return open;
 }
 
-bool attn__half_both(const attn__tile *t, int64_t first, int64_t n, const void *m, void *l)
+bool attn__half_weights(const attn__tile *t, int64_t first, int64_t n, const void *m, void *l,
+                        attn__half_sums *sums)
 {
     const attn__run *r = t->r;
     const int w = t->panel->w;
-    float sum[ATTN__PANEL];
-    if (n < ATTN__BLOCK || attn__norm_of(r->p)->op >= 0 || r->p->spec.dropout > 0 ||
-        !half_open(t, first, n))
-        return false;
-    attn__half_block block = half_block(t, first, n);
-    r->plan->half.kernels->exp(&block, w, r->p->E, t->coef, (float *)t->s + first * w, m, l,
-                               sum);
-    block.sum = sum;
-    half_weigh(t, &block, first);
+    if (attn__norm_of(r->p)->op >= 0) return false;
+    *sums = (attn__half_sums){{0}, {0}};
+    for (int64_t x = first, some; x < first + n; x += some) {
+        const int64_t j = t->j0 + x, inside = j % ATTN__BLOCK;
+        some = attn__min(ATTN__BLOCK - inside, first + n - x);
+        const float *unit =
+            half_unit(r, r->plan->half.v_unit, half_row(r, t->seq, t->g, j - inside));
+        r->plan->half.kernels->exp((int)inside, (int)some, w, t->coef, (float *)t->s + x * w,
+                                   half_open(t, x, some) ? NULL : t->allowed + x, unit, m, l,
+                                   sums->sum, sums->most);
+    }
     return true;
+}
+
+void attn__half_weigh(const attn__tile *t, int64_t first, int64_t n, attn__half_sums *sums)
+{
+    const attn__run *r = t->r;
+    const int64_t E = r->p->E, j = t->j0 + first, inside = j % ATTN__HALF_BLOCK;
+    const int64_t row = half_row(r, t->seq, t->g, j - inside);
+    const int w = t->panel->w;
+    float *acc = (float *)(void *)(t->scratch + r->plan->at.acc);
+    int64_t until;
+    const int lane = attn__tile_first_lane(t, j, &until);
+    const attn__half_block block = {.first = (int)inside,
+                                    .n = (int)n,
+                                    .v = half_values(r, row),
+                                    .unit = half_unit(r, r->plan->half.v_unit, row),
+                                    .sum = sums ? sums->sum + lane : NULL,
+                                    .most = sums ? sums->most + lane : NULL};
+    if (first == 0 && lane > 0) memset(acc, 0, (size_t)(E * w) * sizeof *acc);
+    r->plan->half.kernels->weigh(&block, w - lane, E, (float *)t->s + first * w + lane, w,
+                                 first == 0 && lane == 0, acc + lane);
+    half_bad_values(t, first, n);
 }

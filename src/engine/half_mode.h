@@ -5,17 +5,22 @@
 
 #include "engine/engine.h"
 
+/* What the weights of each lane come to, times their units. */
+typedef struct attn__half_sums {
+    float sum[ATTN__PANEL], most[ATTN__PANEL];
+} attn__half_sums;
+
 /* Whether and where; false on overflow. */
 bool attn__half_plan_make(attn_plan *plan);
 /* Every key and value as integers, into the workspace; parallel. */
 void attn__half_rows(attn__run *r);
 void attn__half_queries(const attn__run *r, attn__panel *panel); /* from qt */
-/* t->s from the keys of the tile; acc += weights of keys first .. first + n, or = in the first
- * block. */
-void attn__half_scores(attn__tile *t);
-void attn__half_weigh(const attn__tile *t, int64_t first, int64_t n);
-/* Both the weights of these keys and what they weigh, by the largest scores m; l += their sum.
- * False: not a whole block that all lanes see, or not so simple. */
-bool attn__half_both(const attn__tile *t, int64_t first, int64_t n, const void *m, void *l);
+void attn__half_scores(attn__tile *t); /* t->s from the keys of the tile */
+/* The weights of keys first .. first + n, which lie in one ATTN__HALF_BLOCK, by the largest scores
+ * m; l += their sum. False: the normaliser has weights of its own. */
+bool attn__half_weights(const attn__tile *t, int64_t first, int64_t n, const void *m, void *l,
+                        attn__half_sums *sums);
+/* acc += these weights times the values, or = in the first block; sums NULL: not known. */
+void attn__half_weigh(const attn__tile *t, int64_t first, int64_t n, attn__half_sums *sums);
 
 #endif

@@ -81,10 +81,6 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
     const attn__kernels *k = t->r->plan->kernels;
     const int64_t real = (int64_t)attn__real_size(k), E = t->r->p->E, j = t->j0 + first;
     const int w = t->panel->w;
-    if (t->r->plan->half.kernels) {
-        attn__half_weigh(t, first, n);
-        return;
-    }
     char *acc = tile_part(t, t->r->plan->at.acc);
     const char *values = (const char *)staged->v + (j - chunk0) * staged->v_stride * real;
     int64_t until;
@@ -241,6 +237,21 @@ static void tile_begin(attn__tile *t, uint64_t *counts, void *m, void *l)
         counts[j] = t->masked ? t->allowed[j] : ((uint64_t)1 << t->panel->n) - 1;
 }
 
+/* The weights of the tile and what they weigh, a block at a time, in integers. */
+static void tile_half(attn__tile *t, void *m, void *l)
+{
+    const bool dropped = t->r->p->spec.dropout > 0;
+    for (int64_t j = 0, n; j < t->n; j += n) {
+        attn__half_sums sums;
+        n = attn__min(ATTN__HALF_BLOCK - (t->j0 + j) % ATTN__HALF_BLOCK, t->n - j);
+        const bool known = attn__half_weights(t, j, n, m, l, &sums);
+        if (!known) tile_weights(t, j, n, m, l);
+        if (dropped)
+            tile_drop(t, j, n, (char *)t->s + j * t->panel->w * (int64_t)sizeof(float));
+        attn__half_weigh(t, j, n, known && !dropped ? &sums : NULL);
+    }
+}
+
 bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged)
 {
     attn__tile tile = *panel_at, *t = &tile;
@@ -253,10 +264,10 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     void *m = tile_part(t, plan->at.m), *l = tile_part(t, plan->at.l);
     if (jvp) attn__jvp_scores(t, staged, chunk);
     tile_begin(t, counts, m, l);
-    for (int64_t j = 0, n; j < t->n; j += n) {
+    if (plan->half.kernels) tile_half(t, m, l);
+    for (int64_t j = 0, n; j < t->n && !plan->half.kernels; j += n) {
         n = attn__min(ATTN__BLOCK - (t->j0 + j) % ATTN__BLOCK, t->n - j);
         char *s = (char *)t->s + j * w * real;
-        if (plan->half.kernels && attn__half_both(t, j, n, m, l)) continue;
         tile_weights(t, j, n, m, l);
         if (jvp) attn__jvp_block(t, staged, chunk, j, n);
         if (dropped) tile_drop(t, j, n, s);

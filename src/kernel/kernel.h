@@ -317,18 +317,20 @@ typedef struct attn__kernels {
 /* ---- the half mode: body/half_dot.h ---------------------------------------------------------- */
 
 enum {
+    ATTN__HALF_BLOCK = 128,    /* keys whose weights are rounded together */
     ATTN__HALF_MOST = 32767,   /* of an int16 */
     ATTN__HALF_NORM = 46000,   /* of a row of int16, so that no product of two leaves int32 */
-    ATTN__HALF_SUM = 32500,    /* of the weights of a block, before they are rounded */
+    ATTN__HALF_SUM = 65000,    /* of the weights of a block, before they are rounded */
+    ATTN__HALF_WEIGHT = 32700, /* of one of them */
     ATTN__HALF_DEPTH = 1 << 16 /* features at most */
 };
 
-/* Keys first .. first + n of a block of ATTN__BLOCK; values and units from key 0 of the block. */
+/* Keys first .. first + n of a block of ATTN__HALF_BLOCK; values and units from its key 0. */
 typedef struct attn__half_block {
     int first, n;
-    const int16_t *v;  /* [ATTN__BLOCK / 2][width] pairs of keys */
-    const float *unit; /* [ATTN__BLOCK]; 0: the key takes no part */
-    const float *sum;  /* [w]: L as exp left it, for a whole block; NULL: to be made */
+    const int16_t *v;        /* [ATTN__HALF_BLOCK / 2][width] pairs of keys */
+    const float *unit;       /* [ATTN__HALF_BLOCK]; 0: the key takes no part */
+    const float *sum, *most; /* [w]: as exp left them; NULL: to be made */
 } attn__half_block;
 
 /* Integers n = fma(x, f, M) - M with M = 1.5 * 2^23. Pairs: two int16, the first one low. Lanes
@@ -352,13 +354,14 @@ typedef struct attn__half {
      * top[l] = max(top[l], s[j][l]). */
     void (*scores)(int64_t n, int w, int64_t pairs, const int16_t *k, const float *k_unit,
                    const int16_t *q, const float *q_unit, int ld, void *s, float *top);
-    /* exp_sum of a whole block in which nothing is forbidden; sum[l] = L of weigh. */
-    void (*exp)(const attn__half_block *block, int w, int64_t width, double coef, void *s,
-                const float *m, float *l, float *sum);
-    /* x_j = p[j][l] * unit[j]; L = (L_0 + L_1) + (L_2 + L_3), L_i the fma chain of p times unit
-     * over the keys j of the block with j mod 4 = i, 0 below 2^-100; n_j = x_j times 32500 / L.
-     * acc[e * ld + l] += (float) sum of n_j v_je, times L / 32500, one fma. fresh: acc counts
-     * as 0. */
+    /* exp_sum by section 17 of docs/numerics.md, and with x_j = s[j][l] * unit[first + j]:
+     * sum[l] += (L_0 + L_1) + (L_2 + L_3), L_i the chain of x_j over first + j mod 4 = i;
+     * most[l] = max(most[l], x_j). first + n is at most ATTN__BLOCK. */
+    void (*exp)(int first, int n, int w, double coef, void *s, const uint64_t *allowed,
+                const float *unit, const float *m, float *l, float *sum, float *most);
+    /* L, most: sum over the two halves of the block, and most, of exp; g = max(L / 65000, most /
+     * 32700), n_j = x_j times 1 / g; where L is below 2^-100 both are 0. acc[e * ld + l] +=
+     * (float) sum of n_j v_je, times g, one fma. fresh: acc counts as 0. */
     void (*weigh)(const attn__half_block *block, int w, int64_t width, const void *p, int ld,
                   bool fresh, void *acc);
 } attn__half;

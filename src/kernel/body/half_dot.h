@@ -8,85 +8,10 @@
 
 #include "body/real.h"
 
-#include "body/exp2.h"
+#include "body/half_exp.h"
+#include "body/half_row.h"
 
-enum { HALF_CHAINS = 4, HALF_LINE = 16 }; /* sums side by side; pairs in a cache line */
-
-/* The largest of positive floats as integers: in their order a NaN is the largest of all. */
-static void K(half_sizes)(int64_t n, int w, const void *t, float *most, float *square)
-{
-    for (int l = 0; l < w; l += V_LANES) {
-        const real *x = (const real *)t + l;
-        i_vec top = i_zero();
-        v_vec sum = v_set(0);
-        for (int64_t d = 0; d < n; d++) {
-            const v_vec y = v_load(x + d * w);
-            top = i_max(top, i_bits(v_abs(y)));
-            sum = v_fma(y, y, sum);
-        }
-        v_store(most + l, i_floats(top));
-        v_store(square + l, sum);
-    }
-}
-
-/* Rows as they lie: the largest is the same in any order. */
-static void K(half_most)(int64_t n, int64_t width, const void *rows, int64_t stride,
-                         float *most)
-{
-    for (int64_t j = 0; j < n; j++) {
-        const real *x = (const real *)rows + j * stride;
-        i_vec top = i_zero();
-        for (int64_t e = 0; e < width; e += V_LANES)
-            top = i_max(top, i_bits(v_abs(v_load_n(x + e, width - e))));
-        most[j] = i_largest(top);
-    }
-}
-
-static inline v_vec K(half_whole)(v_vec x, v_vec factor)
-{
-    return v_fma(x, factor, v_set(REAL_MAGIC));
-}
-
-static void K(half_queries)(int64_t depth, int w, const void *t, const float *factor,
-                            int16_t *pairs)
-{
-    const real *x = t;
-    for (int l = 0; l < w; l += V_LANES) {
-        const v_vec f = v_load(factor + l);
-        for (int64_t d = 0; d < depth; d += 2) {
-            v_vec low = K(half_whole)(v_load(x + d * w + l), f);
-            v_vec high = v_set(0);
-            if (d + 1 < depth) high = K(half_whole)(v_load(x + (d + 1) * w + l), f);
-            i_store(pairs + d * w + 2 * l, i_pairs(low, high));
-        }
-    }
-}
-
-static void K(half_keys)(int64_t n, int64_t depth, const void *k, int64_t k_stride,
-                         const float *factor, int16_t *rows)
-{
-    const int64_t width = depth + depth % 2;
-    for (int64_t j = 0; j < n; j++, rows += width) {
-        const real *x = (const real *)k + j * k_stride;
-        const v_vec f = v_set(factor[j]);
-        for (int64_t d = 0; d < depth; d += V_LANES)
-            i_store_narrow(rows + d, K(half_whole)(v_load_n(x + d, depth - d), f), width - d);
-    }
-}
-
-static void K(half_values)(int64_t n, int64_t width, const void *v, int64_t v_stride,
-                           const float *factor, int16_t *pairs)
-{
-    for (int64_t j = 0; j < n; j += 2, pairs += 2 * width) {
-        const real *x = (const real *)v + j * v_stride;
-        const v_vec f = v_set(factor[j]), g = v_set(j + 1 < n ? factor[j + 1] : 0);
-        for (int64_t e = 0; e < width; e += V_LANES) {
-            v_vec low = K(half_whole)(v_load_n(x + e, width - e), f), high = v_set(0);
-            if (j + 1 < n) high = K(half_whole)(v_load_n(x + v_stride + e, width - e), g);
-            i_store_n(pairs + 2 * e, i_pairs(low, high), width - e);
-        }
-    }
-}
+enum { HALF_LINE = 16 }; /* pairs in a cache line */
 
 /* Keys of a tile against lanes of a panel. */
 typedef struct half_keys_tile {
@@ -187,84 +112,57 @@ static void K(half_scores)(int64_t n, int w, int64_t pairs, const int16_t *k,
     }
 }
 
-/* exp_sum of softmax.h over a whole block, with the sums that weigh wants on the way. */
-static void K(half_exp)(const attn__half_block *b, int w, int64_t width, double coef, void *s,
-                        const float *m, float *l, float *sum)
-{
-    const int16_t *ahead = b->v;
-    const int64_t lines =
-        width * (ATTN__BLOCK / 2) / HALF_LINE * V_LANES * HALF_CHAINS / w / ATTN__BLOCK;
-    const v_vec c = v_set((real)coef);
-    for (int x = 0; x < w; x += V_LANES) {
-        real *at = (real *)s + x;
-        v_vec total = v_set(0), big[HALF_CHAINS] = {v_set(0), v_set(0), v_set(0), v_set(0)};
-        v_vec top = v_load(m + x);
-        top = v_select(v_lt(top, v_set(-REAL_MAX)), v_set(0), top);
-        for (int j = 0; j < ATTN__BLOCK; j += HALF_CHAINS, at += HALF_CHAINS * w) {
-            v_vec p[HALF_CHAINS];
-#pragma GCC unroll 4
-            for (int i = 0; i < HALF_CHAINS; i++)
-                p[i] = v_mul(v_sub(v_load(at + i * w), top), c);
-            for (int64_t i = 0; i < lines; i++, ahead += 2 * HALF_LINE)
-                __builtin_prefetch(ahead);
-            K(v_exp2)(p, HALF_CHAINS);
-#pragma GCC unroll 4
-            for (int i = 0; i < HALF_CHAINS; i++) {
-                total = v_add(total, p[i]);
-                big[i] = v_fma(p[i], v_set(b->unit[j + i]), big[i]);
-                v_store(at + i * w, p[i]);
-            }
-        }
-        v_store(l + x, v_add(v_load(l + x), total));
-        v_store(sum + x, v_add(v_add(big[0], big[1]), v_add(big[2], big[3])));
-    }
-}
-
 /* The weight of a key of the block; p is that of key first, and what lies outside counts 0. */
 static inline __attribute__((always_inline)) v_vec
 K(half_weight)(const attn__half_block *b, const real *p, int ld, int key, const bool whole)
 {
     if (!whole && (key < b->first || key >= b->first + b->n)) return v_set(0);
-    return v_load(p + (key - b->first) * ld);
+    return v_mul(v_load(p + (key - b->first) * ld), v_set(b->unit[key]));
 }
 
-/* The sum of the weights of one vector of lanes times their units. */
+/* sum and most of one vector of lanes, as exp makes them of the halves of the block. */
 static inline __attribute__((always_inline)) v_vec
-K(half_sum)(const attn__half_block *b, const real *p, int ld, const bool whole)
+K(half_total)(const attn__half_block *b, const real *p, int ld, v_vec *most)
 {
-    v_vec sum[HALF_CHAINS] = {v_set(0), v_set(0), v_set(0), v_set(0)};
-    for (int j = b->first & -HALF_CHAINS; j < b->first + b->n; j += HALF_CHAINS)
-#pragma GCC unroll 4
-        for (int i = 0; i < HALF_CHAINS; i++)
-            sum[i] =
-                v_fma(K(half_weight)(b, p, ld, j + i, whole), v_set(b->unit[j + i]), sum[i]);
-    return v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]));
+    v_vec total = v_set(0);
+    *most = v_set(0);
+    for (int half = 0; half < ATTN__HALF_BLOCK; half += ATTN__BLOCK) {
+        v_vec part[HALF_CHAINS] = {v_set(0), v_set(0), v_set(0), v_set(0)};
+        for (int j = half; j < half + ATTN__BLOCK; j += HALF_CHAINS)
+            for (int i = 0; i < HALF_CHAINS; i++) {
+                const v_vec x = K(half_weight)(b, p, ld, j + i, false);
+                part[i] = v_add(part[i], x);
+                *most = v_max(x, *most);
+            }
+        total = v_add(total, v_add(v_add(part[0], part[1]), v_add(part[2], part[3])));
+    }
+    return total;
 }
 
-/* These weights as pairs, and what one of them is worth. */
+/* The weights of one vector of lanes as pairs, and what one of them is worth. */
 static inline __attribute__((always_inline)) void K(half_round)(const attn__half_block *b,
-                                                                const real *p, int ld,
-                                                                v_vec sum, int16_t *pairs,
-                                                                real *gain, const bool whole)
+                                                                const real *p, int ld, int l,
+                                                                int16_t *pairs, real *gain,
+                                                                const bool whole)
 {
-    const v_mask none = v_lt(sum, v_set(0x1p-100f));
-    const v_vec all = v_set(ATTN__HALF_SUM), total = v_select(none, v_set(0), sum);
-    const v_vec factor = v_select(none, v_set(0), v_div(all, total));
-    v_store(gain, v_div(total, all));
+    v_vec most, total;
+    if (b->sum) {
+        total = v_load(b->sum + l);
+        most = v_load(b->most + l);
+    } else {
+        total = K(half_total)(b, p, ld, &most);
+    }
+    const v_mask none = v_lt(total, v_set(0x1p-100f));
+    const v_vec by_sum = v_div(total, v_set(ATTN__HALF_SUM));
+    const v_vec worth = v_max(by_sum, v_div(most, v_set(ATTN__HALF_WEIGHT)));
+    const v_vec factor = v_select(none, v_set(0), v_div(v_set(1), worth));
+    v_store(gain, v_select(none, v_set(0), worth));
     for (int j = b->first & -2; j < b->first + b->n; j += 2) {
-        v_vec low = v_mul(K(half_weight)(b, p, ld, j, whole), v_set(b->unit[j]));
-        v_vec high = v_mul(K(half_weight)(b, p, ld, j + 1, whole), v_set(b->unit[j + 1]));
+        const v_vec low = K(half_weight)(b, p, ld, j, whole);
+        const v_vec high = K(half_weight)(b, p, ld, j + 1, whole);
         i_store(pairs + j * ATTN__PANEL,
                 i_pairs(K(half_whole)(low, factor), K(half_whole)(high, factor)));
     }
-}
-
-static inline __attribute__((always_inline)) void
-K(half_lanes)(const attn__half_block *b, const real *p, int ld, const float *sum,
-              int16_t *pairs, real *gain, const bool whole)
-{
-    const v_vec total = sum ? v_load(sum) : K(half_sum)(b, p, ld, whole);
-    K(half_round)(b, p, ld, total, pairs, gain, whole);
 }
 
 /* Columns of v that one tile makes, over the pairs of a block. */
@@ -335,7 +233,7 @@ static void K(half_weigh)(const attn__half_block *b, int w, int64_t width, const
 {
     static void (*const tiles[])(const half_columns *) = {NULL, K(half_weigh_1),
                                                           K(half_weigh_2), K(half_weigh_3)};
-    int16_t pairs[ATTN__BLOCK * ATTN__PANEL];
+    int16_t pairs[ATTN__HALF_BLOCK * ATTN__PANEL];
     real gain[ATTN__PANEL];
     half_columns c = {.begin = b->first / 2,
                       .end = (b->first + b->n + 1) / 2,
@@ -344,10 +242,10 @@ static void K(half_weigh)(const attn__half_block *b, int w, int64_t width, const
                       .fresh = fresh};
     for (int l = 0; l < w; l += V_LANES) {
         const real *x = (const real *)p + l;
-        if (b->n == ATTN__BLOCK)
-            K(half_lanes)(b, x, ld, b->sum ? b->sum + l : NULL, pairs + 2 * l, gain + l, true);
+        if (b->n == ATTN__HALF_BLOCK)
+            K(half_round)(b, x, ld, l, pairs + 2 * l, gain + l, true);
         else
-            K(half_lanes)(b, x, ld, NULL, pairs + 2 * l, gain + l, false);
+            K(half_round)(b, x, ld, l, pairs + 2 * l, gain + l, false);
     }
     for (int l = 0, step; l < w; l += step * V_LANES) {
         step = w - l >= V_TILE_V * V_LANES ? V_TILE_V : (w - l) / V_LANES;
