@@ -7,6 +7,8 @@
 #   make install    PREFIX=/usr/local DESTDIR=   make fuzz       SECONDS=60 per target
 #   make format     clang-format 14              make qemu       ARM64, and x86 without AVX
 #   make tidy       clang-tidy 14                make clean
+#   make bench-compare              beside PyTorch and others; SUITES="prefill decode -t 2"
+#   make performance                docs/performance.md, measured anew (a quarter of an hour)
 #   make pages      the gallery's pages and recorded values; COSTS=--measure measures anew
 
 BUILD   ?= build
@@ -22,7 +24,7 @@ build = env -u MAKEFLAGS CMAKE="$(CMAKE)" JOBS="$(JOBS)" tools/build.sh $(BUILD)
 tests = $(PYTHON) tools/run_tests.py
 attn  = $(BUILD)/release/attn
 
-.PHONY: all run test long bench install sanitize fuzz qemu format tidy clean release pages
+.PHONY: all run test long bench bench-compare performance peers install sanitize fuzz qemu format tidy clean release pages
 
 all: release
 	@echo "$(attn) is ready; try: make run, or $(attn) help"
@@ -36,6 +38,19 @@ run: release
 
 bench: release
 	@$(attn) bench
+
+# A private environment with what pip can get, and the library that bench/compare.py calls.
+peers: release
+	@$(CMAKE) --build $(BUILD)/release --target attn_compare > $(BUILD)/release/compare.log || \
+	    { tail -n 30 $(BUILD)/release/compare.log; exit 1; }
+	@bench/environment.sh $(BUILD)/peers
+
+bench-compare: peers
+	@$(BUILD)/peers/bin/python bench/compare.py --build $(BUILD)/release $(SUITES)
+
+performance: peers
+	@$(PYTHON) tools/make_performance.py --build $(BUILD)/release \
+	    --python $(BUILD)/peers/bin/python --measure
 
 install: release
 	@$(CMAKE) --install $(BUILD)/release

@@ -276,6 +276,10 @@ set(CLI_SOURCES
     cli/verify_promise.c
     cli/verify_recorded.c)
 
+# What bench/compare.py calls libattn through.
+set(BENCH_SOURCES
+    bench/compare_attn.c)
+
 set(ORACLE_SOURCES
     tests/oracle/oracle_call.c
     tests/oracle/oracle_head.c

@@ -31,7 +31,7 @@ EXAMPLES = sorted(path.stem for path in SOURCE.glob("examples/*.c"))
 LEARNS = {"train_copy": 0.02}  # the loss that an example ends below
 WARNINGS = "-std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror".split()
 PATHS = re.compile(r"(?:README|CONTRIBUTING|CHANGELOG)\.md|"
-                   r"(?:include|src|cli|tests|docs|examples|tools|cmake|fuzz)/"
+                   r"(?:include|src|cli|tests|docs|examples|tools|cmake|fuzz|bench)/"
                    r"[\w./-]*\.(?:cmake|c|h|def|py|sh|md|txt)\b")
 BODY = """#include <attn.h>
 void snippet(attn_tensor q, attn_tensor k, attn_tensor v, attn_tensor out);
@@ -178,6 +178,12 @@ class Checker(unittest.TestCase):
         done = subprocess.run([sys.executable, SOURCE / "tools/make_pages.py", cli.ATTN, "--check"],
                               capture_output=True, text=True, timeout=300)
         self.assertEqual((done.returncode, done.stdout), (0, ""), "make pages writes them anew")
+
+    def test_performance_page(self):
+        """docs/performance.md and its picture show what was measured and kept."""
+        done = subprocess.run([sys.executable, SOURCE / "tools/make_performance.py", "--check"],
+                              capture_output=True, text=True, timeout=300)
+        self.assertEqual((done.returncode, done.stdout), (0, ""), "it writes them anew")
 
     def test_blocks_are_found(self):
         kinds = [" ".join(words) for path in DOCUMENTS for _, words, _ in blocks(path)]

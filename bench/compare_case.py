@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""A row of the bench with its data, for bench/compare.py: tensors that all implementations read in
+place, the answer in double precision for a few of its rows, and how far answers may lie off it."""
+
+import numpy as np
+
+EPSILON = {"f64": 2.0**-53, "f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}
+STORED = {"f64": np.float64, "f32": np.float32, "f16": np.float16, "bf16": np.uint16}
+COLD_BYTES = 1 << 30
+PERIOD = 1048573  # a prime: numbers repeat behind it, or a gibibyte of them would take too long
+
+
+def narrow(x, dtype):
+    """f32 to the stored type; bf16 as its upper half, rounded to nearest even."""
+    if dtype != "bf16":
+        return np.ascontiguousarray(x, dtype=STORED[dtype])
+    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def widen(x, dtype, to=np.float64):
+    if dtype != "bf16":
+        return np.asarray(x, dtype=to)
+    return (x.astype(np.uint32) << 16).view(np.float32).astype(to)
+
+
+def normal(shape, dtype, seed, factor=1.0):
+    count = int(np.prod(shape))
+    part = narrow(np.random.default_rng(seed).standard_normal(min(count, PERIOD), np.float32) *
+                  np.float32(factor), dtype)
+    return np.resize(part, count).reshape(shape)
+
+
+class Case:
+    """sizes, words and tensors of one row; k[n] and v[n] are the copies that take turns."""
+
+    def __init__(self, row):
+        parts = row["shape"].split(",")
+        self.row = row
+        self.suite, self.shape, self.dtype = row["suite"], row["shape"], row["dtype"]
+        self.sizes = tuple(int(part) for part in parts[:6])
+        self.words = set(parts[6:])
+        self.causal, self.backward = "causal" in self.words, "backward" in self.words
+        self.cold = "cold" in self.words
+        factor = 40.0 if "x40" in self.words else 200.0 if "x200" in self.words else 1.0
+        B, H, G, T, S, D = self.sizes
+        copy = 2 * B * G * S * D * np.dtype(STORED[self.dtype]).itemsize
+        self.copies = -(-COLD_BYTES // copy) if self.cold else 1
+        self.bytes = copy
+        self.q = normal((B, H, T, D), self.dtype, 1, factor)
+        self.k = normal((self.copies, B, G, S, D), self.dtype, 2)
+        self.v = normal((self.copies, B, G, S, D), self.dtype, 3)
+        self.d_out = normal((B, H, T, D), self.dtype, 4) if self.backward else None
+
+    def flops(self):
+        B, H, _, T, S, D = self.sizes
+        pairs = T * S if not self.causal else sum(min(max(i + 1 + S - T, 0), S) for i in range(T))
+        return 2 * B * H * D * pairs * (5 if self.backward else 2)
+
+    def head(self, b, h, turn=0):
+        """q, k, v of one query head in f64."""
+        G, H = self.sizes[2], self.sizes[1]
+        g = h // (H // G)
+        return [widen(x, self.dtype) for x in (self.q[b, h], self.k[turn, b, g], self.v[turn, b, g])]
+
+    def scores(self, q, k, rows):
+        """Of those rows, masked."""
+        T, S, D = self.sizes[3:]
+        scores = q @ k.T / np.sqrt(D)
+        if self.causal:
+            scores[np.arange(S)[None, :] > np.asarray(rows)[:, None] + S - T] = -np.inf
+        return scores
+
+    def reference(self, turn=0):
+        """[(b, h, rows, out)] of some rows of some heads, and the largest score among them."""
+        B, H, _, T, _, _ = self.sizes
+        rows = sorted({0, T // 3, T // 2, T - 1})
+        found, largest = [], 0.0
+        for b, h in sorted({(0, 0), (B - 1, H - 1), (B // 2, H // 2)}):
+            q, k, v = self.head(b, h, turn)
+            scores = self.scores(q[rows], k, rows)
+            largest = max(largest, float(np.abs(scores[np.isfinite(scores)]).max()))
+            p = np.exp(scores - scores.max(axis=1, keepdims=True))
+            found.append((b, h, rows, p / p.sum(axis=1, keepdims=True) @ v))
+        return found, largest
+
+    def gradients(self, b, h):
+        """d_q, d_k, d_v of one head with keys of its own, and the largest score."""
+        q, k, v = self.head(b, h)
+        d_out = widen(self.d_out[b, h], self.dtype)
+        scale = 1 / np.sqrt(self.sizes[5])
+        scores = self.scores(q, k, range(self.sizes[3]))
+        p = np.exp(scores - scores.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        dp = d_out @ v.T
+        ds = p * (dp - (p * dp).sum(axis=1, keepdims=True)) * scale
+        return [ds @ k, ds.T @ q, p.T @ d_out], float(np.abs(scores[np.isfinite(scores)]).max())
+
+    def tolerance(self, largest):
+        """Relative, of the root of the mean square: a few roundings of the output, and what f32
+        does to sums of S terms and to the largest score."""
+        return (4 * EPSILON[self.dtype] +
+                4 * EPSILON["f32"] * (np.sqrt(self.sizes[4]) + largest))
+
+
+def distance(got, want):
+    return float(np.sqrt(np.mean((got - want) ** 2) / np.mean(want ** 2)))

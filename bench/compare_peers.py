@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: MIT
+"""The implementations that bench/compare.py runs beside each other. Each is a class with a name:
+
+    missing         None, or why it cannot be run at all
+    fits(case)      whether it can answer a row
+    open(case, n)   its data for n threads, made of the arrays of the case without changing them
+    run(turn)       one call, with copy number turn of k and v
+    answer()        what run left: out as B H T D in f64, or [d_q, d_k, d_v] of a backward row"""
+
+import ctypes
+
+import numpy as np
+
+import compare_onnx
+from compare_case import widen
+
+try:
+    import torch
+    import torch.nn.functional as functional
+except ImportError as error:
+    torch, TORCH_MISSING = None, str(error)
+try:
+    import onnxruntime
+except ImportError as error:
+    onnxruntime, ONNX_MISSING = None, str(error)
+
+MOST_SCORES = 1 << 26  # of one head, that a plain version may hold as a matrix
+FOLDED_ROWS = 64  # a group's queries as rows of one head only help while they are few
+
+
+class Attn:
+    name = "attn"
+    missing = None
+
+    def __init__(self, library):
+        self.library = library
+
+    def fits(self, case):
+        return True
+
+    def open(self, case, threads):
+        message = ctypes.create_string_buffer(200)
+        sizes = (ctypes.c_int64 * 6)(*case.sizes)
+        self.case = case
+        self.handle = self.library.compare_open(threads, sizes, ",".join(case.words).encode(),
+                                                case.dtype.encode(), message, len(message))
+        if not self.handle:
+            raise RuntimeError(message.value.decode())
+        self.isa = self.library.compare_isa(self.handle).decode()
+        self.out = np.empty_like(case.q)
+        self.set("q", case.q)
+        self.set("out", self.out)
+        self.set("k", case.k[0])
+        self.set("v", case.v[0])
+        self.gradients = []
+        if case.backward:
+            self.lse = np.empty(case.sizes[:2] + case.sizes[3:4], np.float32)
+            self.gradients = [np.empty_like(x) for x in (case.q, case.k[0], case.v[0])]
+            for name, x in zip(("lse", "d_out", "d_q", "d_k", "d_v"),
+                               (self.lse, case.d_out, *self.gradients)):
+                self.set(name, x)
+            self.call(0)
+
+    def set(self, name, array):
+        assert array.flags.c_contiguous
+        assert self.library.compare_set(self.handle, name.encode(), array.ctypes.data) == 0
+
+    def call(self, backward):
+        status = self.library.compare_run(self.handle, backward)
+        if status:
+            raise RuntimeError(f"attn: status {status}")
+
+    def run(self, turn):
+        if self.case.cold:
+            self.set("k", self.case.k[turn])
+            self.set("v", self.case.v[turn])
+        self.call(int(self.case.backward))
+
+    def answer(self):
+        dtype = self.case.dtype
+        if self.case.backward:
+            return [widen(x, dtype) for x in self.gradients]
+        return widen(self.out, dtype)
+
+    def close(self):
+        self.library.compare_close(self.handle)
+
+
+def seen(case):
+    """Which keys a row sees where that is no plain triangle: T S of bool, or None."""
+    T, S = case.sizes[3:5]
+    if not case.causal or T == S:
+        return None
+    return np.arange(S)[None, :] <= np.arange(T)[:, None] + S - T
+
+
+class Torch:
+    """scaled_dot_product_attention as its documentation calls it."""
+    name = "torch"
+    missing = None if torch else f"PyTorch is absent ({TORCH_MISSING})"
+
+    def fits(self, case):
+        return case.dtype in ("f64", "f32", "bf16", "f16")
+
+    def tensor(self, array, dtype):
+        t = torch.from_numpy(array)
+        return t.view(torch.bfloat16) if dtype == "bf16" else t
+
+    def open(self, case, threads):
+        torch.set_num_threads(threads)
+        self.case = case
+        self.q = self.tensor(case.q, case.dtype)
+        self.k = [self.tensor(k, case.dtype) for k in case.k]
+        self.v = [self.tensor(v, case.dtype) for v in case.v]
+        mask = seen(case)
+        self.options = {"attn_mask": None if mask is None else torch.from_numpy(mask),
+                        "is_causal": case.causal and mask is None,
+                        "enable_gqa": case.sizes[1] != case.sizes[2]}
+        if case.backward:
+            leaves = [x.clone().requires_grad_() for x in (self.q, self.k[0], self.v[0])]
+            self.leaves, self.d_out = leaves, self.tensor(case.d_out, case.dtype)
+            self.graph = functional.scaled_dot_product_attention(*leaves, **self.options)
+
+    def run(self, turn):
+        if self.case.backward:
+            self.out = torch.autograd.grad(self.graph, self.leaves, self.d_out,
+                                           retain_graph=True)
+            return
+        with torch.no_grad():
+            self.out = functional.scaled_dot_product_attention(
+                self.q, self.k[turn], self.v[turn], **self.options)
+
+    def answer(self):
+        if self.case.backward:
+            return [x.double().numpy() for x in self.out]
+        return self.out.double().numpy().reshape(self.case.q.shape)
+
+    def close(self):
+        self.__dict__.clear()
+
+
+class TorchFolded(Torch):
+    """The trick for few queries: the query heads of a group as rows of one head, so that K and V
+    are read once for all of them."""
+    name = "torch-folded"
+
+    def fits(self, case):
+        B, H, G, T, S, D = case.sizes
+        return (super().fits(case) and not case.backward and H != G and
+                T * (H // G) <= FOLDED_ROWS)
+
+    def open(self, case, threads):
+        super().open(case, threads)
+        B, H, G, T, _, D = case.sizes
+        self.q = self.q.view(B, G, H // G * T, D)
+        mask = self.options["attn_mask"]
+        self.options = {"attn_mask": None if mask is None else mask.repeat(H // G, 1)}
+
+
+class Onnx:
+    """ONNX Runtime: the standard operator Attention (opset 23)."""
+    name = "onnxruntime"
+    missing = None if onnxruntime else f"ONNX Runtime is absent ({ONNX_MISSING})"
+    heads_first = True
+
+    def fits(self, case):
+        return case.dtype in ("f32", "f16") and not case.backward
+
+    def model(self, case):
+        return compare_onnx.attention(case, masked=seen(case) is not None)
+
+    def layout(self, array):
+        return np.ascontiguousarray(array)
+
+    def value(self, array):
+        return onnxruntime.OrtValue.ortvalue_from_numpy(self.layout(array))
+
+    def open(self, case, threads):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        self.case = case
+        self.session = onnxruntime.InferenceSession(self.model(case), options,
+                                                    providers=["CPUExecutionProvider"])
+        mask = seen(case)
+        q, out = self.value(case.q), self.value(np.zeros_like(case.q))
+        fixed = [] if mask is None else [onnxruntime.OrtValue.ortvalue_from_numpy(mask)]
+        self.out, self.bound = out, []
+        for k, v in zip(case.k, case.v):
+            binding = self.session.io_binding()
+            for name, value in zip(("q", "k", "v", "mask"), (q, self.value(k), self.value(v),
+                                                             *fixed)):
+                binding.bind_ortvalue_input(name, value)
+            binding.bind_ortvalue_output("out", out)
+            self.bound.append(binding)
+
+    def run(self, turn):
+        self.session.run_with_iobinding(self.bound[turn])
+
+    def answer(self):
+        return self.out.numpy().astype(np.float64)
+
+    def close(self):
+        self.__dict__.clear()
+
+
+class OnnxHeads(Onnx):
+    """ONNX Runtime's own MultiHeadAttention, whose tensors are B T (H D)."""
+    name = "onnxruntime-mha"
+
+    def fits(self, case):
+        return super().fits(case) and case.sizes[1] == case.sizes[2] and not case.causal
+
+    def model(self, case):
+        return compare_onnx.multi_head(case)
+
+    def layout(self, array):
+        B, H, T, D = array.shape
+        return np.ascontiguousarray(array.transpose(0, 2, 1, 3)).reshape(B, T, H * D)
+
+    def answer(self):
+        B, H, T, D = self.case.q.shape
+        out = self.out.numpy().reshape(B, T, H, D).transpose(0, 2, 1, 3)
+        return out.astype(np.float64)
+
+
+class Blas:
+    """Matrix products and a softmax, head by head, as one writes it without a library; the heads
+    of a group are rows of one product where queries are few."""
+    name = "numpy"
+    missing = None
+
+    def fits(self, case):
+        return case.dtype in ("f32", "f64") and case.sizes[3] * case.sizes[4] <= MOST_SCORES
+
+    def open(self, case, threads):
+        B, H, G, T, S, D = case.sizes
+        self.case, self.out = case, np.empty_like(case.q)
+        self.hidden = None
+        if case.causal:
+            self.hidden = np.arange(S)[None, :] > np.arange(T)[:, None] + S - T
+        self.rows = H // G if T * (H // G) <= FOLDED_ROWS else 1
+        if self.rows > 1 and self.hidden is not None:
+            self.hidden = np.tile(self.hidden, (self.rows, 1))
+
+    def weights(self, q, k):
+        s = q @ k.T
+        s *= q.dtype.type(1 / np.sqrt(self.case.sizes[5]))
+        if self.hidden is not None:
+            s[self.hidden] = -np.inf
+        s -= s.max(axis=1, keepdims=True)
+        np.exp(s, out=s)
+        return s
+
+    def run(self, turn):
+        case = self.case
+        B, H, G, T, _, D = case.sizes
+        parts = H // self.rows
+        q = case.q.reshape(B, parts, self.rows * T, D)
+        if case.backward:
+            self.out = [np.zeros_like(x) for x in (case.q, case.k[0], case.v[0])]
+        for b in range(B):
+            for h in range(parts):
+                g = h // (parts // G)
+                k, v = case.k[turn][b, g], case.v[turn][b, g]
+                s = self.weights(q[b, h], k)
+                sums = s.sum(axis=1, keepdims=True)
+                if case.backward:
+                    s /= sums
+                    self.back(b, h, g, s, k, v)
+                else:
+                    self.out.reshape(q.shape)[b, h] = s @ v / sums
+
+    def back(self, b, h, g, p, k, v):
+        q, d_out = self.case.q[b, h], self.case.d_out[b, h]
+        dp = d_out @ v.T
+        dp -= (p * dp).sum(axis=1, keepdims=True)
+        dp *= p
+        dp *= q.dtype.type(1 / np.sqrt(self.case.sizes[5]))
+        self.out[0][b, h] = dp @ k
+        self.out[1][b, g] += dp.T @ q
+        self.out[2][b, g] += p.T @ d_out
+
+    def answer(self):
+        if self.case.backward:
+            return [x.astype(np.float64) for x in self.out]
+        return self.out.astype(np.float64)
+
+    def close(self):
+        self.__dict__.clear()
+
+
+class OneDnn:
+    """oneDNN's fused attention is a C++ graph without a Python module of its own."""
+    name = "onednn"
+    missing = None
+
+    def __init__(self):
+        try:
+            import onednn  # noqa: F401
+            OneDnn.missing = "the module onednn here offers no fused attention"
+        except ImportError as error:
+            OneDnn.missing = f"oneDNN is absent ({error})"
+
+    def fits(self, case):
+        return False
+
+
+PEERS = [Torch, TorchFolded, Onnx, OnnxHeads, OneDnn, Blas]
