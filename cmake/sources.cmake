@@ -478,7 +478,7 @@ set(VEC_sve512_SOURCES tests/vec_sve512.c)
 
 # Programs that a script among the tests runs.
 set(TEST_HELPERS
-    count_forward
+    count_calls
     io_copy
     oracle_dump)
 

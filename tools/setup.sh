@@ -7,7 +7,8 @@ set -eu
 
 run="gcc libc6-dev make cmake pkg-config"
 test="$run g++ clang-14 clang-format-14 libcmocka-dev zlib1g-dev python3 python3-numpy"
-sanitize="$test llvm-14 libclang-rt-14-dev valgrind libc6-dbg"
+test="$test valgrind"
+sanitize="$test llvm-14 libclang-rt-14-dev libc6-dbg"
 fuzz="$run clang-14 llvm-14 libclang-rt-14-dev python3"
 qemu="$test qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 format="clang-format-14 python3"
