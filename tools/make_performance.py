@@ -291,7 +291,7 @@ def arguments():
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--seconds", type=float, default=0.5, help="of a row of attn bench")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--prefix", default="")
     return parser.parse_args()
 
