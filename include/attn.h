@@ -2,6 +2,7 @@
  * attn: attention for everyone who can link with C. Read on in this order:
  *
  *   attn/attention.h   1 one call   2 plan and run   3 gradients   4 partial results, rotations
+ *   attn/cache.h       keys and values of tokens already seen, for decoding
  *   attn/recurrent.h   attention as a recurrence: linear, gated, delta
  *   attn/tape.h        operations on tensors that know their gradients
  *   attn/mech.h        mechanisms by name: their slots, parameters and one way to run them
@@ -15,6 +16,7 @@
 
 #include "attn/attention.h"
 #include "attn/base.h"
+#include "attn/cache.h"
 #include "attn/ctx.h"
 #include "attn/explain.h"
 #include "attn/io.h"

@@ -24,6 +24,8 @@
 extern "C" {
 #endif
 
+typedef struct attn_cache attn_cache; /* attn/cache.h */
+
 /* ---- the options ----------------------------------------------------------------------- */
 
 /* Where query 0 stands when T and S differ. Asking for anything that uses positions with T != S

@@ -52,6 +52,26 @@ typedef struct attn__part {
     const uint64_t *lanes;
 } attn__part;
 
+/* ATTN__ROW_F64, ATTN__ROW_F32 ... of rows.def */
+typedef enum attn__row_kind {
+#define ROW(NAME, name, bits, coded) ATTN__ROW_##NAME,
+#include "kernel/rows.def"
+#undef ROW
+    ATTN__N_ROWS
+} attn__row_kind;
+
+/* Keys or values wherever they lie: element d of row i is the number q at row[i], and stands for
+ * q, or, when coded, for fma(q, scale, zero) in f32 with the scale and zero of the row, or of
+ * the column. A zero that is NULL counts as 0. Each row is contiguous; its address is aligned
+ * to nothing. */
+typedef struct attn__rows {
+    attn__row_kind kind;
+    const void *const *row;    /* [n] */
+    const float *scale, *zero; /* [n], or NULL */
+    const float *columns,
+        *offsets; /* scale and zero of a column, [width], where scale is NULL */
+} attn__rows;
+
 /* Keys as rows against queries in lanes, for scores that are no products: q, weight and t_q are
  * [depth][ld], lanes w. */
 typedef struct attn__pairs {

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ * What the engine asks of a cache (include/attn/cache.h): which positions are held, and where
+ * their rows lie. Implemented by cache_*.c; a reader changes nothing, so threads may share it. */
+#ifndef ATTN__ENGINE_CACHE_H
+#define ATTN__ENGINE_CACHE_H
+
+#include "attn/cache.h"
+#include "kernel/kernel.h"
+
+bool attn__cache_alive(const attn_cache *cache);
+const attn_cache_spec *attn__cache_spec(const attn_cache *cache);
+/* Whether plans made for one serve the other: everything but contents. */
+bool attn__cache_same(const attn_cache *a, const attn_cache *b);
+
+/* Memory for a look at up to ATTN__CHUNK keys. */
+typedef struct attn__cache_look {
+    const void *k_row[ATTN__CHUNK], *v_row[ATTN__CHUNK];
+    float k_scale[ATTN__CHUNK], k_zero[ATTN__CHUNK], v_scale[ATTN__CHUNK], v_zero[ATTN__CHUNK];
+    uint64_t held[ATTN__CHUNK / 64]; /* bit i of the words: key j0 + i is held */
+} attn__cache_look;
+
+/* Rows of keys j0 .. j0 + n (n at most ATTN__CHUNK, all below the length) of head g, into look,
+ * with k and v pointing there. A row that is not held points at some row that may be read.
+ * Returns whether all are held. */
+bool attn__cache_rows(const attn_cache *cache, int64_t seq, int64_t g, int64_t j0, int64_t n,
+                      attn__cache_look *look, attn__rows *k, attn__rows *v);
+/* The first held position at or beyond j, or the length. */
+int64_t attn__cache_next(const attn_cache *cache, int64_t seq, int64_t j);
+/* How many leading chunks of ATTN__CHUNK keys two sequences share in memory. */
+int64_t attn__cache_shared(const attn_cache *cache, int64_t a, int64_t b);
+
+#endif
