@@ -21,9 +21,9 @@ attn_tensor attn__rows_view(const attn_tensor *t, uint32_t bits)
     return attn_tensor_permute(*t, order);
 }
 
-attn__rows attn__rows_count(const attn_tensor *t, uint32_t bits)
+attn__tape_rows attn__rows_count(const attn_tensor *t, uint32_t bits)
 {
-    attn__rows r = {.n_rows = 1, .n = 1, .to = *t, .back = *t};
+    attn__tape_rows r = {.n_rows = 1, .n = 1, .to = *t, .back = *t};
     for (int i = 0; i < t->rank; i++) *(bits >> i & 1 ? &r.n : &r.n_rows) *= t->shape[i];
     return r;
 }
@@ -38,7 +38,8 @@ static bool rows_in_order(const attn_tensor *view)
     return true;
 }
 
-attn_status attn__rows_open(attn__call *c, const attn_tensor *t, uint32_t bits, attn__rows *r)
+attn_status attn__rows_open(attn__call *c, const attn_tensor *t, uint32_t bits,
+                            attn__tape_rows *r)
 {
     const attn_tensor view = attn__rows_view(t, bits);
     const size_t width = attn_dtype_size(t->dtype);
@@ -60,7 +61,7 @@ attn_status attn__rows_open(attn__call *c, const attn_tensor *t, uint32_t bits, 
     return ATTN_OK;
 }
 
-void attn__rows_store(const attn__rows *r)
+void attn__rows_store(const attn__tape_rows *r)
 {
     if (r->data != r->to.data) attn_tensor_copy(r->to, r->back, NULL);
 }

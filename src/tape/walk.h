@@ -68,18 +68,19 @@ void attn__each_fill(attn__each *e, const attn_tensor *y); /* y dense, of the sh
 /* A tensor as [n_rows][n]: the dimensions named by bits are a row, in their order, the others
  * count the rows. data is the tensor's own memory where that lies so; else it is a temp that
  * attn__rows_store copies back to it, and that looks like the tensor through back. */
-typedef struct attn__rows {
+typedef struct attn__tape_rows {
     int64_t n_rows, n;
     void *data;
     attn_tensor to, back;
-} attn__rows;
+} attn__tape_rows;
 
 /* t with the dimensions of bits moved behind the others. */
 attn_tensor attn__rows_view(const attn_tensor *t, uint32_t bits);
 /* How many rows, and how long; without data. */
-attn__rows attn__rows_count(const attn_tensor *t, uint32_t bits);
+attn__tape_rows attn__rows_count(const attn_tensor *t, uint32_t bits);
 /* For writing: t is dense; a temp is zeroed. */
-attn_status attn__rows_open(attn__call *c, const attn_tensor *t, uint32_t bits, attn__rows *r);
-void attn__rows_store(const attn__rows *r);
+attn_status attn__rows_open(attn__call *c, const attn_tensor *t, uint32_t bits,
+                            attn__tape_rows *r);
+void attn__rows_store(const attn__tape_rows *r);
 
 #endif

@@ -97,13 +97,13 @@ static double K(line_log)(double x)
 
 typedef struct line_job {
     const attn__call *c;
-    attn__rows shape; /* how many rows, how long */
-    const void *x;    /* operand: rows of reals */
-    const void *y;    /* result, and */
-    const void *g;    /* gradient of the result: rows, or one number a row */
-    void *to;         /* rows to fill or to add to */
-    int64_t *index;   /* chosen places in the rows */
-    double *room;     /* scratch, one for each element */
+    attn__tape_rows shape; /* how many rows, how long */
+    const void *x;         /* operand: rows of reals */
+    const void *y;         /* result, and */
+    const void *g;         /* gradient of the result: rows, or one number a row */
+    void *to;              /* rows to fill or to add to */
+    int64_t *index;        /* chosen places in the rows */
+    double *room;          /* scratch, one for each element */
     bool masked;
     attn__walk mask; /* bytes, as rows */
 } line_job;
@@ -142,7 +142,7 @@ static void K(line_run)(line_job *job, void (*piece)(void *arg, int64_t from, in
 static attn_status K(line_fill)(line_job *job, attn__call *c, uint32_t bits,
                                 void (*piece)(void *arg, int64_t from, int64_t to))
 {
-    attn__rows rows;
+    attn__tape_rows rows;
     ATTN_TRY(attn__rows_open(c, &c->out[0], bits, &rows));
     job->to = rows.data;
     K(line_run)(job, piece);
@@ -154,7 +154,7 @@ static attn_status K(line_fill)(line_job *job, attn__call *c, uint32_t bits,
 static attn_status K(line_add)(line_job *job, attn__call *c, uint32_t bits,
                                void (*piece)(void *arg, int64_t from, int64_t to))
 {
-    attn__rows rows;
+    attn__tape_rows rows;
     ATTN_TRY(attn__rows_open(c, &c->d_in[0], bits, &rows));
     job->to = rows.data;
     K(line_run)(job, piece);

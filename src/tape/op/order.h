@@ -118,7 +118,7 @@ static void K(order_lanes)(void *arg, int64_t from, int64_t to)
 /* Where the chosen places go: into out[1], and into saved when a backward may come. */
 static attn_status K(order_keep)(attn__call *c, const line_job *line, int64_t count)
 {
-    attn__rows rows;
+    attn__tape_rows rows;
     if (c->recording) {
         int64_t *saved = attn__call_save(c, count, sizeof *saved);
         if (!saved) return ATTN_E_MEMORY;
@@ -134,7 +134,7 @@ static attn_status K(order_keep)(attn__call *c, const line_job *line, int64_t co
 static attn_status K(order_forward)(attn__call *c)
 {
     const int64_t count = attn_tensor_count(c->out[0]);
-    attn__rows rows;
+    attn__tape_rows rows;
     order_job job = {.most = c->attr.i[2], .falling = c->attr.i[3] != 0};
     ATTN_TRY(K(line_open)(c, K(line_bits)(c), true, &job.line));
     ATTN_TRY(attn__rows_open(c, &c->out[0], K(line_bits)(c), &rows));
