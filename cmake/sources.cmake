@@ -70,6 +70,16 @@ set(ENGINE_SOURCES
     src/engine/back_step.c
     src/engine/back_sums.c
     src/engine/back_tile.c
+    src/engine/cache_append.c
+    src/engine/cache_check.c
+    src/engine/cache_code.c
+    src/engine/cache_create.c
+    src/engine/cache_forget.c
+    src/engine/cache_look.c
+    src/engine/cache_page.c
+    src/engine/cache_read.c
+    src/engine/cache_rows.c
+    src/engine/cache_turn.c
     src/engine/check.c
     src/engine/check_data.c
     src/engine/check_norm.c
@@ -364,6 +374,7 @@ set(TEST_PROGRAMS
     test_big
     test_bits
     test_bits_parts
+    test_cache_model
     test_concurrent
     test_edges
     test_fenv

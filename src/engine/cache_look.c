@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ * Where the rows of a chunk lie. Positions that follow each other stand side by side until a page
+ * ends or a ring turns: such a run is laid out at once. */
+#include <string.h>
+
+#include "engine/cache_store.h"
+
+typedef struct look_run {
+    int64_t n;          /* positions; within it all lie in one page, or none is there */
+    int64_t place;      /* of the first one */
+    int64_t page, slot; /* page -1: none is there */
+} look_run;
+
+/* The run that begins at a position below the length, n at most. */
+static look_run look_at(const attn_cache *c, int64_t seq, int64_t position, int64_t n)
+{
+    const bool ring = c->spec.kind == ATTN_CACHE_RING;
+    const int64_t sinks = c->spec.sinks, start = c->start[seq];
+    if (position >= sinks && position < start)
+        return (look_run){.n = attn__min(n, start - position), .page = -1};
+    if (ring && position < sinks) n = attn__min(n, sinks - position);
+    look_run run = {.place = attn__cache_place(c, position)};
+    run.slot = run.place % c->span;
+    run.page = attn__cache_pages(c, seq)[run.place / c->span];
+    run.n = attn__min(n, c->span - run.slot);
+    return run;
+}
+
+/* Bits i .. i + run.n of look->held; whether all are set. */
+static bool look_held(const attn_cache *c, int64_t seq, const look_run *run, int64_t i,
+                      attn__cache_look *look)
+{
+    bool all = run->page >= 0;
+    if (!all) return false;
+    for (int64_t at = 0, m; at < run->n; at += m, i += m) {
+        m = attn__min(64 - i % 64, run->n - at);
+        const uint64_t word = attn__cache_word(c, seq, run->place + at, m);
+        look->held[i / 64] |= word << i % 64;
+        all = all && word == UINT64_MAX >> (64 - m);
+    }
+    return all;
+}
+
+/* Rows of one head of one side: addresses, and scales where it has them. */
+typedef struct look_side {
+    const attn__cache_side *side;
+    const void **row;
+    float *scale, *zero;
+} look_side;
+
+static void look_rows(const look_side *l, int64_t row, int64_t i, int64_t n)
+{
+    const attn__cache_side *s = l->side;
+    const char *at = s->data + row * s->row;
+    for (int64_t x = 0; x < n; x++) l->row[i + x] = at + x * s->row;
+    if (s->scale) memcpy(l->scale + i, s->scale + row, (size_t)n * sizeof(float));
+    if (s->zero) memcpy(l->zero + i, s->zero + row, (size_t)n * sizeof(float));
+}
+
+/* What is not there lies, for whoever reads it all the same, in row 0. */
+static void look_nothing(const look_side *l, int64_t i, int64_t n)
+{
+    for (int64_t x = i; x < i + n; x++) {
+        l->row[x] = l->side->data;
+        l->scale[x] = l->zero[x] = 0;
+    }
+}
+
+static attn__rows look_face(const look_side *l, int64_t g)
+{
+    const attn__cache_side *s = l->side;
+    attn__rows rows = {.kind = s->kind, .row = l->row};
+    if (s->scale) rows.scale = l->scale;
+    if (s->zero) rows.zero = l->zero;
+    if (s->columns) rows.columns = s->columns + g * s->width;
+    if (s->offsets) rows.offsets = s->offsets + g * s->width;
+    return rows;
+}
+
+/* Values that are columns of the keys: the same rows, further to the right. */
+static attn__rows look_latent(const attn_cache *c, const attn__rows *k, int64_t n,
+                              attn__cache_look *look)
+{
+    const attn__cache_side *s = &c->side[0];
+    const int64_t from = c->spec.value_from;
+    const int64_t skip = from * s->bits / 8;
+    attn__rows v = *k;
+    for (int64_t i = 0; i < n; i++) look->v_row[i] = (const char *)look->k_row[i] + skip;
+    v.row = look->v_row;
+    if (v.columns) v.columns += from;
+    if (v.offsets) v.offsets += from;
+    return v;
+}
+
+bool attn__cache_rows(const attn_cache *c, int64_t seq, int64_t g, int64_t j0, int64_t n,
+                      attn__cache_look *look, attn__rows *k, attn__rows *v)
+{
+    const look_side sides[] = {{&c->side[0], look->k_row, look->k_scale, look->k_zero},
+                               {&c->side[1], look->v_row, look->v_scale, look->v_zero}};
+    const int n_sides = c->spec.latent ? 1 : 2;
+    bool all = true;
+    memset(look->held, 0, sizeof look->held);
+    for (int64_t i = 0; i < n;) {
+        const look_run run = look_at(c, seq, j0 + i, n - i);
+        all = look_held(c, seq, &run, i, look) && all;
+        for (int x = 0; x < n_sides; x++) {
+            if (run.page < 0)
+                look_nothing(&sides[x], i, run.n);
+            else
+                look_rows(&sides[x], attn__cache_first_row(c, run.page, g) + run.slot, i,
+                          run.n);
+        }
+        i += run.n;
+    }
+    *k = look_face(&sides[0], g);
+    *v = n_sides == 2 ? look_face(&sides[1], g) : look_latent(c, k, n, look);
+    return all;
+}
+
+/* ---- positions -------------------------------------------------------------------------- */
+
+/* The first set bit of a run, or its length. */
+static int64_t look_first(const attn_cache *c, int64_t seq, const look_run *run)
+{
+    if (run->page < 0) return run->n;
+    for (int64_t at = 0; at < run->n; at += 64) {
+        uint64_t word = attn__cache_word(c, seq, run->place + at, attn__min(64, run->n - at));
+        if (!word) continue;
+        for (; !(word & 1); word >>= 1) at++;
+        return at;
+    }
+    return run->n;
+}
+
+int64_t attn__cache_next(const attn_cache *c, int64_t seq, int64_t j)
+{
+    const int64_t length = c->length[seq];
+    while (j < length) {
+        const look_run run = look_at(c, seq, j, length - j);
+        const int64_t first = look_first(c, seq, &run);
+        if (first < run.n) return j + first;
+        j += run.n;
+    }
+    return length;
+}
+
+static bool look_same(const attn_cache *c, int64_t a, int64_t b, int64_t chunk)
+{
+    const int64_t first = chunk * ATTN__CHUNK, last = first + ATTN__CHUNK - 1;
+    const uint64_t *x = attn__cache_bits(c, a), *y = attn__cache_bits(c, b);
+    const size_t words = ATTN__CHUNK / 64 * sizeof *x;
+    if (memcmp(x + first / 64, y + first / 64, words) != 0) return false;
+    const int64_t *s = attn__cache_pages(c, a), *t = attn__cache_pages(c, b);
+    for (int64_t i = first / c->span; i <= last / c->span; i++)
+        if (s[i] != t[i]) return false;
+    return true;
+}
+
+int64_t attn__cache_shared(const attn_cache *c, int64_t a, int64_t b)
+{
+    const int64_t chunks = attn__min(c->length[a], c->length[b]) / ATTN__CHUNK;
+    int64_t n = 0;
+    if (a == b) return chunks;
+    while (attn__cache_paged(c) && n < chunks && look_same(c, a, b, n)) n++;
+    return n;
+}

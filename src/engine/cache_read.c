@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ * What a cache holds, for people: lengths, and rows as numbers again. */
+#include "engine/cache_rows.h"
+
+int64_t attn_cache_length(const attn_cache *cache, int64_t seq)
+{
+    if (attn__cache_seq_check(cache, seq, "seq", NULL) != ATTN_OK) return -1;
+    return cache->length[seq];
+}
+
+bool attn_cache_holds(const attn_cache *cache, int64_t seq, int64_t position)
+{
+    if (position < 0 || position >= attn_cache_length(cache, seq)) return false;
+    if (position >= cache->spec.sinks && position < cache->start[seq]) return false;
+    return attn__cache_word(cache, seq, attn__cache_place(cache, position), 1) != 0;
+}
+
+static attn_status read_range(const attn_cache *c, int64_t seq, int64_t first, int64_t n,
+                              attn_error *error)
+{
+    const int64_t length = c->length[seq];
+    if (first < 0 || first > length)
+        return attn__fail_count(error, ATTN_E_POSITION, "first", "is outside of the sequence",
+                                length, first);
+    if (n < 0 || n > length - first)
+        return attn__fail_count(error, ATTN_E_POSITION, "n", "goes beyond the sequence",
+                                length - first, n);
+    for (int64_t i = first; i < first + n; i++)
+        if (!attn_cache_holds(c, seq, i))
+            return attn__fail_count(error, ATTN_E_POSITION, "first",
+                                    "a position is not held any more",
+                                    attn__cache_next(c, seq, i), i);
+    return ATTN_OK;
+}
+
+static attn_status read_tensor(const attn_cache *c, const attn_tensor *t, const char *where,
+                               int64_t n, int64_t width, attn_error *error)
+{
+    const int64_t want[] = {c->spec.heads, n, width};
+    if (!attn__present(t)) return ATTN_OK;
+    ATTN_TRY(attn__tensor_check(t, where, error));
+    if (!attn__dtype_is_float(t->dtype))
+        return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
+    if (t->rank != 3)
+        return attn__fail_count(error, ATTN_E_RANK, where, "must be heads x keys x width", 3,
+                                t->rank);
+    for (int i = 0; i < 3; i++)
+        if (t->shape[i] != want[i])
+            return attn__fail_count(error, ATTN_E_SHAPE, where, "must be heads x keys x width",
+                                    want[i], t->shape[i]);
+    if (!t->data && attn_tensor_count(*t) > 0)
+        return attn__fail(error, ATTN_E_NULL, where, "has elements but no data");
+    if (attn__tensor_self_overlap(t))
+        return attn__fail(error, ATTN_E_ALIAS, where, "an output reaches an element twice");
+    return ATTN_OK;
+}
+
+/* One row of head g, into row i of t, a block at a time. */
+static void read_row(const attn_cache *c, int side, int64_t g, int64_t row, int64_t i,
+                     const attn_tensor *t)
+{
+    const bool latent = side == 1 && c->spec.latent;
+    const int from_side = latent ? 0 : side;
+    const int64_t skip = latent ? c->spec.value_from : 0;
+    double block[ATTN__BLOCK];
+    for (int64_t e = 0; e < t->shape[2]; e += ATTN__BLOCK) {
+        const int64_t n = attn__min(ATTN__BLOCK, t->shape[2] - e);
+        attn__cache_get(c, from_side, g, row, skip + e, n, block);
+        const attn_tensor from =
+            attn_tensor_make(block, c->side[from_side].dtype, 1, (const int64_t[]){n});
+        attn_tensor to =
+            attn_tensor_make(attn__at(t, g, i, e, 0), t->dtype, 1, (const int64_t[]){n});
+        to.stride[0] = t->stride[2];
+        (void)attn_tensor_copy(to, from, NULL); /* both are as they should be */
+    }
+}
+
+static void read_side(const attn_cache *c, int side, int64_t seq, int64_t first,
+                      const attn_tensor *t)
+{
+    if (!attn__present(t) || t->shape[2] == 0) return;
+    for (int64_t i = 0; i < t->shape[1]; i++) {
+        const int64_t place = attn__cache_place(c, first + i);
+        const int64_t page = attn__cache_pages(c, seq)[place / c->span];
+        for (int64_t g = 0; g < c->spec.heads; g++)
+            read_row(c, side, g, attn__cache_first_row(c, page, g) + place % c->span, i, t);
+    }
+}
+
+attn_status attn_cache_read(const attn_cache *cache, int64_t seq, int64_t first, int64_t n,
+                            attn_tensor k, attn_tensor v, attn_error *error)
+{
+    ATTN_TRY(attn__cache_seq_check(cache, seq, "seq", error));
+    ATTN_TRY(read_range(cache, seq, first, n, error));
+    ATTN_TRY(read_tensor(cache, &k, "k", n, cache->spec.key_width, error));
+    ATTN_TRY(read_tensor(cache, &v, "v", n, cache->spec.value_width, error));
+    if (attn__present(&k) && attn__present(&v) && attn__tensor_overlap(&k, &v))
+        return attn__fail(error, ATTN_E_ALIAS, "v", "overlaps k");
+    const attn__fpenv saved = attn__fpenv_enter();
+    read_side(cache, 0, seq, first, &k);
+    read_side(cache, 1, seq, first, &v);
+    attn__fpenv_leave(saved);
+    return ATTN_OK;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ * How a cache lies in memory: one block, taken when it is created.
+ *
+ * Rows stand in pages of `span` keys, heads outermost: data is [pages][G][span][row], so a task
+ * of one head reads one stretch. A sequence that is not PAGED owns one page as long as its room.
+ * The place of a position is where it stands in its sequence: itself, or in a ring behind the
+ * sinks the remainder by what the ring holds. Bit `place` of held says whether its key is still
+ * there, table[place / span] in which page.
+ *
+ *   a position is held: it is below length, below sinks or not below start, its bit is set
+ *   PAGED: a page is in a table only while it holds a key; a page in two tables is shared, and
+ *   is copied before one of them writes; one in no table waits in spare. */
+#ifndef ATTN__CACHE_STORE_H
+#define ATTN__CACHE_STORE_H
+
+#include "engine/cache.h"
+
+enum { ATTN__CACHE_MAGIC = 0x63616368 };
+
+/* Keys, or values. */
+typedef struct attn__cache_side {
+    attn__row_kind kind;
+    attn_dtype dtype;      /* of a row before it is coded */
+    bool coded, by_column; /* by_column: columns (and offsets) stand for scale (and zero) */
+    bool asymmetric;
+    int bits;           /* of an element */
+    int64_t width, row; /* elements, bytes */
+    char *data;
+    float *scale, *zero;      /* [pages][G][span] */
+    float *columns, *offsets; /* [G][width] */
+} attn__cache_side;
+
+struct attn_cache {
+    uint32_t magic;
+    attn_ctx *ctx;
+    attn_cache_spec spec;
+    int64_t bytes;
+    int64_t span, pages;
+    int64_t columns;          /* pages of a sequence at most */
+    int64_t words;            /* of held, for a sequence; the last is always 0 */
+    attn__cache_side side[2]; /* keys, values; latent: the second is empty */
+    int64_t *length, *start;  /* [sequences] */
+    uint64_t *held;           /* [sequences][words] */
+    int64_t *table;           /* [sequences][columns], -1: no page */
+    int64_t *refs;            /* [pages]: tables that hold it */
+    int64_t *spare, n_spare;  /* pages in no table */
+    int64_t *wanted;          /* [pages]: copies of it that an append needs; 0 between calls */
+    bool *taken;              /* [sequences]; false between calls */
+    float *row;               /* of the wider side, before it is coded */
+    double *theta, *turn;     /* [D/2]; [D/2][2]: cosine, sine */
+};
+
+static inline bool attn__cache_paged(const attn_cache *c)
+{
+    return c->spec.kind == ATTN_CACHE_PAGED;
+}
+
+/* Keys behind the sinks that a ring holds. */
+static inline int64_t attn__cache_round(const attn_cache *c)
+{
+    return c->spec.capacity - c->spec.sinks;
+}
+
+static inline int64_t attn__cache_place(const attn_cache *c, int64_t position)
+{
+    const int64_t sinks = c->spec.sinks;
+    if (c->spec.kind != ATTN_CACHE_RING || position < sinks) return position;
+    return sinks + (position - sinks) % attn__cache_round(c);
+}
+
+static inline uint64_t *attn__cache_bits(const attn_cache *c, int64_t seq)
+{
+    return c->held + seq * c->words;
+}
+
+static inline int64_t *attn__cache_pages(const attn_cache *c, int64_t seq)
+{
+    return c->table + seq * c->columns;
+}
+
+/* Row number, over all pages, of slot 0 of a head's rows in a page. */
+static inline int64_t attn__cache_first_row(const attn_cache *c, int64_t page, int64_t g)
+{
+    return (page * c->spec.heads + g) * c->span;
+}
+
+/* ---- cache_page.c: bits and pages ------------------------------------------------------- */
+
+/* The n <= 64 bits of held from place at on, in the low bits. */
+uint64_t attn__cache_word(const attn_cache *c, int64_t seq, int64_t at, int64_t n);
+/* Bits at .. at + n become on; the pages of those that became off are not looked at. */
+void attn__cache_mark(const attn_cache *c, int64_t seq, int64_t at, int64_t n, bool on);
+/* PAGED: pages of places first .. end without a key left return to the pool. */
+void attn__cache_release(attn_cache *c, int64_t seq, int64_t first, int64_t end);
+/* The page of a place, made this sequence's own. There is one: an append has counted. */
+int64_t attn__cache_own(attn_cache *c, int64_t seq, int64_t place);
+/* Sequence `to`, empty, takes the pages of `from`, or copies of its rows. */
+void attn__cache_share(attn_cache *c, int64_t from, int64_t to);
+
+/* ---- cache_check.c ---------------------------------------------------------------------- */
+
+/* Alive, and the sequence is one of its. */
+attn_status attn__cache_seq_check(const attn_cache *c, int64_t seq, const char *where,
+                                  attn_error *error);
+/* The spec with its defaults filled in. */
+attn_status attn__cache_spec_check(attn_cache_spec *out, const attn_cache_spec *spec,
+                                   attn_error *error);
+
+#endif
