@@ -74,10 +74,12 @@ set(ENGINE_SOURCES
     src/engine/cache_check.c
     src/engine/cache_code.c
     src/engine/cache_create.c
+    src/engine/cache_entry.c
     src/engine/cache_forget.c
     src/engine/cache_look.c
     src/engine/cache_page.c
     src/engine/cache_read.c
+    src/engine/cache_restore.c
     src/engine/cache_rows.c
     src/engine/cache_turn.c
     src/engine/check.c
@@ -374,7 +376,9 @@ set(TEST_PROGRAMS
     test_big
     test_bits
     test_bits_parts
+    test_cache_bad
     test_cache_model
+    test_cache_spec
     test_concurrent
     test_edges
     test_fenv
@@ -508,6 +512,7 @@ set(TEST_SCRIPTS
 
 # fuzz/<name>.c
 set(FUZZ_TARGETS
+    fuzz_cache
     fuzz_npy
     fuzz_npz
     fuzz_onnx

@@ -21,7 +21,7 @@ static void model_require(bool kept, const char *promise, int line)
 
 #define MODEL_REQUIRE(kept, promise) model_require((kept), (promise), __LINE__)
 
-#include "cache_model.h"
+#include "cache_model_steps.h"
 #include "engine/cache_store.h"
 
 /* ---- the books -------------------------------------------------------------------------- */

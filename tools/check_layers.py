@@ -4,9 +4,10 @@
 
 A room is entered through src/<room>/<room>.h. A public header belongs to a room too, and the
 rooms that stand above it, directly or not, may include it. Commands, examples and benchmarks see
-public headers only; a test sees those, the door of one room and the oracles; an oracle sees
-nothing that could share a mistake with the library."""
+public headers only, and fuzz targets the models of the tests too; a test sees those, the door of
+one room and the oracles; an oracle sees nothing that could share a mistake with the library."""
 
+import pathlib
 import re
 import sys
 
@@ -79,6 +80,8 @@ def test_problem(path, name, doors):
 
 def user_problem(path, name):
     public = name == "attn.h" or name.startswith("attn/")
+    if path.parts[0] == "fuzz" and is_local(pathlib.Path("tests") / path.name, name):
+        return None
     return None if public or is_local(path, name) else "only include/ is for users"
 
 

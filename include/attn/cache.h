@@ -129,9 +129,11 @@ ATTN_API void attn_cache_describe(const attn_cache *cache, attn_cache_info *info
 /* A cache as named tensors, for attn_archive_save, and back. Entry i of the cache: its name and
  * a view that lives as long as the cache does not change; NULL past the end. */
 ATTN_API const char *attn_cache_entry(const attn_cache *cache, int64_t i, attn_tensor *view);
-ATTN_API attn_status attn_cache_restore(attn_cache **cache, attn_ctx *ctx, int64_t n,
-                                        const char *const *names, const attn_tensor *tensors,
-                                        attn_error *error);
+/* limit: E_LIMIT when it would need more bytes, as a file from a stranger may say; 0: none.
+ * Tensors of other names are passed over. */
+ATTN_API attn_status attn_cache_restore(attn_cache **cache, attn_ctx *ctx, size_t limit,
+                                        int64_t n, const char *const *names,
+                                        const attn_tensor *tensors, attn_error *error);
 
 #ifdef __cplusplus
 }

@@ -154,8 +154,8 @@ static void create_empty(attn_cache *c)
     c->n_spare = c->pages;
 }
 
-attn_status attn_cache_create(attn_cache **out, attn_ctx *ctx, const attn_cache_spec *spec,
-                              attn_error *error)
+attn_status attn__cache_create(attn_cache **out, attn_ctx *ctx, const attn_cache_spec *spec,
+                               size_t limit, attn_error *error)
 {
     attn_cache_spec s;
     create_layout at = {.bytes = 0};
@@ -166,6 +166,9 @@ attn_status attn_cache_create(attn_cache **out, attn_ctx *ctx, const attn_cache_
     attn_cache shape = create_shape(&s);
     if (!create_parts(&shape, &at))
         return attn__fail(error, ATTN_E_OVERFLOW, "cache", "its size does not fit in 64 bits");
+    if ((uint64_t)at.bytes > limit)
+        return attn__fail_count(error, ATTN_E_LIMIT, "cache", "needs more memory than allowed",
+                                (int64_t)limit, at.bytes);
     attn_cache *c = attn__new(ctx, (size_t)at.bytes);
     if (!c) return attn__fail(error, ATTN_E_MEMORY, "cache", "out of memory");
     memset(c, 0, (size_t)at.bytes);
@@ -174,8 +177,15 @@ attn_status attn_cache_create(attn_cache **out, attn_ctx *ctx, const attn_cache_
     c->bytes = at.bytes;
     create_point(c, &at);
     create_empty(c);
+    attn__cache_head_write(&c->spec, c->head);
     *out = c;
     return ATTN_OK;
+}
+
+attn_status attn_cache_create(attn_cache **cache, attn_ctx *ctx, const attn_cache_spec *spec,
+                              attn_error *error)
+{
+    return attn__cache_create(cache, ctx, spec, PTRDIFF_MAX, error);
 }
 
 void attn_cache_destroy(attn_cache *c)

@@ -29,7 +29,7 @@ void attn__cache_mark(const attn_cache *c, int64_t seq, int64_t at, int64_t n, b
     }
 }
 
-static bool page_empty(const attn_cache *c, int64_t seq, int64_t column)
+bool attn__cache_page_empty(const attn_cache *c, int64_t seq, int64_t column)
 {
     const int64_t first = column * c->span, end = attn__min(first + c->span, c->words * 64);
     for (int64_t at = first; at < end; at += 64)
@@ -50,7 +50,7 @@ void attn__cache_release(attn_cache *c, int64_t seq, int64_t first, int64_t end)
     int64_t *table = attn__cache_pages(c, seq);
     const int64_t last = attn__min(attn__ceil_div(end, c->span), c->columns);
     for (int64_t i = first / c->span; i < last; i++)
-        if (table[i] >= 0 && page_empty(c, seq, i)) page_drop(c, &table[i]);
+        if (table[i] >= 0 && attn__cache_page_empty(c, seq, i)) page_drop(c, &table[i]);
 }
 
 /* The first n rows of every head. */

@@ -15,7 +15,7 @@
 
 #include "engine/cache.h"
 
-enum { ATTN__CACHE_MAGIC = 0x63616368 };
+enum { ATTN__CACHE_MAGIC = 0x63616368, ATTN__CACHE_HEAD = 19 };
 
 /* Keys, or values. */
 typedef struct attn__cache_side {
@@ -48,6 +48,7 @@ struct attn_cache {
     bool *taken;              /* [sequences]; false between calls */
     float *row;               /* of the wider side, before it is coded */
     double *theta, *turn;     /* [D/2]; [D/2][2]: cosine, sine */
+    int64_t head[ATTN__CACHE_HEAD]; /* the spec as numbers, for files */
 };
 
 static inline bool attn__cache_paged(const attn_cache *c)
@@ -90,12 +91,35 @@ static inline int64_t attn__cache_first_row(const attn_cache *c, int64_t page, i
 uint64_t attn__cache_word(const attn_cache *c, int64_t seq, int64_t at, int64_t n);
 /* Bits at .. at + n become on; the pages of those that became off are not looked at. */
 void attn__cache_mark(const attn_cache *c, int64_t seq, int64_t at, int64_t n, bool on);
+bool attn__cache_page_empty(const attn_cache *c, int64_t seq, int64_t column);
 /* PAGED: pages of places first .. end without a key left return to the pool. */
 void attn__cache_release(attn_cache *c, int64_t seq, int64_t first, int64_t end);
 /* The page of a place, made this sequence's own. There is one: an append has counted. */
 int64_t attn__cache_own(attn_cache *c, int64_t seq, int64_t place);
 /* Sequence `to`, empty, takes the pages of `from`, or copies of its rows. */
 void attn__cache_share(attn_cache *c, int64_t from, int64_t to);
+
+/* ---- cache_create.c -------------------------------------------------------------------- */
+
+/* attn_cache_create, for at most so many bytes. */
+attn_status attn__cache_create(attn_cache **out, attn_ctx *ctx, const attn_cache_spec *spec,
+                               size_t limit, attn_error *error);
+
+/* ---- cache_entry.c: the pieces of a cache as tensors, in use and whole ------------------- */
+
+typedef struct attn__cache_entry {
+    const char *name;
+    attn_tensor used;  /* what is worth saving; absent: this cache has none */
+    attn_tensor whole; /* the room for it */
+    int part;          /* the dimension of which only so much may be in use; -1: none */
+} attn__cache_entry;
+
+enum { ATTN__CACHE_ENTRIES = 15 };
+attn__cache_entry attn__cache_entry_get(const attn_cache *c, int i);
+/* The spec and the numbers of its head. */
+void attn__cache_head_write(const attn_cache_spec *spec, int64_t head[ATTN__CACHE_HEAD]);
+attn_status attn__cache_head_read(attn_cache_spec *spec, const attn_tensor *t,
+                                  attn_error *error);
 
 /* ---- cache_check.c ---------------------------------------------------------------------- */
 

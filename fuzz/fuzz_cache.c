@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ * Bytes as operations on a cache, compared with plain arrays (tests/cache_model.h); what is left
+ * of the bytes then damages the entries of the cache, which are refused or make one that can be
+ * read. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MODEL_REQUIRE(kept, promise)                                                           \
+    do {                                                                                       \
+        if (!(kept)) {                                                                         \
+            fprintf(stderr, "broken: %s\n", promise);                                          \
+            abort();                                                                           \
+        }                                                                                      \
+    } while (0)
+
+#include "cache_model_steps.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+enum { FUZZ_STEPS = 24, FUZZ_ENTRIES = 16, FUZZ_LIMIT = 1 << 26 };
+
+typedef struct fuzz_bytes {
+    const uint8_t *next, *end;
+    uint64_t state; /* numbers without a byte of their own */
+} fuzz_bytes;
+
+/* Small choices cost a byte; when there are none left, or the numbers of a long append would eat
+ * them all, a generator goes on from what was read. */
+static int64_t fuzz_pick(void *user, int64_t low, int64_t high)
+{
+    fuzz_bytes *b = user;
+    const uint64_t span = (uint64_t)(high - low) + 1;
+    if (span < 300 && b->next < b->end) b->state = (b->state << 8 | *b->next++) + 1;
+    b->state = b->state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    if (span < 300 && b->next < b->end) return low + (int64_t)(b->next[-1] % span);
+    return low + (int64_t)((b->state >> 33) % span);
+}
+
+static void fuzz_read_all(attn_cache *c)
+{
+    attn_cache_info info;
+    attn_cache_describe(c, &info);
+    const attn_cache_spec *s = &info.spec;
+    if (s->heads > 8 || s->key_width > 64 || s->value_width > 64) return;
+    static double k[8 * 64], v[8 * 64];
+    for (int64_t b = 0; b < s->sequences && b < 64; b++)
+        for (int64_t i = 0; i < attn_cache_length(c, b) && i < 4096; i++)
+            (void)attn_cache_read(c, b, i, 1, ATTN_TENSOR(k, F64, s->heads, 1, s->key_width),
+                                  ATTN_TENSOR(v, F64, s->heads, 1, s->value_width), NULL);
+}
+
+/* One number of one list of the entries becomes another. */
+static void fuzz_damage(attn_cache *c, fuzz_bytes *b)
+{
+    const char *names[FUZZ_ENTRIES];
+    attn_tensor tensors[FUZZ_ENTRIES];
+    attn_cache *other = NULL;
+    int64_t n = 0, old;
+    while (n < FUZZ_ENTRIES && (names[n] = attn_cache_entry(c, n, &tensors[n])) != NULL) n++;
+    const int64_t which = fuzz_pick(b, 0, n < 5 ? n - 1 : 4),
+                  count = attn_tensor_count(tensors[which]);
+    const attn_tensor *t = &tensors[which];
+    if (count == 0 || attn_dtype_size(t->dtype) != sizeof old) return;
+    /* the lists are dense in their first dimension */
+    char *at = (char *)t->data + fuzz_pick(b, 0, t->shape[0] - 1) * t->stride[0] * 8;
+    memcpy(&old, at, sizeof old);
+    int64_t new = fuzz_pick(b, -3, 80);
+    if (fuzz_pick(b, 0, 3) == 0) new = (int64_t)((uint64_t) new << fuzz_pick(b, 0, 63));
+    memcpy(at, &new, sizeof new);
+    const attn_status status =
+        attn_cache_restore(&other, NULL, FUZZ_LIMIT, n, names, tensors, NULL);
+    MODEL_REQUIRE((status == ATTN_OK) == (other != NULL), "one answer");
+    memcpy(at, &old, sizeof old);
+    if (other) fuzz_read_all(other);
+    attn_cache_destroy(other);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    fuzz_bytes from = {bytes, bytes + n, n};
+    cache_model *m = model_begin((model_choices){fuzz_pick, &from});
+    for (int i = 0; i < FUZZ_STEPS && from.next < from.end; i++) model_step(m);
+    model_check_all(m);
+    for (int i = 0; i < 4; i++) fuzz_damage(m->cache, &from);
+    model_end(m);
+    return 0;
+}
