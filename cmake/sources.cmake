@@ -376,6 +376,7 @@ set(TEST_PROGRAMS
     test_big
     test_bits
     test_bits_parts
+    test_cache
     test_cache_bad
     test_cache_model
     test_cache_spec
