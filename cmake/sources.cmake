@@ -379,6 +379,7 @@ set(TEST_PROGRAMS
     test_cache
     test_cache_bad
     test_cache_model
+    test_cache_restore
     test_cache_spec
     test_concurrent
     test_edges
@@ -456,6 +457,7 @@ set(TEST_PROGRAMS
     test_plan
     test_pool
     test_pool_fork
+    test_regression_cache
     test_regression_grad
     test_regression_grad_layout
     test_regression_layout
