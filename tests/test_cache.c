@@ -105,12 +105,23 @@ static void cache_floats_are_rounded(void **state)
 static void cache_asymmetric_rows(void **state)
 {
     (void)state;
-    const attn_cache_format f = {.type = ATTN_CACHE_I4, .asymmetric = true};
-    attn_tensor k = SAFETY_EMPTY(F32, 1, 1, 2, 4);
-    const double rows[] = {3.25, 3.25, 3.25, 3.25, 100, 100.5, 107.5, 107};
-    for (int64_t i = 0; i < 8; i++) safety_put(k, i, rows[i]);
-    const attn_tensor back = cache_kept(f, k);
-    for (int64_t i = 0; i < 8; i++) assert_true(safety_at(back, i) == rows[i]);
+    const double rows[][4] = {
+        {3.25, 3.25, 3.25, 3.25},
+        {0x1p-90, 0x1p-90, 0x1p-90, 0x1p-90},
+        {-0x1p-90, -0x1p-90, -0x1p-90, -0x1p-90},
+        {(double)FLT_MAX, (double)FLT_MAX, (double)FLT_MAX, (double)FLT_MAX},
+        {0, 0, 0, 0},
+        {100, 100.5, 107.5, 107}};
+    enum { ROWS = sizeof rows / sizeof rows[0] };
+    attn_tensor k = SAFETY_EMPTY(F32, 1, 1, ROWS, 4);
+    for (int64_t i = 0; i < 4 * ROWS; i++) safety_put(k, i, rows[i / 4][i % 4]);
+    for (int i = 0; i < 2; i++) {
+        const attn_cache_format f = {.type = i ? ATTN_CACHE_I8 : ATTN_CACHE_I4,
+                                     .asymmetric = true};
+        const attn_tensor back = cache_kept(f, k);
+        for (int64_t x = 0; x < 4 * (ROWS - i); x++) /* the last in steps of 1/2: i4 */
+            assert_true(safety_at(back, x) == rows[x / 4][x % 4]);
+    }
 }
 
 /* A row with one number that is none is NaN as a whole, its neighbours are not. */
