@@ -83,7 +83,18 @@ static void cache_formats_are_close(void **state)
                           (i & 4) != 0);
 }
 
-/* Floats are rounded once, to nearest even, as a copy of a tensor rounds. */
+/* The entry of this name. */
+static attn_tensor cache_entry(const attn_cache *c, const char *name)
+{
+    attn_tensor view = {0};
+    for (int64_t i = 0;; i++) {
+        const char *other = attn_cache_entry(c, i, &view);
+        assert_non_null(other);
+        if (strcmp(name, other) == 0) return view;
+    }
+}
+
+/* Floats are rounded once, as a copy of a tensor or a rotation rounds: the bits, NaN included. */
 static void cache_floats_are_rounded(void **state)
 {
     (void)state;
@@ -91,13 +102,28 @@ static void cache_floats_are_rounded(void **state)
                                         [ATTN_CACHE_F64] = ATTN_DTYPE_F64,
                                         [ATTN_CACHE_BF16] = ATTN_DTYPE_BF16,
                                         [ATTN_CACHE_F16] = ATTN_DTYPE_F16};
-    const attn_tensor k = SAFETY_FILLED(F64, 3, 1, G, T, D);
-    for (int type = 0; type <= ATTN_CACHE_F16; type++) {
-        attn_tensor want = safety_make(dtypes[type], SAFETY_DIMS(1, G, T, D));
-        assert_int_equal(attn_tensor_copy(want, k, NULL), ATTN_OK);
-        const attn_tensor back = cache_kept((attn_cache_format){.type = type}, k);
-        for (int64_t i = 0; i < G * T * D; i++)
-            assert_true(safety_at(back, i) == safety_at(want, i));
+    const double odd[] = {(double)NAN, -(double)NAN, (double)INFINITY, 0x1.00ffffffcp0, 1e39,
+                          0x1p-140,    -0x1p-150,    65519.99,         0x1.ffcp-15,     -0.0};
+    enum { ODD = sizeof odd / sizeof odd[0], N = 400 };
+    for (int i = 0; i < 32; i++) {
+        const attn_dtype from = dtypes[i % 4], to = dtypes[i / 4 % 4];
+        attn_tensor k = safety_filled(from, 3, SAFETY_DIMS(1, 1, N, D));
+        const attn_rope_spec rope = {i < 16 ? ATTN_ROPE_NONE : ATTN_ROPE_HALF, D - 1, 0};
+        for (int64_t x = 0; x < N * D; x += 3) safety_put(k, x, odd[x / 3 % ODD]);
+        attn_tensor want = safety_make(to, SAFETY_DIMS(1, 1, N, D));
+        if (i < 16) assert_int_equal(attn_tensor_copy(want, k, NULL), ATTN_OK);
+        if (i >= 16)
+            assert_int_equal(attn_rope(&rope, &k, NULL, NULL, NULL, &want, NULL), ATTN_OK);
+        attn_cache *c;
+        const attn_cache_spec spec =
+            ATTN_CACHE(.sequences = 1, .heads = 1, .key_width = D, .capacity = N,
+                       .key = {.type = (attn_cache_type)(i / 4 % 4)});
+        const attn_cache_new rows =
+            ATTN_CACHE_NEW(.k = k, .v = SAFETY_EMPTY(F32, 1, 1, N, 0), .rope = rope);
+        assert_int_equal(attn_cache_create(&c, NULL, &spec, NULL), ATTN_OK);
+        assert_int_equal(attn_cache_append(c, &rows, NULL), ATTN_OK);
+        assert_true(test_same_bits(cache_entry(c, "k"), want));
+        attn_cache_destroy(c);
     }
 }
 
@@ -176,14 +202,11 @@ static void cache_columns_clamp(void **state)
 static void cache_half_bytes(void **state)
 {
     (void)state;
-    attn_tensor k = SAFETY_EMPTY(F32, 1, 1, 1, 3), view = {0};
+    attn_tensor k = SAFETY_EMPTY(F32, 1, 1, 1, 3);
     const double row[] = {7, -7, -3};
     for (int64_t i = 0; i < 3; i++) safety_put(k, i, row[i]);
     attn_cache *c = cache_of((attn_cache_format){.type = ATTN_CACHE_I4}, k);
-    const char *name = NULL;
-    for (int64_t i = 0; (name = attn_cache_entry(c, i, &view)); i++)
-        if (strcmp(name, "k") == 0) break;
-    assert_non_null(name);
+    const attn_tensor view = cache_entry(c, "k");
     assert_int_equal(view.dtype, ATTN_DTYPE_U8);
     assert_int_equal(view.shape[3], 2);
     assert_int_equal(((const uint8_t *)view.data)[0], 0x97);

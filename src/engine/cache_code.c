@@ -25,31 +25,72 @@ static void code_same(size_t size, const code_source *src, int64_t first, int64_
     for (int64_t i = 0; i < n; i++, from += step, dst += size) memcpy(dst, from, size);
 }
 
+/* The f32 from which any narrower type is rounded as from x itself: what is lost leaves its trace
+ * in the last bit. */
+static float code_odd(double x)
+{
+    float y = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &y, sizeof bits);
+    const uint32_t off = ((double)y != x) & (x == x) & ~bits & 1; /* no branch: it is chance */
+    bits += off * (2 * (uint32_t)(fabs((double)y) < fabs(x)) - 1);
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+static bool code_half(attn_dtype dtype)
+{
+    return dtype == ATTN_DTYPE_BF16 || dtype == ATTN_DTYPE_F16;
+}
+
 /* Elements first .. first + n as dtype, side by side. */
-static void code_convert(const code_source *src, int64_t first, int64_t n, attn_dtype dtype,
-                         void *dst)
+static void code_convert(const attn_cache *c, const code_source *src, int64_t first, int64_t n,
+                         attn_dtype dtype, void *dst)
 {
     const int64_t skip = first * src->stride * (int64_t)attn_dtype_size(src->dtype);
     const attn__row to = {dtype, 1}, from = {src->dtype, src->stride};
+    const char *at = (const char *)src->data + skip;
     if (n == 0) return;
     if (dtype == src->dtype)
         code_same(attn_dtype_size(dtype), src, first, n, dst);
+    else if (src->dtype == ATTN_DTYPE_F32 && src->stride == 1 && code_half(dtype))
+        c->kernels->narrow[dtype](n, at, dst);
     else
-        attn__convert(to, dst, from, (const char *)src->data + skip, n);
+        attn__convert(to, dst, from, at, n);
 }
 
+static double code_element(const code_source *src, int64_t i)
+{
+    const int64_t at = i * src->stride;
+    if (src->dtype == ATTN_DTYPE_F32) return (double)((const float *)src->data)[at];
+    return attn__get(src->dtype, src->data, at);
+}
+
+/* The first R elements, turned, as doubles that are rounded once: to f64, to f32, or through
+ * code_odd to halves. */
 static void code_turn(const attn__cache_job *job, const code_source *src, attn_dtype dtype,
                       void *dst)
 {
+    const attn_cache *c = job->cache;
+    float *row = dtype == ATTN_DTYPE_F32 ? dst : c->row;
     for (int64_t t = 0; t < job->R / 2; t++) {
-        const double c = job->cache->turn[2 * t], s = job->cache->turn[2 * t + 1];
+        const double cos = c->turn[2 * t], sin = c->turn[2 * t + 1];
         int64_t i, j;
         attn__rotate_pair(job->rope, job->R, t, &i, &j);
-        const double x = attn__get(src->dtype, src->data, i * src->stride);
-        const double y = attn__get(src->dtype, src->data, j * src->stride);
-        attn__put(dtype, dst, i, x * c - y * s);
-        attn__put(dtype, dst, j, y * c + x * s);
+        const double x = code_element(src, i), y = code_element(src, j);
+        const double first = x * cos - y * sin, second = y * cos + x * sin;
+        if (dtype == ATTN_DTYPE_F64) {
+            attn__put(dtype, dst, i, first);
+            attn__put(dtype, dst, j, second);
+        } else if (dtype == ATTN_DTYPE_F32) {
+            row[i] = first == first ? (float)first : NAN;
+            row[j] = second == second ? (float)second : NAN;
+        } else {
+            row[i] = code_odd(first);
+            row[j] = code_odd(second);
+        }
     }
+    if (code_half(dtype)) c->kernels->narrow[dtype](job->R, row, dst);
 }
 
 /* ---- coded ------------------------------------------------------------------------------ */
@@ -94,16 +135,19 @@ static void code_measure(const attn__cache_side *s, const float *x, float *scale
     if (!finite) *zero = 0;
 }
 
-/* To the nearest whole number, ties to even; one less where fma(q, scale, zero) would overflow. */
-static int code_whole(const code_range *r, float x, float scale, float zero)
+/* To the nearest whole number, ties to even. NaN, of a row that is none, gives the lowest. */
+static inline float code_nearest(const code_range *r, float x, float scale, float zero)
 {
     float q = (x - zero) / scale;
-    if (!(q >= r->low)) q = r->low;
-    if (q > r->high) q = r->high;
-    q = (q + 0x1.8p23f) - 0x1.8p23f;
-    const float size = fabsf(q) * scale + fabsf(zero);
-    if (size >= 0x1p127f && isinf(fmaf(q, scale, zero))) q -= q > 0 ? 1 : -1;
-    return scale == scale ? (int)q : 0;
+    q = q >= r->low ? q : r->low;
+    q = q <= r->high ? q : r->high;
+    return (q + 0x1.8p23f) - 0x1.8p23f;
+}
+
+/* One nearer to 0 where fma(q, scale, zero) would overflow. */
+static float code_finite(float q, float scale, float zero)
+{
+    return isinf(fmaf(q, scale, zero)) ? q - (q > 0 ? 1 : -1) : q;
 }
 
 static void code_store(const attn__cache_side *s, char *row, int64_t d, int q)
@@ -137,15 +181,18 @@ static void code_encode(const attn__cache_side *s, const float *x, int64_t g, in
 {
     const code_range *r = code_range_of(s);
     char *dst = s->data + row * s->row;
-    float scale, zero;
+    float scale = 1, zero = 0;
     if (!s->by_column) {
         code_measure(s, x, &scale, &zero);
         s->scale[row] = scale;
         if (s->asymmetric) s->zero[row] = zero;
     }
+    const bool number = scale == scale, far = 256 * scale + fabsf(zero) >= 0x1p126f;
     for (int64_t d = 0; d < s->width; d++) {
-        code_of(s, g, row, d, &scale, &zero);
-        code_store(s, dst, d, code_whole(r, x[d], scale, zero));
+        if (s->by_column) code_of(s, g, row, d, &scale, &zero);
+        float q = code_nearest(r, x[d], scale, zero);
+        if (far || s->by_column) q = code_finite(q, scale, zero);
+        code_store(s, dst, d, number ? (int)q : 0);
     }
 }
 
@@ -172,7 +219,7 @@ void attn__cache_put(const attn__cache_job *job, int side, const void *src, int6
     const int64_t turned = side == 0 ? job->R : 0;
     char *place = s->data + row * s->row, *dst = s->coded ? (char *)c->row : place;
     if (turned) code_turn(job, &from, s->dtype, dst);
-    code_convert(&from, turned, s->width - turned, s->dtype,
+    code_convert(c, &from, turned, s->width - turned, s->dtype,
                  dst + turned * (int64_t)attn_dtype_size(s->dtype));
     if (s->coded) code_encode(s, c->row, g, row);
 }

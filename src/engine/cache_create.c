@@ -164,6 +164,11 @@ attn_status attn__cache_create(attn_cache **out, attn_ctx *ctx, const attn_cache
     ATTN_TRY(attn__ctx_check(ctx, error));
     ATTN_TRY(attn__cache_spec_check(&s, spec, error));
     attn_cache shape = create_shape(&s);
+    uint32_t allowed;
+    ATTN_TRY(attn__isa_allowed(ctx, &allowed, error));
+    shape.kernels = attn__kernels_pick(ATTN_DTYPE_F32, allowed);
+    if (!shape.kernels)
+        return attn__fail(error, ATTN_E_ISA, "ctx", "no kernels for these instruction sets");
     if (!create_parts(&shape, &at))
         return attn__fail(error, ATTN_E_OVERFLOW, "cache", "its size does not fit in 64 bits");
     if ((uint64_t)at.bytes > limit)

@@ -33,6 +33,7 @@ typedef struct attn__cache_side {
 struct attn_cache {
     uint32_t magic;
     attn_ctx *ctx;
+    const attn__kernels *kernels; /* f32: their narrow rounds rows */
     attn_cache_spec spec;
     int64_t bytes;
     int64_t span, pages;
