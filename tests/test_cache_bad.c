@@ -162,6 +162,34 @@ static void cache_bad_append_full(void **state)
     attn_cache_destroy(c);
 }
 
+/* n sequences share their last page and all write to it: each but the last needs a copy. */
+static void cache_full_of_copies(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n <= SEQS; n++)
+        for (int64_t spare = 0; spare < SEQS; spare++) {
+            attn_cache *c;
+            attn_cache_spec spec = bad_paged();
+            spec.pages = 1 + spare;
+            const attn_cache_new one =
+                ATTN_CACHE_NEW(.k = SAFETY_FILLED(F32, 1, 1, G, PAGE - 1, D),
+                               .v = SAFETY_FILLED(F32, 2, 1, G, PAGE - 1, E));
+            const attn_cache_new more = ATTN_CACHE_NEW(.k = SAFETY_FILLED(F32, 1, n, G, 1, D),
+                                                       .v = SAFETY_FILLED(F32, 2, n, G, 1, E));
+            attn_error e = {0};
+            assert_int_equal(attn_cache_create(&c, NULL, &spec, NULL), ATTN_OK);
+            assert_int_equal(attn_cache_append(c, &one, NULL), ATTN_OK);
+            for (int64_t b = 1; b < n; b++)
+                assert_int_equal(attn_cache_fork(c, 0, b, NULL), ATTN_OK);
+            const attn_status s = attn_cache_append(c, &more, &e);
+            if (spare >= n - 1)
+                assert_int_equal(s, ATTN_OK);
+            else
+                bad_check("copies", s, &e, &(bad_expect){ATTN_E_FULL, "pages", n - 1, spare});
+            attn_cache_destroy(c);
+        }
+}
+
 /* ---- everything else -------------------------------------------------------------------- */
 
 /* One call that reports to e; untouched says whether everything is as it was. */
@@ -271,8 +299,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
 
         SAFETY_CASE(cache_bad_append_shape), SAFETY_CASE(cache_bad_append_rope),
-        SAFETY_CASE(cache_bad_append_full),  SAFETY_CASE(cache_bad_forget),
-        SAFETY_CASE(cache_bad_read),         SAFETY_CASE(cache_bad_handle),
+        SAFETY_CASE(cache_bad_append_full),  SAFETY_CASE(cache_full_of_copies),
+        SAFETY_CASE(cache_bad_forget),       SAFETY_CASE(cache_bad_read),
+        SAFETY_CASE(cache_bad_handle),
     };
     return cmocka_run_group_tests_name("cache_bad", tests, NULL, safety_finish);
 }

@@ -233,8 +233,45 @@ static void cache_model_random(void **state)
     for (int64_t i = 0; i < cases; i++) model_case(seed + (uint64_t)i);
 }
 
+static void model_append_zeros(attn_cache *c, int64_t seq, int64_t n)
+{
+    static float rows[1600];
+    const attn_tensor t = ATTN_TENSOR(rows, F32, 1, 1, n, 1);
+    const attn_cache_new new = ATTN_CACHE_NEW(.k = t, .v = t, .seq = ATTN_TENSOR(&seq, I64, 1));
+    assert_int_equal(attn_cache_append(c, &new, NULL), ATTN_OK);
+}
+
+/* Long beginnings in common, which random operations seldom have: until one forgets a key, or
+ * writes one of its own. */
+static void cache_model_shared(void **state)
+{
+    (void)state;
+    static const int64_t pages[] = {1, 3, 16, 64, 1000};
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++)
+        for (int64_t at = 0; at < 1600; at += 199) {
+            attn_cache *c;
+            const attn_cache_spec spec =
+                ATTN_CACHE(.kind = ATTN_CACHE_PAGED, .sequences = 3, .heads = 1, .key_width = 1,
+                           .value_width = 1, .page = pages[i], .pages = 4000 / pages[i] + 3,
+                           .longest = 1600);
+            assert_int_equal(attn_cache_create(&c, NULL, &spec, NULL), ATTN_OK);
+            model_append_zeros(c, 0, 1600);
+            assert_int_equal(attn_cache_fork(c, 0, 1, NULL), ATTN_OK);
+            assert_int_equal(attn_cache_fork(c, 0, 2, NULL), ATTN_OK);
+            assert_int_equal(attn__cache_shared(c, 2, 1), 3);
+            assert_int_equal(attn_cache_evict(c, 1, at, 1, NULL), ATTN_OK);
+            assert_int_equal(attn__cache_shared(c, 0, 1), at / 512);
+            assert_int_equal(attn_cache_truncate(c, 2, at, NULL), ATTN_OK);
+            model_append_zeros(c, 2, 1600 - at);
+            /* page `at` stands in is a copy as a whole */
+            assert_int_equal(attn__cache_shared(c, 0, 2), at / pages[i] * pages[i] / 512);
+            attn_cache_destroy(c);
+        }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(cache_model_random)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(cache_model_random),
+                                       cmocka_unit_test(cache_model_shared)};
     return cmocka_run_group_tests_name("cache_model", tests, NULL, NULL);
 }
