@@ -72,6 +72,7 @@ typedef struct attn_cache_spec {
 #    define ATTN_CACHE_NEW(...) ((attn_cache_new){.size = sizeof(attn_cache_new), __VA_ARGS__})
 #endif
 
+/* ctx must outlive the cache; NULL is legal. */
 ATTN_API attn_status attn_cache_create(attn_cache **cache, attn_ctx *ctx,
                                        const attn_cache_spec *spec, attn_error *error);
 ATTN_API void attn_cache_destroy(attn_cache *cache); /* NULL is legal */
