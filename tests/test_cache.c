@@ -331,8 +331,8 @@ static void cache_files(void **state)
     for (int64_t i = 0; i < G * D; i++) safety_put(formats[3].columns, i, 0.01);
     for (int i = 0; i < 12; i++) {
         const attn_cache_spec spec =
-            ATTN_CACHE(.kind = i % 3, .sequences = 3, .heads = G, .key_width = D,
-                       .value_width = E, .capacity = i % 3 == 2 ? 0 : 2 * T,
+            ATTN_CACHE(.kind = (attn_cache_kind)(i % 3), .sequences = 3, .heads = G,
+                       .key_width = D, .value_width = E, .capacity = i % 3 == 2 ? 0 : 2 * T,
                        .sinks = i % 3 == 1 ? 2 : 0, .page = i % 3 == 2 ? 4 : 0,
                        .pages = i % 3 == 2 ? 20 : 0, .key = formats[i / 3]);
         attn_cache *c;

@@ -244,8 +244,9 @@ static void reg_093_any_cut(void **state)
     for (int kind = 0; kind <= ATTN_CACHE_PAGED; kind++)
         for (int64_t cut = 1; cut < 20; cut++) {
             const attn_cache_spec spec =
-                ATTN_CACHE(.kind = kind, .sequences = 1, .capacity = kind == 2 ? 0 : 20,
-                           .page = kind == 2 ? 3 : 0, .pages = kind == 2 ? 7 : 0,
+                ATTN_CACHE(.kind = (attn_cache_kind)kind, .sequences = 1,
+                           .capacity = kind == 2 ? 0 : 20, .page = kind == 2 ? 3 : 0,
+                           .pages = kind == 2 ? 7 : 0,
                            .key = {.type = ATTN_CACHE_I8, .asymmetric = true});
             attn_cache *a = reg_cache(spec), *b = reg_cache(spec);
             reg_append(a, 20);
