@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What an element is kept as. Floats: rounded once. Coded: a whole number q of fma(q, scale,
- * zero) in f32 (docs/numerics.md, section 17), found from the row as f32. */
+ * zero) in f32 (docs/numerics.md, section 18), found from the row as f32. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
