@@ -87,6 +87,7 @@ set(ENGINE_SOURCES
     src/engine/check_norm.c
     src/engine/check_shape.c
     src/engine/describe.c
+    src/engine/few.c
     src/engine/half_mode.c
     src/engine/jvp.c
     src/engine/masks.c

@@ -109,9 +109,11 @@ typedef struct attn__layout {
      * rel_k, the state of the tangents */
     int64_t ts, capped, slope, t_rows, t_seen, t_acc, t_l;
     int64_t t_qt, t_rq, t_sm, t_sl, t_so;
-    int64_t seen;  /* [2R+1] words */
-    int64_t whole; /* all scores of a panel, [S][w], for normalisers that need them first */
-    int64_t norm;  /* inside a panel: an attn__norm */
+    int64_t seen;     /* [2R+1] words */
+    int64_t whole;    /* all scores of a panel, [S][w], for normalisers that need them first */
+    int64_t norm;     /* inside a panel: an attn__norm */
+    int64_t few_rows; /* a chunk of keys, of values, and what to ask for behind them */
+    int64_t few_acc;  /* [few lanes][E, whole vectors] */
     int64_t panel_bytes, bytes;
 } attn__layout;
 
@@ -139,6 +141,7 @@ struct attn_plan {
     attn__layout at;
     int threads;
     int panels_per_task;
+    bool few;   /* panels of few queries read rows where they lie: few.h */
     bool split; /* chunks of one task go to several threads */
     int64_t max_tasks;
     int64_t slots; /* split: chunks held at once over all tasks */
@@ -260,6 +263,8 @@ typedef struct attn__tile {
 typedef struct attn__staged {
     const void *k, *v; /* of key 0 of the chunk */
     int64_t k_stride, v_stride;
+    bool few; /* nothing is staged; rows, for attn__few_scores and attn__few_weigh */
+    attn__rows k_rows, v_rows;
 } attn__staged;
 
 /* Scores, weights, weighted sum of chunk c by m, l, acc of the scratch. False: nothing allowed,

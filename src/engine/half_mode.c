@@ -39,13 +39,16 @@ static int64_t half_blocks(int64_t n)
     return attn__ceil_div(n, ATTN__HALF_BLOCK) * ATTN__HALF_BLOCK;
 }
 
+void attn__half_choose(attn_plan *plan)
+{
+    if (half_fits(plan)) plan->half.kernels = attn__half_pick(plan->kernels);
+}
+
 bool attn__half_plan_make(attn_plan *plan)
 {
     const attn__problem *p = &plan->problem;
     attn__half_plan *half = &plan->half;
     int64_t more = 0;
-    *half = (attn__half_plan){0};
-    if (half_fits(plan)) half->kernels = attn__half_pick(plan->kernels);
     if (!half->kernels) return true;
     half->pairs = (p->D + 1) / 2;
     /* Packed sequences begin at a block each. */

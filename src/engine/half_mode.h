@@ -10,7 +10,8 @@ typedef struct attn__half_sums {
     float sum[ATTN__PANEL], most[ATTN__PANEL];
 } attn__half_sums;
 
-/* Whether and where; false on overflow. */
+void attn__half_choose(attn_plan *plan); /* whether */
+/* Where; false on overflow. */
 bool attn__half_plan_make(attn_plan *plan);
 /* Every key and value as integers, into the workspace; parallel. */
 void attn__half_rows(attn__run *r);

@@ -2,6 +2,7 @@
  * The plan: the only place that chooses. Kernel table, panels a task, whether keys are split,
  * and where everything lies in the workspace. Nothing chosen here shows in a result. */
 #include "engine/back.h"
+#include "engine/few.h"
 #include "engine/half_mode.h"
 #include "engine/norm.h"
 #include "engine/score.h"
@@ -58,28 +59,31 @@ static bool plan_scratch(attn_plan *plan)
                                      {&at->t_sm, jvp * w, 8},
                                      {&at->t_sl, jvp * w, 8},
                                      {&at->t_so, jvp * p->E * w, 8}};
-    const attn__plan_part scratch[] = {{&at->k, own_k ? C * p->D : 0, real},
-                                       {&at->v, own_v ? C * p->E : 0, real},
-                                       {&at->rows, w * widest, real},
-                                       {&at->s, C * w, real},
-                                       {&at->term, tall * w, real},
-                                       {&at->acc, p->E * w, real},
-                                       {&at->m, w, real},
-                                       {&at->l, w, real},
-                                       {&at->t_acc, jvp * p->E * w, real},
-                                       {&at->t_l, jvp * w, real},
-                                       {&at->allowed, C, 8},
-                                       {&at->keep, C, 8},
-                                       {&at->rel_k, W * p->D, real},
-                                       {&at->rel_v, W * p->E, real},
-                                       {&at->bucket, W * w, 8},
-                                       {&at->ts, jvp * C * w, real},
-                                       {&at->capped, jvp * C * w, real},
-                                       {&at->slope, jvp * C * w, real},
-                                       {&at->t_seen, jvp * W, 8},
-                                       {&at->whole, whole, real},
-                                       {&at->seen, attn__norm_of(p)->negative ? W : 0, 8},
-                                       {&at->t_rows, jvp * C * attn__max(p->D, p->E), real}};
+    const attn__plan_part scratch[] = {
+        {&at->k, own_k ? C * p->D : 0, real},
+        {&at->v, own_v ? C * p->E : 0, real},
+        {&at->rows, w * widest, real},
+        {&at->s, C * w, real},
+        {&at->term, tall * w, real},
+        {&at->acc, p->E * w, real},
+        {&at->m, w, real},
+        {&at->l, w, real},
+        {&at->t_acc, jvp * p->E * w, real},
+        {&at->t_l, jvp * w, real},
+        {&at->allowed, C, 8},
+        {&at->keep, C, 8},
+        {&at->rel_k, W * p->D, real},
+        {&at->rel_v, W * p->E, real},
+        {&at->bucket, W * w, 8},
+        {&at->ts, jvp * C * w, real},
+        {&at->capped, jvp * C * w, real},
+        {&at->slope, jvp * C * w, real},
+        {&at->t_seen, jvp * W, 8},
+        {&at->whole, whole, real},
+        {&at->seen, attn__norm_of(p)->negative ? W : 0, 8},
+        {&at->few_rows, plan->few * (2 * C + ATTN__FEW_AHEAD), 8},
+        {&at->few_acc, plan->few * ATTN__FEW * attn__few_ld(k, p->E), real},
+        {&at->t_rows, jvp * C * attn__max(p->D, p->E), real}};
     if (!PLAN_PARTS(&at->panel_bytes, panel) || !PLAN_PARTS(&at->bytes, scratch)) return false;
     return plan_take(&at->bytes, plan->panels_per_task, at->panel_bytes, &at->panels);
 }
@@ -172,6 +176,8 @@ static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
         return attn__fail(error, ATTN_E_ISA, "isa_mask",
                           "allows no table that this machine runs");
     attn__score_plan(plan);
+    attn__half_choose(plan);
+    plan->few = !plan->half.kernels && attn__few_plan(plan);
     if (plan->problem.call == ATTN__BACKWARD)
         attn__back_plan_units(plan);
     else

@@ -8,6 +8,7 @@
  * order. Both ways fold the same numbers in the same order, so the bits are the same. */
 #include <string.h>
 
+#include "engine/few.h"
 #include "engine/half_mode.h"
 #include "engine/norm.h"
 
@@ -74,6 +75,17 @@ static attn__staged run_stage(const attn__run *r, char *scratch, const run_task 
                              attn__min(j0 + ATTN__CHUNK, task->seq.S));
 }
 
+/* For the tiles of a task: in place, when its queries are few. */
+static attn__staged run_rows(const attn__run *r, char *scratch, const run_task *task,
+                             int64_t chunk)
+{
+    const int64_t j0 = chunk * ATTN__CHUNK;
+    if (!r->plan->few || task->n > 1 || task->panels[0].n > ATTN__FEW)
+        return run_stage(r, scratch, task, chunk);
+    return attn__few_stage(r, scratch, &task->seq, task->g, j0,
+                           attn__min(j0 + ATTN__CHUNK, task->seq.S));
+}
+
 /* Rows out; then, if they were asked for, whole weights and scores. */
 static void run_close(const attn__run *r, char *scratch, run_task *task)
 {
@@ -117,7 +129,7 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
     run_warm(r, index, &task, &warm);
     run_open(r, scratch, &task, scratch + r->plan->at.panels);
     for (int64_t c = task.lo; c < task.hi; c++) {
-        const attn__staged staged = run_stage(r, scratch, &task, c);
+        const attn__staged staged = run_rows(r, scratch, &task, c);
         for (int64_t x = 0; x < task.n; x++) {
             attn__tile tile = run_tile(r, scratch, &task, x, c);
             tile.warm = &warm;
@@ -153,7 +165,7 @@ static void run_part(attn__run *r, char *scratch, int64_t unit)
     char *slot = run_slot(r, index, c);
     *slot = 0;
     if (c < task.lo || c >= task.hi) return;
-    const attn__staged staged = run_stage(r, scratch, &task, c);
+    const attn__staged staged = run_rows(r, scratch, &task, c);
     const attn__tile tile = run_tile(r, scratch, &task, 0, c);
     if (!attn__tile_run(&tile, c * ATTN__CHUNK, &staged)) return;
     *slot = 1;

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/few.h"
 #include "engine/half_mode.h"
 #include "engine/norm.h"
 #include "engine/score.h"
@@ -19,6 +20,10 @@ static void *tile_part(const attn__tile *t, int64_t at)
 static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0)
 {
     const int64_t real = (int64_t)attn__real_size(t->r->plan->kernels);
+    if (staged->few) {
+        attn__few_scores(t, staged, chunk0);
+        return;
+    }
     if (t->r->plan->half.kernels) {
         attn__half_scores(t);
         return;
@@ -187,7 +192,7 @@ static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stag
     t->s = tile_part(t, t->r->plan->at.s);
     t->allowed = tile_part(t, t->r->plan->at.allowed);
     if (t->r->p->call == ATTN__JVP) attn__jvp_begin(t);
-    if (t->r->plan->plain) {
+    if (t->r->plan->plain && !staged->few) {
         t->top = tile_part(t, t->r->plan->at.m);
         tile_max_begin(t, t->top);
     }
@@ -259,6 +264,8 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     const int64_t real = (int64_t)attn__real_size(plan->kernels);
     const int w = t->panel->w;
     const bool dropped = t->r->p->spec.dropout > 0, jvp = t->r->p->call == ATTN__JVP;
+    void (*const weigh)(const attn__tile *, const attn__staged *, int64_t, int64_t, int64_t,
+                        bool) = staged->few ? attn__few_weigh : tile_weigh;
     uint64_t counts[ATTN__CHUNK];
     if (!tile_prepare(t, chunk, staged) || !attn__norm_select(t)) return false;
     void *m = tile_part(t, plan->at.m), *l = tile_part(t, plan->at.l);
@@ -271,9 +278,10 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
         tile_weights(t, j, n, m, l);
         if (jvp) attn__jvp_block(t, staged, chunk, j, n);
         if (dropped) tile_drop(t, j, n, s);
-        tile_weigh(t, staged, chunk, j, n, tile_marked(t, j, n) || dropped);
+        weigh(t, staged, chunk, j, n, tile_marked(t, j, n) || dropped);
     }
     tile_max_end(t, m);
+    if (staged->few) attn__few_turn(t);
     tile_rel_v(t);
     if (jvp) attn__jvp_tables(t);
     return true;

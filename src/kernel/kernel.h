@@ -17,6 +17,7 @@ enum {
     ATTN__PANEL = 48,  /* queries at most in a panel; lanes of a mask word */
     ATTN__CHUNK = 512, /* keys folded at once, and keys summed in one chain: both are part of */
     ATTN__BLOCK = 64,  /* the numeric contract (docs/numerics.md) */
+    ATTN__FEW = 16,    /* lanes at most of the kernels for few */
     ATTN__PARTS = 4,   /* parts at most that spread takes */
     ATTN__N_FLOATS = ATTN_DTYPE_F16 + 1
 };
@@ -69,7 +70,8 @@ typedef struct attn__rows {
     const void *const *row;    /* [n] */
     const float *scale, *zero; /* [n], or NULL */
     const float *columns,
-        *offsets; /* scale and zero of a column, [width], where scale is NULL */
+        *offsets;             /* scale and zero of a column, [width], where scale is NULL */
+    const void *const *ahead; /* [n]: rows to ask for while row i is worked on, or NULL */
 } attn__rows;
 
 /* Keys as rows against queries in lanes, for scores that are no products: q, weight and t_q are
@@ -208,6 +210,21 @@ typedef struct attn__kernels {
      * and is only written. */
     void (*weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                   int64_t v_stride, bool masked, bool fresh, void *acc);
+
+    /* ---- few lanes: body/few.h -------------------------------------------------------------
+     * The same numbers for at most ATTN__FEW lanes, with keys, or columns of values, in the
+     * lanes of vectors, and rows read where they lie. Indexed by attn__row_kind; NULL: widen
+     * such rows. */
+
+    /* scores for l < lanes, from q [depth][w] to s [n][w]; 0 for lanes <= l < w. */
+    void (*few_scores[ATTN__N_ROWS])(int64_t n, int lanes, int w, int64_t depth,
+                                     const attn__rows *k, const void *q, void *s);
+
+    /* weigh for l < lanes, from p [n][w] to acc[l * ld + e], room for w rows; ld >= width is a
+     * multiple of step. Other lanes and what lies behind width may be written. */
+    void (*few_weigh[ATTN__N_ROWS])(int64_t n, int lanes, int w, int64_t width, const void *p,
+                                    const attn__rows *v, bool masked, bool fresh, void *acc,
+                                    int64_t ld);
 
     /* Adds a chunk (m, l, acc) to the state (sm, sl, so) in f64:
      * M = max(sm, m); so = fma(acc, 2^(m-M), so * 2^(sm-M)); sl likewise with l; sm = M. fresh:

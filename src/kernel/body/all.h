@@ -13,6 +13,7 @@
 #include "body/state.h"
 
 #include "body/backward.h"
+#include "body/few.h"
 #include "body/norm.h"
 #include "body/score.h"
 
@@ -38,6 +39,8 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .exp_sum = K(exp_sum),
     .drop = K(drop),
     .weigh = K(weigh),
+    .few_scores = K_FEW(few_scores),
+    .few_weigh = K_FEW(few_weigh),
     .fold = K(fold),
     .finish = K(finish),
     .probe = K(probe),

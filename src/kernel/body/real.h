@@ -59,6 +59,7 @@ enum { V_LANES = D_LANES, V_TILE_V = D_TILE_V, V_TILE_R = D_TILE_R };
 #define v_exponent     V(exponent)
 #define v_mantissa     V(mantissa)
 #define v_transpose    V(transpose)
+#define v_words        V(words)
 
 /* Two that cross from doubles to reals. */
 #if REAL_BITS == 32

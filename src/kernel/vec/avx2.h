@@ -166,6 +166,43 @@ static inline void s_store_f16(uint16_t *p, s_vec x)
                      _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
+static inline s_vec s_words(const void *p)
+{
+    return _mm256_loadu_ps(p);
+}
+static inline s_vec s_word_bf16(s_vec x, int i)
+{
+    const __m256i w = _mm256_castps_si256(x);
+    return _mm256_castsi256_ps(i ? _mm256_and_si256(w, _mm256_set1_epi32((int)0xFFFF0000u))
+                                 : _mm256_slli_epi32(w, 16));
+}
+static inline s_vec s_word_f16(s_vec x, int i)
+{
+    const __m256i w = _mm256_castps_si256(x), mine = _mm256_set1_epi32(0xFFFF);
+    const __m256i half = i ? _mm256_srli_epi32(w, 16) : _mm256_and_si256(w, mine);
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(half, half), 0x08);
+    return _mm256_cvtph_ps(_mm256_castsi256_si128(packed));
+}
+static inline s_vec s_word_int(s_vec x, int first, int bits)
+{
+    const __m256i top =
+        _mm256_sll_epi32(_mm256_castps_si256(x), _mm_cvtsi32_si128(32 - bits - first));
+    return _mm256_cvtepi32_ps(_mm256_sra_epi32(top, _mm_cvtsi32_si128(32 - bits)));
+}
+static inline s_vec s_load_i8(const int8_t *row, int64_t e)
+{
+    const __m128i *at = (const __m128i *)(const void *)(row + e);
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at)));
+}
+static inline s_vec s_load_i4(const uint8_t *row, int64_t e)
+{
+    const __m256i up = _mm256_setr_epi32(28, 24, 20, 16, 12, 8, 4, 0);
+    int32_t word;
+    memcpy(&word, row + e / 2, sizeof word);
+    const __m256i top = _mm256_sllv_epi32(_mm256_set1_epi32(word), up);
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(top, 28));
+}
+
 /* 8 x 8: pairs, then quads inside the halves, then the halves. */
 static inline void s_transpose(s_vec *r)
 {
@@ -198,6 +235,10 @@ static inline d_vec d_load(const double *p)
 static inline void d_store(double *p, d_vec x)
 {
     _mm256_storeu_pd(p, x);
+}
+static inline d_vec d_words(const void *p)
+{
+    return _mm256_loadu_pd(p);
 }
 static inline d_vec d_load_n(const double *p, int64_t n)
 {

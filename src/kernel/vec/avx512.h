@@ -158,6 +158,43 @@ static inline void s_store_f16(uint16_t *p, s_vec x)
     _mm256_storeu_si256((__m256i *)(void *)p, half);
 }
 
+static inline s_vec s_words(const void *p)
+{
+    return _mm512_loadu_ps(p);
+}
+static inline s_vec s_word_bf16(s_vec x, int i)
+{
+    const __m512i w = _mm512_castps_si512(x);
+    return _mm512_castsi512_ps(i ? _mm512_and_si512(w, _mm512_set1_epi32((int)0xFFFF0000u))
+                                 : _mm512_slli_epi32(w, 16));
+}
+static inline s_vec s_word_f16(s_vec x, int i)
+{
+    const __m512i w = _mm512_castps_si512(x);
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(i ? _mm512_srli_epi32(w, 16) : w));
+}
+static inline s_vec s_word_int(s_vec x, int first, int bits)
+{
+    const __m512i top =
+        _mm512_sll_epi32(_mm512_castps_si512(x), _mm_cvtsi32_si128(32 - bits - first));
+    return _mm512_cvtepi32_ps(_mm512_sra_epi32(top, _mm_cvtsi32_si128(32 - bits)));
+}
+static inline s_vec s_load_i8(const int8_t *row, int64_t e)
+{
+    const __m128i *at = (const __m128i *)(const void *)(row + e);
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at)));
+}
+static inline s_vec s_load_i4(const uint8_t *row, int64_t e)
+{
+    const __m512i up =
+        _mm512_setr_epi32(28, 24, 20, 16, 12, 8, 4, 0, 28, 24, 20, 16, 12, 8, 4, 0);
+    int32_t low, high;
+    memcpy(&low, row + e / 2, sizeof low);
+    memcpy(&high, row + e / 2 + 4, sizeof high);
+    const __m512i w = _mm512_mask_set1_epi32(_mm512_set1_epi32(low), 0xFF00, high);
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_sllv_epi32(w, up), 28));
+}
+
 /* 16 x 16: pairs, then quads inside 128-bit quarters, then the quarters. */
 static inline void s_transpose(s_vec *r)
 {
@@ -196,6 +233,10 @@ static inline d_vec d_load(const double *p)
 static inline void d_store(double *p, d_vec x)
 {
     _mm512_storeu_pd(p, x);
+}
+static inline d_vec d_words(const void *p)
+{
+    return _mm512_loadu_pd(p);
 }
 static inline d_vec d_load_n(const double *p, int64_t n)
 {

@@ -151,6 +151,42 @@ static inline void s_store_f16(uint16_t *p, s_vec x)
     vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x)));
 }
 
+static inline s_vec s_words(const void *p)
+{
+    return vreinterpretq_f32_u8(vld1q_u8(p));
+}
+static inline s_vec s_word_bf16(s_vec x, int i)
+{
+    const uint32x4_t w = vreinterpretq_u32_f32(x);
+    return vreinterpretq_f32_u32(i ? vandq_u32(w, vdupq_n_u32(0xFFFF0000u))
+                                   : vshlq_n_u32(w, 16));
+}
+static inline s_vec s_word_f16(s_vec x, int i)
+{
+    const uint32x4_t w = vreinterpretq_u32_f32(x);
+    return vcvt_f32_f16(vreinterpret_f16_u16(i ? vshrn_n_u32(w, 16) : vmovn_u32(w)));
+}
+static inline s_vec s_word_int(s_vec x, int first, int bits)
+{
+    const int32x4_t w = vreinterpretq_s32_f32(x);
+    const int32x4_t top = vshlq_s32(w, vdupq_n_s32(32 - bits - first));
+    return vcvtq_f32_s32(vshlq_s32(top, vdupq_n_s32(bits - 32)));
+}
+static inline s_vec s_load_i8(const int8_t *row, int64_t e)
+{
+    int8x8_t all = vdup_n_s8(0);
+    memcpy(&all, row + e, 4);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(all))));
+}
+static inline s_vec s_load_i4(const uint8_t *row, int64_t e)
+{
+    static const int32_t up[4] = {28, 24, 20, 16};
+    uint16_t word;
+    memcpy(&word, row + e / 2, sizeof word);
+    const int32x4_t top = vshlq_s32(vdupq_n_s32(word), vld1q_s32(up));
+    return vcvtq_f32_s32(vshrq_n_s32(top, 28));
+}
+
 static inline void s_transpose(s_vec *r)
 {
     float32x4x2_t a = vzipq_f32(r[0], r[2]), b = vzipq_f32(r[1], r[3]);
@@ -170,6 +206,10 @@ static inline d_vec d_load(const double *p)
 static inline void d_store(double *p, d_vec x)
 {
     vst1q_f64(p, x);
+}
+static inline d_vec d_words(const void *p)
+{
+    return vreinterpretq_f64_u8(vld1q_u8(p));
 }
 static inline d_vec d_load_n(const double *p, int64_t n)
 {

@@ -152,6 +152,44 @@ static inline void s_store_f16(uint16_t *p, s_vec x)
     *p = attn__f32_to_f16(x);
 }
 
+/* S_LANES words of 32 bits from anywhere, as they are; and number i in each of them: two halves,
+ * or a whole number in two's complement of bits bits from bit first on. */
+static inline s_vec s_words(const void *p)
+{
+    s_vec x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+static inline uint32_t s_word(s_vec x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static inline s_vec s_word_bf16(s_vec x, int i)
+{
+    return attn__bf16_to_f32((uint16_t)(s_word(x) >> 16 * i));
+}
+static inline s_vec s_word_f16(s_vec x, int i)
+{
+    return attn__f16_to_f32((uint16_t)(s_word(x) >> 16 * i));
+}
+static inline s_vec s_word_int(s_vec x, int first, int bits)
+{
+    const uint32_t sign = 1u << (bits - 1), low = s_word(x) >> first & (2 * sign - 1);
+    return (float)((int)(low ^ sign) - (int)sign);
+}
+/* Elements e .. e + S_LANES of a row of bytes, or of halves of bytes; e a multiple of S_LANES. */
+static inline s_vec s_load_i8(const int8_t *row, int64_t e)
+{
+    return (float)row[e];
+}
+static inline s_vec s_load_i4(const uint8_t *row, int64_t e)
+{
+    const int low = row[e / 2] >> 4 * (e % 2) & 15;
+    return (float)((low ^ 8) - 8);
+}
+
 typedef double d_vec;
 typedef bool d_mask;
 static inline d_vec d_load(const double *p)
@@ -161,6 +199,12 @@ static inline d_vec d_load(const double *p)
 static inline void d_store(double *p, d_vec x)
 {
     *p = x;
+}
+static inline d_vec d_words(const void *p)
+{
+    d_vec x;
+    memcpy(&x, p, sizeof x);
+    return x;
 }
 static inline d_vec d_load_n(const double *p, int64_t n)
 {

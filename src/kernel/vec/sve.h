@@ -168,6 +168,42 @@ static inline void s_store_f16(uint16_t *p, s_vec x)
     svst1h_u32(s_all(), p, svsel_u32(s_nan(x), svdup_n_u32(0x7E00), half));
 }
 
+static inline s_vec s_words(const void *p)
+{
+    return svreinterpret_f32_u8(svld1_u8(svptrue_b8(), p));
+}
+static inline s_vec s_word_bf16(s_vec x, int i)
+{
+    svuint32_t w = svreinterpret_u32_f32(x);
+    return svreinterpret_f32_u32(i ? svand_n_u32_x(s_all(), w, 0xFFFF0000u)
+                                   : svlsl_n_u32_x(s_all(), w, 16));
+}
+static inline s_vec s_word_f16(s_vec x, int i)
+{
+    svuint32_t w = svlsr_n_u32_x(s_all(), svreinterpret_u32_f32(x), (uint32_t)(16 * i));
+    return svcvt_f32_f16_x(s_all(), svreinterpret_f16_u32(w));
+}
+static inline s_vec s_word_int(s_vec x, int first, int bits)
+{
+    svuint32_t top =
+        svlsl_n_u32_x(s_all(), svreinterpret_u32_f32(x), (uint32_t)(32 - bits - first));
+    svuint32_t down = svdup_n_u32((uint32_t)(32 - bits));
+    return svcvt_f32_s32_x(s_all(), svasr_s32_x(s_all(), svreinterpret_s32_u32(top), down));
+}
+static inline s_vec s_load_i8(const int8_t *row, int64_t e)
+{
+    return svcvt_f32_s32_x(s_all(), svld1sb_s32(s_all(), row + e));
+}
+static inline s_vec s_load_i4(const uint8_t *row, int64_t e)
+{
+    svuint32_t lane = svindex_u32(0, 1);
+    svuint32_t low =
+        svld1ub_gather_u32offset_u32(s_all(), row + e / 2, svlsr_n_u32_x(s_all(), lane, 1));
+    svuint32_t up = svmls_n_u32_x(s_all(), svdup_n_u32(28), svand_n_u32_x(s_all(), lane, 1), 4);
+    svint32_t top = svreinterpret_s32_u32(svlsl_u32_x(s_all(), low, up));
+    return svcvt_f32_s32_x(s_all(), svasr_n_s32_x(s_all(), top, 28));
+}
+
 /* Every pass interleaves row i with the row half a square below it; log2(lanes) passes turn the
  * square. */
 static inline void s_transpose(s_vec *r)
@@ -198,6 +234,10 @@ static inline d_vec d_load(const double *p)
 static inline void d_store(double *p, d_vec x)
 {
     svst1_f64(d_all(), p, x);
+}
+static inline d_vec d_words(const void *p)
+{
+    return svreinterpret_f64_u8(svld1_u8(svptrue_b8(), p));
 }
 static inline d_vec d_load_n(const double *p, int64_t n)
 {

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ * Few queries against a chunk: decoding. Keys and values are read once, where they lie and as
+ * they are, by the kernels for few lanes (kernel/body/few.h); what is between the two products
+ * is that of every tile. Memory is what such a call waits for, so every row is told which row
+ * to ask for meanwhile: keys of the chunk, its values, keys of the next chunk, in this order,
+ * are one long run. */
+#include "engine/few.h"
+#include "engine/norm.h"
+
+/* A tile of keys is asked for while the one before it is worked on: up to 64 rows. */
+enum { FEW_AHEAD_ROWS = ATTN__BLOCK, FEW_AHEAD_BYTES = 8192 };
+
+static const attn__row_kind few_kinds[ATTN__N_FLOATS] = {[ATTN_DTYPE_F64] = ATTN__ROW_F64,
+                                                         [ATTN_DTYPE_F32] = ATTN__ROW_F32,
+                                                         [ATTN_DTYPE_BF16] = ATTN__ROW_BF16,
+                                                         [ATTN_DTYPE_F16] = ATTN__ROW_F16};
+
+static bool few_reads(const attn__kernels *k, const attn_tensor *t)
+{
+    return t->shape[3] > 0 && (t->stride[3] == 1 || t->shape[3] == 1) &&
+           k->few_scores[few_kinds[t->dtype]] != NULL;
+}
+
+bool attn__few_plan(const attn_plan *plan)
+{
+    const attn__problem *p = &plan->problem;
+    return p->call == ATTN__FORWARD && plan->score == ATTN_SCORE_DOT && !attn__norm_on(p) &&
+           (p->R ? p->D > 0 : few_reads(plan->kernels, &p->at.k)) &&
+           few_reads(plan->kernels, &p->at.v);
+}
+
+/* Rows of n keys from j on into row; returns their kind. */
+static attn__row_kind few_keys(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j,
+                               int64_t n, const void **row)
+{
+    const attn_tensor *t = &r->p->at.k;
+    const attn_dtype real = r->plan->kernels->dtype;
+    const bool turned = r->p->R > 0; /* they wait in the workspace */
+    const char *at =
+        turned ? attn__rotated_key(r, seq, g, j) : attn__at(t, seq->kb, g, seq->k0 + j, 0);
+    const int64_t step = turned ? r->p->D * (int64_t)attn_dtype_size(real)
+                                : t->stride[2] * (int64_t)attn_dtype_size(t->dtype);
+    for (int64_t i = 0; i < n; i++, at += step) row[i] = at;
+    return few_kinds[turned ? real : t->dtype];
+}
+
+static attn__row_kind few_values(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j,
+                                 int64_t n, const void **row)
+{
+    const attn_tensor *t = &r->p->at.v;
+    const int64_t step = t->stride[2] * (int64_t)attn_dtype_size(t->dtype);
+    const char *at = attn__at(t, seq->kb, g, seq->k0 + j, 0);
+    for (int64_t i = 0; i < n; i++, at += step) row[i] = at;
+    return few_kinds[t->dtype];
+}
+
+/* How many rows further on to ask. */
+static int64_t few_ahead(int64_t width, attn__row_kind kind)
+{
+    static const int bits[] = {
+#define ROW(NAME, name, bits, coded) bits,
+#include "kernel/rows.def"
+#undef ROW
+    };
+    const int64_t rows = attn__ceil_div(FEW_AHEAD_BYTES * 8, width * bits[kind]);
+    return attn__min(attn__max(rows, FEW_AHEAD_ROWS), ATTN__FEW_AHEAD);
+}
+
+attn__staged attn__few_stage(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
+                             int64_t j0, int64_t j1)
+{
+    const void **row = (const void **)(void *)(scratch + r->plan->at.few_rows);
+    const int64_t n = j1 - j0, next = attn__min(ATTN__FEW_AHEAD, seq->S - j1);
+    attn__staged staged = {.few = true};
+    staged.k_rows.kind = few_keys(r, seq, g, j0, n, row);
+    staged.v_rows.kind = few_values(r, seq, g, j0, n, row + n);
+    if (next > 0) few_keys(r, seq, g, j1, next, row + 2 * n);
+    for (int64_t i = attn__max(0, next); i < ATTN__FEW_AHEAD; i++)
+        row[2 * n + i] = row[2 * n - 1];
+    staged.k_rows.row = row;
+    staged.v_rows.row = row + n;
+    staged.k_rows.ahead = row + few_ahead(r->p->D, staged.k_rows.kind);
+    staged.v_rows.ahead = row + n + few_ahead(r->p->E, staged.v_rows.kind);
+    return staged;
+}
+
+static attn__rows few_rows(const attn__rows *all, int64_t first)
+{
+    attn__rows rows = *all;
+    rows.row += first;
+    if (rows.ahead) rows.ahead += first;
+    if (rows.scale) rows.scale += first;
+    if (rows.scale && rows.zero) rows.zero += first;
+    return rows;
+}
+
+void attn__few_scores(const attn__tile *t, const attn__staged *staged, int64_t chunk0)
+{
+    const attn__rows keys = few_rows(&staged->k_rows, t->j0 - chunk0);
+    t->r->plan->kernels->few_scores[keys.kind](t->n, t->panel->n, t->panel->w, t->r->p->D,
+                                               &keys, t->panel->qt, t->s);
+}
+
+static int64_t few_ld(const attn__run *r)
+{
+    return attn__few_ld(r->plan->kernels, r->p->E);
+}
+
+void attn__few_weigh(const attn__tile *t, const attn__staged *staged, int64_t chunk0,
+                     int64_t first, int64_t n, bool masked)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const attn__rows values = few_rows(&staged->v_rows, t->j0 + first - chunk0);
+    const char *p = (const char *)t->s + first * t->panel->w * (int64_t)attn__real_size(k);
+    k->few_weigh[values.kind](n, t->panel->n, t->panel->w, t->r->p->E, p, &values, masked,
+                              first == 0, t->scratch + t->r->plan->at.few_acc, few_ld(t->r));
+}
+
+void attn__few_turn(const attn__tile *t)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const int64_t step = few_ld(t->r) * (int64_t)attn__real_size(k);
+    const void *rows[ATTN__FEW];
+    for (int l = 0; l < t->panel->n; l++)
+        rows[l] = t->scratch + t->r->plan->at.few_acc + l * step;
+    k->pack(t->panel->n, t->panel->w, t->r->p->E, rows, 1, t->scratch + t->r->plan->at.acc);
+}
