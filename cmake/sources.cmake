@@ -86,6 +86,7 @@ set(ENGINE_SOURCES
     src/engine/check_data.c
     src/engine/check_norm.c
     src/engine/check_shape.c
+    src/engine/check_source.c
     src/engine/describe.c
     src/engine/few.c
     src/engine/half_mode.c
@@ -114,6 +115,7 @@ set(ENGINE_SOURCES
     src/engine/score.c
     src/engine/seq.c
     src/engine/some.c
+    src/engine/source.c
     src/engine/stage.c
     src/engine/terms.c
     src/engine/terms_grad.c
@@ -434,6 +436,7 @@ set(TEST_PROGRAMS
     test_kernel_map
     test_kernel_norm
     test_kernel_product
+    test_kernel_rows
     test_kernel_scan
     test_kernel_score
     test_kernel_softmax
@@ -455,6 +458,7 @@ set(TEST_PROGRAMS
     test_norm_grad_bits
     test_norm_grid
     test_oracle_grad
+    test_pages
     test_plan
     test_pool
     test_pool_fork

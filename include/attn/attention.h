@@ -176,6 +176,8 @@ typedef struct attn_spec {
     double alpha;      /* ENTMAX, 1 .. 4; 0: 1.5. Below 1.01 it is softmax */
     int64_t top_k;     /* TOP_K, at least 1 */
     attn_precision precision;
+    bool keys_turned;  /* keys come rotated, as attn_cache_append can leave them: rope turns the
+                          queries alone */
 } attn_spec;
 
 /* ---- args: what it is computed on ------------------------------------------------------ */
@@ -228,6 +230,20 @@ typedef struct attn_args {
 
     attn_tensor alpha, d_alpha; /* H: ENTMAX, in place of spec.alpha; its gradient. It has no
                                    tangent: attn_jvp holds it still */
+
+    /* Keys and values from a cache (attn/cache.h), without k and v: those of sequence
+     * cache_seq[b], as many as there are, or the first k_len[b]. S is the spec.longest of the
+     * cache; forgotten keys are masked. */
+    const attn_cache *cache;
+    attn_tensor cache_seq; /* N, integers, may repeat; absent: 0 .. N - 1 */
+    /* Keys and values in pools k: P G page D and v: P G page E: key j of sequence b is row
+     * j % page of page page_table[b][j / page]. k_len is required, S is M page, and entries
+     * behind a length are not looked at. Calls with gradients take neither this nor a cache. */
+    attn_tensor page_table; /* N M, integers */
+    /* N T T, bool or u8: the last T keys of a sequence are those of its own queries, and query
+     * i sees number x of them only where tree[i][x]. It joins the masks and moves nobody:
+     * positions are what they were, so siblings are told apart by q_pos and by this alone. */
+    attn_tensor tree;
 } attn_args;
 
 #ifndef __cplusplus

@@ -55,7 +55,7 @@ void attn__back_keys_end(attn__back_unit *u)
                             chunk0[u->seq.b] + u->g * u->chunks + u->c;
     const bool collect = b->collect_k || b->collect_v;
     if (collect) attn__back_wait(done, u->range);
-    for (int64_t j = 0; attn__present(&a->d_k) && r->p->R && j < u->n; j++)
+    for (int64_t j = 0; attn__present(&a->d_k) && r->p->turns_keys && j < u->n; j++)
         attn__rotate_back(r, attn__rotate_k_position(r, &u->seq, u->j0 + j), dk + j * r->p->D,
                           1);
     if (attn__present(&a->d_k))

@@ -104,6 +104,9 @@ static attn_status check_belongings(const attn__problem *p, attn_error *error)
          ATTN_E_PARAM, "rope.kind", "positions and angle tables need a rope kind"},
         {(s->rel.kind != ATTN_REL_NONE) == attn__present(&a->rel_table), ATTN_E_PARAM,
          "rel_table", "rel.kind and rel_table come together"},
+        {rope || !s->keys_turned, ATTN_E_PARAM, "rope.kind", "keys_turned needs a rope kind"},
+        {!s->keys_turned || !attn__present(&a->k_pos), ATTN_E_PARAM, "k_pos",
+         "is for keys still to be turned"},
         {!attn__present(&a->block_mask) || (s->block_q > 0 && s->block_k > 0), ATTN_E_PARAM,
          "block_mask", "needs block_q and block_k"},
         {!attn__present(&a->offset) || s->align == ATTN_ALIGN_OFFSET, ATTN_E_PARAM, "offset",
@@ -199,6 +202,7 @@ static attn_status check_rope(attn__problem *p, attn_error *error)
     attn_rope_spec *rope = &p->spec.rope;
     if (rope->kind == ATTN_ROPE_NONE) return ATTN_OK;
     p->R = rope->dims ? rope->dims : p->D;
+    p->turns_keys = p->R > 0 && !p->spec.keys_turned;
     if (p->R > p->D || p->R % 2)
         return attn__fail_count(error, ATTN_E_PARAM, "rope.dims",
                                 "must be even and at most the key width", p->D, p->R);

@@ -91,6 +91,7 @@ static attn_status data_angles(const attn__problem *p, const attn__seq *q, attn_
     if (!attn__present(&p->at.rope_cos)) return ATTN_OK;
     const int64_t rows = p->at.rope_cos.shape[0];
     ATTN_TRY(data_positions(&p->at.q_pos, q->qb, q->q0, q->T, q->offset, rows, "q_pos", error));
+    if (!p->turns_keys) return ATTN_OK;
     return data_positions(&p->at.k_pos, q->kb, q->k0, q->S, 0, rows, "k_pos", error);
 }
 
@@ -99,6 +100,13 @@ static attn_status data_operands(const attn__problem *p, int64_t longest_t, int6
                                  attn_error *error)
 {
     const attn_args *a = &p->at;
+    const int64_t *tree = a->tree.shape;
+    if (attn__present(&a->tree) && p->packed_q)
+        for (int i = 1; i <= 2; i++)
+            if (tree[i] < longest_t && tree[i] != 1)
+                return attn__fail_count(error, ATTN_E_MASK, "tree",
+                                        "is shorter than the longest packed queries", longest_t,
+                                        tree[i]);
     const struct {
         const attn_tensor *t;
         const char *name;
@@ -138,6 +146,7 @@ attn_status attn__data_check(const attn__problem *p, attn_error *error)
     ATTN_TRY(attn__data_range(&a->k_start, &a->k_len,
                               attn__present(&a->k_len) ? "k_len" : "k_start", p->S, p->N,
                               error));
+    ATTN_TRY(attn__source_check_data(p, error));
     ATTN_TRY(attn__norm_check_data(p, error));
     int64_t longest_t = 0, longest_s = 0;
     for (int64_t b = 0; b < p->N; b++) {

@@ -17,7 +17,8 @@ static bool shape_dtype_ok(char class, attn_dtype dtype)
     if (class == 'f') return attn__dtype_is_float(dtype);
     if (class == 'i') return attn__dtype_is_int(dtype);
     if (class == 'u') return dtype == ATTN_DTYPE_U8;
-    return dtype == ATTN_DTYPE_BOOL || dtype == ATTN_DTYPE_U8 || attn__dtype_is_float(dtype);
+    const bool flags = dtype == ATTN_DTYPE_BOOL || dtype == ATTN_DTYPE_U8;
+    return flags || (class == 'm' && attn__dtype_is_float(dtype));
 }
 
 static const char *shape_dtype_text(char class)
@@ -28,6 +29,7 @@ static const char *shape_dtype_text(char class)
     } texts[] = {{'f', "must be f64, f32, bf16 or f16"},
                  {'i', "must hold integers"},
                  {'u', "must be u8"},
+                 {'b', "must be bool or u8"},
                  {'m', "must be bool, u8 or a float"}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (texts[i].class == class) return texts[i].text;
@@ -163,6 +165,10 @@ static attn_status shape_sequences(attn__problem *p, shape_letters *letters, att
                                 at->q.rank);
     letters->missing = 4 - at->q.rank;
     if (cu) size['n'] = cu->shape[0], size['N'] = cu->shape[0] - 1;
+    if (p->source == ATTN__SOURCE_CACHE) {
+        size['G'] = p->held.heads, size['S'] = p->held.longest;
+        size['D'] = p->held.key_width, size['E'] = p->held.value_width;
+    }
     letters->loose_t = p->packed_q;
     letters->loose_s = p->packed_k;
     return ATTN_OK;
@@ -182,6 +188,26 @@ static void shape_bind_rows(attn__problem *p, shape_letters *letters)
     }
 }
 
+/* Pools: what k and v have bound as S is the page, and the table says how many there are. */
+static attn_status shape_pools(attn__problem *p, shape_letters *letters, attn_error *error)
+{
+    const attn_tensor *table = &p->at.page_table;
+    const int64_t P = p->at.k.shape[0];
+    if (p->source != ATTN__SOURCE_PAGES) return ATTN_OK;
+    if (table->rank != 2)
+        return attn__fail_count(error, ATTN_E_RANK, "page_table", "must be N M", 2,
+                                table->rank);
+    if (p->at.v.shape[0] != P)
+        return attn__fail_count(error, ATTN_E_SHAPE, "v", "must have as many pages as k", P,
+                                p->at.v.shape[0]);
+    p->page = letters->size['S'];
+    if (table->shape[1] < 0 || !attn__mul(table->shape[1], p->page, &letters->size['S']) ||
+        letters->size['S'] > (int64_t)1 << 47)
+        return attn__fail(error, ATTN_E_OVERFLOW, "page_table",
+                          "has room for more than 2^47 keys");
+    return ATTN_OK;
+}
+
 static attn_status shape_batches(attn__problem *p, shape_letters *letters, attn_error *error)
 {
     const int64_t *size = letters->size;
@@ -192,7 +218,7 @@ static attn_status shape_batches(attn__problem *p, shape_letters *letters, attn_
                                             : "one batch entry for each sequence",
                                 batch_q, size['a']);
     attn_tensor *kv[] = {&p->at.k, &p->at.v};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && p->source == ATTN__SOURCE_TENSORS; i++) {
         int64_t batch = kv[i]->shape[0], want = p->packed_k ? 1 : size['N'];
         if (batch != want && batch != 1)
             return attn__fail_count(error, ATTN_E_SHAPE, i ? "v" : "k",
@@ -201,7 +227,7 @@ static attn_status shape_batches(attn__problem *p, shape_letters *letters, attn_
     }
     if (size['H'] > 0 && size['G'] > 0 && size['H'] % size['G'] == 0) return ATTN_OK;
     if (size['H'] == 0) return ATTN_OK;
-    return attn__fail_count(error, ATTN_E_HEADS, "k",
+    return attn__fail_count(error, ATTN_E_HEADS, p->at.cache ? "cache" : "k",
                             "the heads of q must be a multiple of the heads of k", size['H'],
                             size['G']);
 }
@@ -210,10 +236,22 @@ static attn_status shape_required(const attn_args *at, attn_error *error)
 {
     const attn_tensor *required[] = {&at->q, &at->k, &at->v};
     static const char *const names[] = {"q", "k", "v"};
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < (at->cache ? 1 : 3); i++)
         if (!attn__present(required[i]))
             return attn__fail(error, ATTN_E_NULL, names[i], "is required");
     return ATTN_OK;
+}
+
+/* The arithmetic. */
+static void shape_real(attn__problem *p)
+{
+    const attn_args *at = &p->at;
+    bool f64 = at->q.dtype == ATTN_DTYPE_F64 || at->k.dtype == ATTN_DTYPE_F64 ||
+               at->v.dtype == ATTN_DTYPE_F64;
+    if (p->source == ATTN__SOURCE_CACHE)
+        f64 = f64 || p->held.key.type == ATTN_CACHE_F64 ||
+              (!p->held.latent && p->held.value.type == ATTN_CACHE_F64);
+    p->real = f64 ? ATTN_DTYPE_F64 : ATTN_DTYPE_F32;
 }
 
 attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_error *error)
@@ -228,6 +266,7 @@ attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_err
         if (!attn__arg_used(&attn__arg_list[i], p->call))
             *attn__arg_of(&p->at, &attn__arg_list[i]) = (attn_tensor){0};
     ATTN_TRY(shape_required(&p->at, error));
+    ATTN_TRY(attn__source_check(p, error));
     p->packed_q = attn__present(&p->at.cu_q);
     p->packed_k = attn__present(&p->at.cu_k);
     shape_letters letters = {.loose_t = false};
@@ -235,6 +274,7 @@ attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_err
     ATTN_TRY(shape_sequences(p, &letters, error));
     for (int i = 0; i < ATTN__N_ARGS; i++) {
         if (i == 3) { /* q, k, v are bound: their batches are compared by their own rule */
+            ATTN_TRY(shape_pools(p, &letters, error));
             shape_bind_rows(p, &letters);
             ATTN_TRY(shape_batches(p, &letters, error));
         }
@@ -252,14 +292,14 @@ attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_err
             return attn__fail_count(error, ATTN_E_SHAPE,
                                     attn__present(&p->at.rel_k) ? "rel_k" : "rel_v",
                                     "2 R + 1 entries: an odd number", p->shaw_n + 1, p->shaw_n);
-    const bool f64 = p->at.q.dtype == ATTN_DTYPE_F64 || p->at.k.dtype == ATTN_DTYPE_F64 ||
-                     p->at.v.dtype == ATTN_DTYPE_F64;
-    p->real = f64 ? ATTN_DTYPE_F64 : ATTN_DTYPE_F32;
+    shape_real(p);
+    attn__source_bytes(p);
     return ATTN_OK;
 }
 
 bool attn__args_same(attn__call_kind call, const attn_args *a, const attn_args *b)
 {
+    if (!a->cache != !b->cache) return false;
     for (int i = 0; i < ATTN__N_ARGS; i++) {
         if (!attn__arg_used(&attn__arg_list[i], call)) continue;
         const attn_tensor *x = attn__arg_in(a, &attn__arg_list[i]);
@@ -276,6 +316,7 @@ bool attn__args_same(attn__call_kind call, const attn_args *a, const attn_args *
 attn_status attn__problem_rebind(attn__problem *p, const attn_args *args, attn_error *error)
 {
     p->with_data = true;
+    ATTN_TRY(attn__source_rebind(p, args->cache, error));
     for (int i = 0; i < ATTN__N_ARGS; i++) {
         const attn__arg *arg = &attn__arg_list[i];
         const attn_tensor *given = attn__arg_in(args, arg);

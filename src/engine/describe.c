@@ -9,12 +9,11 @@ void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
     *info = (attn_plan_info){0};
     if (!attn_plan_workspace(plan)) return;
     const attn__problem *p = &plan->problem;
-    const double pairs = (double)p->T * (double)p->S * (double)(p->packed_q ? 1 : p->N);
-    const double size[] = {(double)attn_dtype_size(p->at.q.dtype),
-                           (double)attn_dtype_size(p->at.k.dtype),
-                           (double)attn_dtype_size(p->at.v.dtype)};
+    const double S = (double)attn__source_span(p);
+    const double pairs = (double)p->T * S * (double)(p->packed_q ? 1 : p->N);
+    const double size = (double)attn_dtype_size(p->at.q.dtype);
     const double q = (double)(p->packed_q ? 1 : p->N) * (double)p->H * (double)p->T;
-    const double k = (double)(p->packed_k ? 1 : p->N) * (double)p->G * (double)p->S;
+    const double k = (double)(p->packed_k ? 1 : p->N) * (double)p->G * S;
     /* Products of width D by score, and of width E: forward; back; forward with tangents. A
      * difference is half a product, a tanh twelve. */
     static const struct {
@@ -32,8 +31,7 @@ void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
         .split_keys = plan->split,
         .workspace = (size_t)plan->bytes,
         .flops = 2 * (double)p->H * pairs * depth,
-        .bytes = q * (double)(p->D + p->E) * size[0] + k * (double)p->D * size[1] +
-                 k * (double)p->E * size[2],
+        .bytes = q * (double)(p->D + p->E) * size + k * (p->k_bytes + p->v_bytes),
         .precision = plan->half.kernels ? ATTN_PRECISION_HALF : ATTN_PRECISION_EXACT,
     };
 }

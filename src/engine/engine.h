@@ -15,6 +15,7 @@
 #include "attn/attention.h"
 #include "base/base.h"
 #include "engine/back_plan.h"
+#include "engine/cache.h"
 #include "engine/half_plan.h"
 #include "engine/warm.h"
 #include "kernel/kernel.h"
@@ -28,6 +29,13 @@
 /* Which of the three calls: the place of its letter in args.def. */
 typedef enum attn__call_kind { ATTN__FORWARD, ATTN__BACKWARD, ATTN__JVP } attn__call_kind;
 
+/* Where keys and values come from. */
+typedef enum attn__source {
+    ATTN__SOURCE_TENSORS,
+    ATTN__SOURCE_CACHE, /* k and v are absent */
+    ATTN__SOURCE_PAGES  /* k and v are pools */
+} attn__source;
+
 /* A call in canonical form: the spec with its defaults filled in, every tensor lifted to its
  * full rank with stride 0 where it broadcasts. */
 typedef struct attn__problem {
@@ -37,8 +45,13 @@ typedef struct attn__problem {
     int64_t N;                /* sequences */
     int64_t H, G, T, S, D, E; /* T, S: rows of q and of k */
     int64_t R;                /* turned elements of a head, 0: no rotation */
-    int64_t rel_n, shaw_n;    /* entries of rel_table, of rel_k and rel_v; 0: none */
-    attn_dtype real;          /* the arithmetic: F32 or F64 */
+    bool turns_keys;          /* and not the queries alone */
+    attn__source source;
+    int64_t page;            /* keys of a page of the pools */
+    attn_cache_spec held;    /* of the cache; its sizes, not what it points at */
+    double k_bytes, v_bytes; /* of a key, of a value of one head */
+    int64_t rel_n, shaw_n;   /* entries of rel_table, of rel_k and rel_v; 0: none */
+    attn_dtype real;         /* the arithmetic: F32 or F64 */
     bool packed_q, packed_k, positional;
     bool with_data; /* data pointers are required */
 } attn__problem;
@@ -52,6 +65,13 @@ attn_status attn__shapes_check(attn__problem *p, const attn_args *args, attn_err
 bool attn__args_same(attn__call_kind call, const attn_args *a, const attn_args *b);
 /* The problem of a plan with the pointers of another call, looked at again. */
 attn_status attn__problem_rebind(attn__problem *p, const attn_args *args, attn_error *error);
+
+/* check_source.c: caches and page tables. */
+attn_status attn__source_check(attn__problem *p, attn_error *error); /* before any shape */
+attn_status attn__source_check_data(const attn__problem *p, attn_error *error);
+void attn__source_bytes(attn__problem *p); /* k_bytes and v_bytes */
+/* Whether a cache serves a plan made for another. */
+attn_status attn__source_rebind(attn__problem *p, const attn_cache *cache, attn_error *error);
 
 /* check_data.c: what only the contents can tell. */
 attn_status attn__data_check(const attn__problem *p, attn_error *error);
@@ -71,6 +91,8 @@ typedef struct attn__seq {
     int64_t q0, T, k0, S; /* rows q0 .. q0+T of q, k0 .. k0+S of k */
     int64_t qb, kb;       /* batch entry of q and of k */
     int64_t iq, jk;       /* operand index of query 0 and key 0 */
+    int64_t held;         /* sequence of the cache */
+    int64_t wave;         /* split: the first chunk in flight */
     int64_t offset, prefix;
 } attn__seq;
 
@@ -94,6 +116,7 @@ enum { ATTN__PANELS = 4, ATTN__SLOT_HEAD = 64, ATTN__SLICE = 16 };
 /* Offsets in bytes into one thread's scratch, -1 where there is nothing. */
 typedef struct attn__layout {
     int64_t k, v;               /* staged keys [chunk][D], values [chunk][E] */
+    int64_t look;               /* an attn__cache_look */
     int64_t rows;               /* a row per lane, [48][max(D, E, chunk)] */
     int64_t s, term;            /* [chunk][w] */
     int64_t acc;                /* [E][w] */
@@ -164,8 +187,10 @@ typedef struct attn__run {
     int64_t *starts; /* [N + 1]: first task of a sequence */
     int64_t n_tasks;
     _Atomic int64_t next;
-    int64_t wave_first, wave_chunks; /* split: chunks of every task in flight */
-    int64_t ranges;                  /* backward: of the sequence with the most queries */
+    int64_t wave_chunks;        /* split: chunks of every task in flight */
+    bool wave_first;            /* nothing has been folded yet */
+    int64_t ranges;             /* backward: of the sequence with the most queries */
+    int64_t trig_first, trig_n; /* positions with their angles in the workspace */
 } attn__run;
 
 /* unit(r, scratch, 0 .. n - 1) on the threads of the plan, taken in ascending order. */
@@ -244,13 +269,15 @@ typedef struct attn__tile {
     char *scratch;
     attn__warm *warm; /* or NULL */
     int64_t g;
-    int64_t j0, n;      /* keys j0 .. j0+n of the sequence */
-    void *s;            /* [n][w] */
-    double coef;        /* what s is still to be multiplied by, to be in units of log 2 */
-    bool masked;        /* allowed counts */
-    int64_t open, shut; /* keys open .. shut of the sequence: every lane may see them */
-    void *top;          /* [w]: the largest scores of these, if they are wanted; or NULL */
-    uint64_t *allowed;  /* [n]: bit l: query of lane l may see the key */
+    int64_t j0, n;        /* keys j0 .. j0+n of the sequence */
+    void *s;              /* [n][w] */
+    double coef;          /* what s is still to be multiplied by, to be in units of log 2 */
+    bool masked;          /* allowed counts */
+    int64_t open, shut;   /* keys open .. shut of the sequence: every lane may see them */
+    void *top;            /* [w]: the largest scores of these, if they are wanted; or NULL */
+    uint64_t *allowed;    /* [n]: bit l: query of lane l may see the key */
+    const uint64_t *held; /* bits of the keys held0 on that are not forgotten; NULL: all */
+    int64_t held0;
     /* When a derivative will be wanted: [n][w], filled on the way by the softcap and the tile
      * callback. */
     void *capped, *slope;
@@ -265,6 +292,7 @@ typedef struct attn__staged {
     int64_t k_stride, v_stride;
     bool few; /* nothing is staged; rows, for attn__few_scores and attn__few_weigh */
     attn__rows k_rows, v_rows;
+    const uint64_t *held; /* bits of its keys that are not forgotten; NULL: all */
 } attn__staged;
 
 /* Scores, weights, weighted sum of chunk c by m, l, acc of the scratch. False: nothing allowed,
@@ -351,6 +379,19 @@ static inline void attn__real_put(const attn__kernels *k, void *x, int64_t i, do
     else
         ((float *)x)[i] = (float)value;
 }
+
+/* ---- source.c: keys and values of caches and page tables --------------------------------- */
+
+/* Rows of keys j0 .. j0 + n of a chunk; memory: for those that have to be gathered, as
+ * attn__stage_chunk has it. Whether none of them is forgotten. */
+bool attn__source_rows(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
+                       int64_t j0, int64_t n, attn__rows *k, attn__rows *v);
+attn__staged attn__source_stage(const attn__run *r, char *scratch, const attn__seq *seq,
+                                int64_t g, int64_t j0, int64_t n);
+/* The first chunk from this one on that has a key; behind the last one, any from there on. */
+int64_t attn__source_next(const attn__problem *p, const attn__seq *seq, int64_t chunk);
+/* Keys at most in all chunks that have one, of a sequence. */
+int64_t attn__source_span(const attn__problem *p);
 
 /* ---- some.c: weigh and spread over the allowed pairs alone, for rows not finite ---------- */
 

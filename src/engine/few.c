@@ -24,8 +24,9 @@ static bool few_reads(const attn__kernels *k, const attn_tensor *t)
 bool attn__few_plan(const attn_plan *plan)
 {
     const attn__problem *p = &plan->problem;
-    return p->call == ATTN__FORWARD && plan->score == ATTN_SCORE_DOT && !attn__norm_on(p) &&
-           (p->R ? p->D > 0 : few_reads(plan->kernels, &p->at.k)) &&
+    return p->source == ATTN__SOURCE_TENSORS && p->call == ATTN__FORWARD &&
+           plan->score == ATTN_SCORE_DOT && !attn__norm_on(p) &&
+           (p->turns_keys ? p->D > 0 : few_reads(plan->kernels, &p->at.k)) &&
            few_reads(plan->kernels, &p->at.v);
 }
 
@@ -35,7 +36,7 @@ static attn__row_kind few_keys(const attn__run *r, const attn__seq *seq, int64_t
 {
     const attn_tensor *t = &r->p->at.k;
     const attn_dtype real = r->plan->kernels->dtype;
-    const bool turned = r->p->R > 0; /* they wait in the workspace */
+    const bool turned = r->p->turns_keys; /* they wait in the workspace */
     const char *at =
         turned ? attn__rotated_key(r, seq, g, j) : attn__at(t, seq->kb, g, seq->k0 + j, 0);
     const int64_t step = turned ? r->p->D * (int64_t)attn_dtype_size(real)
@@ -57,12 +58,8 @@ static attn__row_kind few_values(const attn__run *r, const attn__seq *seq, int64
 /* How many rows further on to ask. */
 static int64_t few_ahead(int64_t width, attn__row_kind kind)
 {
-    static const int bits[] = {
-#define ROW(NAME, name, bits, coded) bits,
-#include "kernel/rows.def"
-#undef ROW
-    };
-    const int64_t rows = attn__ceil_div(FEW_AHEAD_BYTES * 8, width * bits[kind]);
+    const int64_t bits = attn__row_form_of(kind).bits;
+    const int64_t rows = attn__ceil_div(FEW_AHEAD_BYTES * 8, width * bits);
     return attn__min(attn__max(rows, FEW_AHEAD_ROWS), ATTN__FEW_AHEAD);
 }
 

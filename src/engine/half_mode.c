@@ -30,8 +30,9 @@ static bool half_fits(const attn_plan *plan)
     const attn__problem *p = &plan->problem;
     const size_t n = sizeof half_norms / sizeof half_norms[0];
     return p->spec.precision == ATTN_PRECISION_HALF && p->call == ATTN__FORWARD &&
-           plan->score == ATTN_SCORE_DOT && (size_t)p->spec.normaliser < n &&
-           half_norms[p->spec.normaliser] && p->D <= ATTN__HALF_DEPTH;
+           p->source == ATTN__SOURCE_TENSORS && plan->score == ATTN_SCORE_DOT &&
+           (size_t)p->spec.normaliser < n && half_norms[p->spec.normaliser] &&
+           p->D <= ATTN__HALF_DEPTH;
 }
 
 static int64_t half_blocks(int64_t n)

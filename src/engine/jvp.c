@@ -113,8 +113,8 @@ static void jvp_products(attn__tile *t, const attn__staged *staged, int64_t chun
                          .t_k_stride = p->D};
     if (attn__present(&p->at.t_q)) pairs.t_q = panel->memory + jvp_layout(t)->t_qt;
     if (attn__present(&p->at.t_k))
-        pairs.t_k = p->R ? attn__rotated_tangent(r, t->seq, t->g, t->j0)
-                         : jvp_rows(t, &p->at.t_k, &pairs.t_k_stride);
+        pairs.t_k = p->turns_keys ? attn__rotated_tangent(r, t->seq, t->g, t->j0)
+                                  : jvp_rows(t, &p->at.t_k, &pairs.t_k_stride);
     attn__score_tangents(t, &pairs, t->scratch + jvp_layout(t)->term);
 }
 

@@ -14,9 +14,9 @@ static mask_word mask_lanes(int n)
     return n >= 64 ? ~(mask_word)0 : ((mask_word)1 << n) - 1;
 }
 
-static bool mask_segments_on(const attn__problem *p)
+static bool mask_segments_on(const attn__tile *t)
 {
-    return attn__present(&p->at.q_seg);
+    return attn__present(&t->r->p->at.q_seg);
 }
 
 /* Documents are mostly long: when all queries are in one segment, a key decides for all lanes.
@@ -42,9 +42,10 @@ static void mask_segments(attn__tile *t)
     }
 }
 
-static bool mask_dense_on(const attn__problem *p)
+static bool mask_dense_on(const attn__tile *t)
 {
-    return attn__present(&p->at.mask) && !attn__dtype_is_float(p->at.mask.dtype);
+    const attn_tensor *mask = &t->r->p->at.mask;
+    return attn__present(mask) && !attn__dtype_is_float(mask->dtype);
 }
 
 /* The kind of the block that holds a pair; without a block mask every pair asks the mask. */
@@ -78,9 +79,9 @@ static void mask_dense(attn__tile *t)
     }
 }
 
-static bool mask_blocks_on(const attn__problem *p)
+static bool mask_blocks_on(const attn__tile *t)
 {
-    return attn__present(&p->at.block_mask);
+    return attn__present(&t->r->p->at.block_mask);
 }
 
 /* One look for each run of keys in a block. */
@@ -95,8 +96,39 @@ static void mask_blocks(attn__tile *t)
         }
 }
 
+/* Keys that the cache has forgotten. */
+static bool mask_held_on(const attn__tile *t)
+{
+    return t->held != NULL;
+}
+
+static void mask_held(attn__tile *t)
+{
+    for (int64_t j = 0, at = t->j0 - t->held0; j < t->n; j++, at++)
+        if (!(t->held[at / 64] >> at % 64 & 1)) t->allowed[j] = 0;
+}
+
+/* Among the last keys of the sequence, which are its queries' own. */
+static bool mask_tree_on(const attn__tile *t)
+{
+    return attn__present(&t->r->p->at.tree) && t->j0 + t->n > t->seq->S - t->seq->T;
+}
+
+static void mask_tree(attn__tile *t)
+{
+    const attn_tensor *tree = &t->r->p->at.tree;
+    const attn__seq *seq = t->seq;
+    const int64_t own = seq->S - seq->T;
+    for (int l = 0; l < t->panel->n; l++) {
+        const uint8_t *row = attn__at(tree, seq->b, seq->iq + t->panel->i[l], seq->iq, 0);
+        for (int64_t j = attn__max(0, own - t->j0); j < t->n; j++)
+            if (!row[(t->j0 + j - own) * tree->stride[2]])
+                t->allowed[j] &= ~((mask_word)1 << l);
+    }
+}
+
 typedef struct mask_rule {
-    bool (*on)(const attn__problem *p);
+    bool (*on)(const attn__tile *t);
     void (*apply)(attn__tile *t);
 } mask_rule;
 
@@ -155,10 +187,10 @@ bool attn__masks_apply(attn__tile *t)
     t->n = to - from;
     t->masked = from < panel->all_lo || to > panel->all_hi;
     bool bits = t->masked;
-    for (int i = 0; i < MASK_RULES; i++) bits = bits || mask_rules[i].on(t->r->p);
+    for (int i = 0; i < MASK_RULES; i++) bits = bits || mask_rules[i].on(t);
     if (!bits) return true;
     mask_ranges(t);
     for (int i = 0; i < MASK_RULES; i++)
-        if (mask_rules[i].on(t->r->p)) mask_rules[i].apply(t);
+        if (mask_rules[i].on(t)) mask_rules[i].apply(t);
     return mask_settle(t);
 }

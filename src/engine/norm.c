@@ -87,7 +87,8 @@ static bool norm_terms_mask(const attn__problem *p)
 static bool norm_allowed(attn__tile *t)
 {
     const attn__run *r = t->r;
-    if (!norm_terms_mask(r->p)) return attn__masks_apply(t);
+    const bool tensors = r->p->source == ATTN__SOURCE_TENSORS;
+    if (tensors && !norm_terms_mask(r->p)) return attn__masks_apply(t);
     const int64_t j0 = t->j0;
     const attn__staged staged =
         attn__stage_chunk(r, t->scratch, t->seq, t->g, j0, t->j0 + t->n);
@@ -95,12 +96,26 @@ static bool norm_allowed(attn__tile *t)
     return attn__tile_prepare(t, j0, &staged);
 }
 
+/* The first chunk with keys that begins at j or beyond it. */
+static int64_t norm_next(const attn__norm_look *look, int64_t j)
+{
+    return attn__source_next(look->r->p, look->seq, j / ATTN__CHUNK) * ATTN__CHUNK;
+}
+
+int64_t attn__norm_key(const attn__norm_look *look, int64_t x)
+{
+    int64_t j = norm_next(look, look->first);
+    for (; x >= ATTN__CHUNK; x -= ATTN__CHUNK) j = norm_next(look, j + ATTN__CHUNK);
+    return j + x;
+}
+
 static void norm_count(const attn__norm_look *look)
 {
     const attn_spec *spec = &look->r->p->spec;
     attn__norm_rows *rows = &look->panel->norm->rows;
     int64_t count[ATTN__PANEL] = {0};
-    for (int64_t j0 = look->first; j0 < look->first + look->n; j0 += ATTN__CHUNK) {
+    for (int64_t j0 = norm_next(look, look->first); j0 < look->first + look->n;
+         j0 = norm_next(look, j0 + ATTN__CHUNK)) {
         attn__tile tile = attn__norm_tile(look, j0);
         if (!norm_allowed(&tile)) continue;
         for (int64_t j = 0; j < tile.n && tile.masked; j++)
@@ -115,34 +130,45 @@ static void norm_count(const attn__norm_look *look)
     }
 }
 
-static void norm_never(const attn__norm_look *look, int64_t from, int64_t to)
+/* Rows from .. to of a piece of the scores. */
+static void norm_never(const attn__norm_look *look, char *piece, int64_t from, int64_t to)
 {
     const attn__kernels *k = look->r->plan->kernels;
     const int64_t w = look->panel->w;
-    for (int64_t i = (from - look->first) * w; i < (to - look->first) * w; i++)
-        attn__real_put(k, look->scores, i, -(double)INFINITY);
+    for (int64_t i = from * w; i < to * w; i++) attn__real_put(k, piece, i, -(double)INFINITY);
 }
 
+/* The scores of one chunk. */
+static void norm_chunk(const attn__norm_look *look, attn__tile *t, char *scores)
+{
+    const int64_t j0 = t->j0, n = t->n;
+    const attn__staged staged =
+        attn__stage_chunk(look->r, look->scratch, look->seq, look->g, j0, j0 + n);
+    t->s = scores;
+    if (!attn__tile_prepare(t, j0, &staged)) {
+        norm_never(look, scores, 0, n);
+        return;
+    }
+    norm_never(look, scores, 0, t->j0 - j0);
+    norm_never(look, scores, t->j0 + t->n - j0, n);
+    if (t->masked) look->r->plan->kernels->forbid(t->n, look->panel->w, t->allowed, t->s);
+}
+
+/* Side by side; chunks whose keys are all forgotten are left out. */
 static void norm_scores(attn__norm_look *look)
 {
     const attn__run *r = look->r;
-    const attn__kernels *k = r->plan->kernels;
-    const int64_t row = look->panel->w * (int64_t)attn__real_size(k);
+    const int64_t row = look->panel->w * (int64_t)attn__real_size(r->plan->kernels);
+    int64_t rows = 0;
     look->scores = look->scratch + r->plan->at.whole;
-    for (int64_t j0 = look->first; j0 < look->first + look->n; j0 += ATTN__CHUNK) {
-        attn__tile tile = attn__norm_tile(look, j0), *t = &tile;
-        const int64_t end = j0 + t->n;
-        const attn__staged staged =
-            attn__stage_chunk(r, look->scratch, look->seq, look->g, j0, end);
-        t->s = look->scores + (j0 - look->first) * row;
-        if (!attn__tile_prepare(t, j0, &staged)) {
-            norm_never(look, j0, end);
-            continue;
-        }
-        norm_never(look, j0, t->j0);
-        norm_never(look, t->j0 + t->n, end);
-        if (t->masked) k->forbid(t->n, look->panel->w, t->allowed, t->s);
+    for (int64_t j0 = norm_next(look, look->first); j0 < look->first + look->n;
+         j0 = norm_next(look, j0 + ATTN__CHUNK)) {
+        attn__tile tile = attn__norm_tile(look, j0);
+        const int64_t n = tile.n;
+        norm_chunk(look, &tile, look->scores + rows * row);
+        rows += n;
     }
+    look->n = rows;
 }
 
 attn__norm_look attn__norm_look_at(const attn__run *r, char *scratch, const attn__seq *seq,

@@ -18,7 +18,7 @@ typedef struct attn__norm_look {
     int64_t g;
     const attn__panel *panel;
     int64_t first, n; /* keys that may matter, first a multiple of a chunk */
-    char *scores;     /* [n][w], -inf where forbidden */
+    char *scores;     /* [n][w], -inf where forbidden, without forgotten chunks */
 } attn__norm_look;
 
 /* ORDER attn_norm_kind */
@@ -63,6 +63,8 @@ double attn__norm_sink_y(const attn__norm_rows *rows, int l, double sink);
 double attn__norm_sink_slope(const attn__norm_rows *rows, int l, double sink);
 /* Keys j0 on, at most a chunk, as a tile without scores. */
 attn__tile attn__norm_tile(const attn__norm_look *look, int64_t j0);
+/* The key that row x of the scores is about. */
+int64_t attn__norm_key(const attn__norm_look *look, int64_t x);
 void attn__norm_tangents(const attn__norm_look *look); /* norm_jvp.c: rows.mean */
 void attn__norm_entmax(const attn__norm_look *look);
 void attn__norm_top(const attn__norm_look *look);

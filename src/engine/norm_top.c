@@ -70,7 +70,7 @@ static int64_t top_limit(const top_search *t, int l, double level, double need)
     const attn__kernels *k = look->r->plan->kernels;
     for (int64_t j = 0; j < look->n; j++) {
         if (attn__real_get(k, look->scores, j * look->panel->w + l) == level) need--;
-        if (need <= 0) return look->first + j + 1;
+        if (need <= 0) return attn__norm_key(look, j) + 1;
     }
     return INT64_MAX;
 }

@@ -38,13 +38,15 @@ static bool plan_scratch(attn_plan *plan)
     const attn__kernels *k = plan->kernels;
     const int64_t real = (int64_t)attn__real_size(k), w = ATTN__PANEL, C = ATTN__CHUNK;
     const int64_t widest = attn__max(attn__max(p->D, p->E), C), W = p->shaw_n;
-    const bool own_k = !p->R && !attn__stage_direct(k, &p->at.k);
-    const bool own_v = !attn__stage_direct(k, &p->at.v);
+    const bool over = p->source != ATTN__SOURCE_TENSORS;
+    const bool own_k = over || (!p->turns_keys && !attn__stage_direct(k, &p->at.k));
+    const bool own_v = over || !attn__stage_direct(k, &p->at.v);
     const int64_t jvp = p->call == ATTN__JVP, additive = plan->score == ATTN_SCORE_ADDITIVE;
     const int64_t tall = attn__max(jvp * p->D, C);
     attn__layout *at = &plan->at;
     int64_t whole = 0;
-    if (attn__norm_of(p)->threshold && !attn__mul(p->S, w, &whole)) return false;
+    if (attn__norm_of(p)->threshold && !attn__mul(attn__source_span(p), w, &whole))
+        return false;
     const attn__plan_part panel[] = {{&at->qt, p->D * w, real},
                                      {&at->rq, W * w, real},
                                      {&at->sm, w, 8},
@@ -62,6 +64,7 @@ static bool plan_scratch(attn_plan *plan)
     const attn__plan_part scratch[] = {
         {&at->k, own_k ? C * p->D : 0, real},
         {&at->v, own_v ? C * p->E : 0, real},
+        {&at->look, over, sizeof(attn__cache_look)},
         {&at->rows, w * widest, real},
         {&at->s, C * w, real},
         {&at->term, tall * w, real},
@@ -91,9 +94,11 @@ static bool plan_scratch(attn_plan *plan)
 /* Positions worth a table of angles: those that the keys and aligned queries take. */
 static int64_t plan_trig_positions(const attn__problem *p)
 {
-    const bool given = attn__present(&p->at.q_pos) && attn__present(&p->at.k_pos);
+    const bool given =
+        attn__present(&p->at.q_pos) && (attn__present(&p->at.k_pos) || !p->turns_keys);
     if (!p->R || given || attn__present(&p->at.rope_cos)) return 0;
-    return attn__min(attn__max(p->S, p->T), PLAN_ANGLES);
+    const int64_t keys = p->turns_keys ? attn__source_span(p) : 0;
+    return attn__min(attn__max(keys, p->T), PLAN_ANGLES);
 }
 
 static bool plan_shared(attn_plan *plan)
@@ -105,8 +110,9 @@ static bool plan_shared(attn_plan *plan)
     int64_t trig, keys = 0, rows, half_keys, half_values;
     plan->trig_n = plan_trig_positions(p);
     if (!attn__mul(plan->trig_n + 1, p->R, &trig)) return false;
-    if (p->R && (!attn__mul(p->packed_k ? 1 : p->N, p->G, &rows) ||
-                 !attn__mul(rows, p->S, &rows) || !attn__mul(rows, p->D, &keys)))
+    if (p->turns_keys && p->source == ATTN__SOURCE_TENSORS &&
+        (!attn__mul(p->packed_k ? 1 : p->N, p->G, &rows) || !attn__mul(rows, p->S, &rows) ||
+         !attn__mul(rows, p->D, &keys)))
         return false;
     if (!attn__mul(half->all, half->pairs, &half_keys) ||
         !attn__mul(half->all, p->E, &half_values))

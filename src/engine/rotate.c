@@ -31,7 +31,7 @@ void *attn__rotated_tangent(const attn__run *r, const attn__seq *seq, int64_t g,
     return rotate_at(r, r->plan->t_keys, seq, g, j);
 }
 
-/* thetas [R/2], then cosines and sines of positions 0 .. trig_n, [position][R/2][2]. */
+/* thetas [R/2], then cosines and sines of trig_n positions, [position][R/2][2]. */
 static double *rotate_thetas(const attn__run *r)
 {
     return (double *)(void *)(r->workspace + r->plan->trig);
@@ -39,7 +39,7 @@ static double *rotate_thetas(const attn__run *r)
 
 static double *rotate_known(const attn__run *r, int64_t position)
 {
-    return rotate_thetas(r) + r->p->R / 2 + position * r->p->R;
+    return rotate_thetas(r) + r->p->R / 2 + (position - r->trig_first) * r->p->R;
 }
 
 /* Cosines and sines of every threads-th position. */
@@ -49,7 +49,8 @@ static void rotate_table_share(void *arg, int thread)
     const int64_t pairs = r->p->R / 2;
     const double *theta = rotate_thetas(r);
     const attn__fpenv saved = attn__fpenv_enter();
-    for (int64_t m = thread; m < r->plan->trig_n; m += r->plan->threads) {
+    for (int64_t x = thread; x < r->trig_n; x += r->plan->threads) {
+        const int64_t m = r->trig_first + x;
         double *row = rotate_known(r, m);
         for (int64_t t = 0; t < pairs; t++)
             attn__sincos((double)m * theta[t], &row[2 * t + 1], &row[2 * t]);
@@ -57,10 +58,27 @@ static void rotate_table_share(void *arg, int thread)
     attn__fpenv_leave(saved);
 }
 
+/* From 0 to the end of the longest sequence; where keys are turned already, from the first query
+ * on. */
+static void rotate_span(attn__run *r)
+{
+    int64_t first = INT64_MAX, last = 0;
+    for (int64_t b = 0; b < r->p->N; b++) {
+        const attn__seq *seq = &r->seqs[b];
+        if (seq->T == 0) continue;
+        first = attn__min(first, r->p->turns_keys ? 0 : seq->offset);
+        last = attn__max(last, seq->offset + seq->T);
+        if (r->p->turns_keys) last = attn__max(last, seq->S);
+    }
+    r->trig_first = first;
+    r->trig_n = attn__min(r->plan->trig_n, attn__max(0, last - first));
+}
+
 static void rotate_table(attn__run *r)
 {
     const int64_t pairs = r->p->R / 2;
     if (attn__present(&r->p->at.rope_cos)) return;
+    rotate_span(r);
     for (int64_t t = 0; t < pairs; t++)
         rotate_thetas(r)[t] = attn__root_power(r->p->spec.rope.base, t, pairs);
     attn__parallel(r->plan->ctx, r->plan->threads, rotate_table_share, r);
@@ -72,7 +90,7 @@ static void rotate_angle(const attn__run *r, int64_t position, int64_t t, double
     if (attn__present(&p->at.rope_cos)) {
         *c = attn__float_at(&p->at.rope_cos, position, t);
         *s = attn__float_at(&p->at.rope_sin, position, t);
-    } else if (position >= 0 && position < r->plan->trig_n) {
+    } else if (position >= r->trig_first && position - r->trig_first < r->trig_n) {
         const double *row = rotate_known(r, position);
         *c = row[2 * t];
         *s = row[2 * t + 1];
@@ -149,5 +167,6 @@ void attn__rotate_keys(attn__run *r)
 {
     if (!r->p->R) return;
     rotate_table(r);
-    attn__parallel(r->plan->ctx, r->plan->threads, rotate_keys_share, r);
+    if (r->p->turns_keys && r->p->source == ATTN__SOURCE_TENSORS)
+        attn__parallel(r->plan->ctx, r->plan->threads, rotate_keys_share, r);
 }

@@ -86,6 +86,12 @@ static attn__staged run_rows(const attn__run *r, char *scratch, const run_task *
                            attn__min(j0 + ATTN__CHUNK, task->seq.S));
 }
 
+/* The first chunk from c on that has keys. */
+static int64_t run_next(const attn__run *r, const run_task *task, int64_t c)
+{
+    return attn__source_next(r->p, &task->seq, c);
+}
+
 /* Rows out; then, if they were asked for, whole weights and scores. */
 static void run_close(const attn__run *r, char *scratch, run_task *task)
 {
@@ -93,7 +99,8 @@ static void run_close(const attn__run *r, char *scratch, run_task *task)
     for (int64_t x = 0; x < task->n; x++)
         attn__panel_close(r, scratch, &task->seq, &task->panels[x]);
     if (!attn__present(&p->at.weights) && !attn__present(&p->at.scores)) return;
-    for (int64_t c = 0; c * ATTN__CHUNK < task->seq.S; c++) {
+    for (int64_t c = run_next(r, task, 0); c * ATTN__CHUNK < task->seq.S;
+         c = run_next(r, task, c + 1)) {
         const attn__staged staged = run_stage(r, scratch, task, c);
         for (int64_t x = 0; x < task->n; x++) {
             const attn__tile tile = run_tile(r, scratch, task, x, c);
@@ -111,10 +118,12 @@ static void run_warm(const attn__run *r, int64_t index, const run_task *task, at
     if (index + r->plan->threads >= r->n_tasks) return;
     run_find(r, index + r->plan->threads, &next);
     const attn__seq *seq = &next.seq;
-    if (!r->plan->half.kernels && (next.g != task->g || seq->b != task->seq.b)) {
+    const bool staged = r->p->source == ATTN__SOURCE_TENSORS && !r->plan->half.kernels;
+    if (staged && (next.g != task->g || seq->b != task->seq.b)) {
         const int64_t rows = attn__min(seq->S, 2 * ATTN__BLOCK);
         attn__warm_add(warm, &r->p->at.v, seq->kb, next.g, seq->k0, rows);
-        if (!r->p->R) attn__warm_add(warm, &r->p->at.k, seq->kb, next.g, seq->k0, rows);
+        if (!r->p->turns_keys)
+            attn__warm_add(warm, &r->p->at.k, seq->kb, next.g, seq->k0, rows);
     }
     attn__panel_first(r->p, seq, next.g, next.first, &h, &i);
     attn__warm_add(warm, &r->p->at.q, seq->qb, h, seq->q0 + i,
@@ -128,7 +137,7 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
     run_find(r, index, &task);
     run_warm(r, index, &task, &warm);
     run_open(r, scratch, &task, scratch + r->plan->at.panels);
-    for (int64_t c = task.lo; c < task.hi; c++) {
+    for (int64_t c = run_next(r, &task, task.lo); c < task.hi; c = run_next(r, &task, c + 1)) {
         const attn__staged staged = run_rows(r, scratch, &task, c);
         for (int64_t x = 0; x < task.n; x++) {
             attn__tile tile = run_tile(r, scratch, &task, x, c);
@@ -142,12 +151,20 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
 
 /* ---- split keys ------------------------------------------------------------------------- */
 
-/* What one chunk left behind: a flag, then acc, m and l as they lie in scratch. */
-static char *run_slot(const attn__run *r, int64_t task, int64_t chunk)
+/* What chunk x of the wave left behind: a flag, then acc, m and l as they lie in scratch. */
+static char *run_slot(const attn__run *r, int64_t task, int64_t x)
 {
     const int64_t bytes = ATTN__SLOT_HEAD + r->plan->at.allowed - r->plan->at.acc;
-    return r->workspace + r->plan->partials +
-           (task * r->wave_chunks + chunk - r->wave_first) * bytes;
+    return r->workspace + r->plan->partials + (task * r->wave_chunks + x) * bytes;
+}
+
+/* Chunk x of those that are in flight for a sequence. */
+static int64_t run_wave(const attn__run *r, const attn__seq *seq, int64_t x)
+{
+    int64_t c = attn__source_next(r->p, seq, seq->wave);
+    if (r->p->source != ATTN__SOURCE_CACHE) return c + x;
+    for (; x > 0; x--) c = attn__source_next(r->p, seq, c + 1);
+    return c;
 }
 
 static char *run_state(const attn__run *r, int64_t task)
@@ -157,12 +174,13 @@ static char *run_state(const attn__run *r, int64_t task)
 
 static void run_part(attn__run *r, char *scratch, int64_t unit)
 {
-    const int64_t index = unit / r->wave_chunks, c = r->wave_first + unit % r->wave_chunks;
+    const int64_t index = unit / r->wave_chunks, x = unit % r->wave_chunks;
     const attn__layout *at = &r->plan->at;
     run_task task;
     run_find(r, index, &task);
     run_open(r, scratch, &task, scratch + at->panels);
-    char *slot = run_slot(r, index, c);
+    char *slot = run_slot(r, index, x);
+    const int64_t c = run_wave(r, &task.seq, x);
     *slot = 0;
     if (c < task.lo || c >= task.hi) return;
     const attn__staged staged = run_rows(r, scratch, &task, c);
@@ -179,10 +197,9 @@ static void run_gather(attn__run *r, char *scratch, int64_t index)
     run_open(r, scratch, &task, run_state(r, index));
     attn__panel *panel = &task.panels[0];
     panel->fresh = false;
-    if (r->wave_first == 0) attn__panel_reset(r, panel);
-    const int64_t last = attn__min(task.hi, r->wave_first + r->wave_chunks);
-    for (int64_t c = attn__max(task.lo, r->wave_first); c < last; c++) {
-        char *slot = run_slot(r, index, c);
+    if (r->wave_first) attn__panel_reset(r, panel);
+    for (int64_t x = 0; x < r->wave_chunks; x++) {
+        char *slot = run_slot(r, index, x);
         if (*slot) attn__tile_fold(r, slot + ATTN__SLOT_HEAD, panel);
     }
 }
@@ -225,16 +242,30 @@ void attn__run_all(attn__run *r, void (*unit)(attn__run *, char *, int64_t), int
     attn__parallel(r->plan->ctx, (int)attn__min(n, r->plan->threads), run_worker, &phase);
 }
 
+/* The next wave of every sequence; whether there is one. */
+static bool run_advance(attn__run *r)
+{
+    bool more = false;
+    for (int64_t b = 0; b < r->p->N; b++) {
+        attn__seq *seq = &r->seqs[b];
+        seq->wave = run_wave(r, seq, r->wave_chunks);
+        more = more || seq->wave < attn__ceil_div(seq->S, ATTN__CHUNK);
+    }
+    r->wave_first = false;
+    return more;
+}
+
 static void run_split(attn__run *r)
 {
     int64_t longest = 0;
     for (int64_t b = 0; b < r->p->N; b++) longest = attn__max(longest, r->seqs[b].S);
     const int64_t chunks = attn__max(1, attn__ceil_div(longest, ATTN__CHUNK));
     r->wave_chunks = attn__max(1, attn__min(chunks, r->plan->slots / attn__max(1, r->n_tasks)));
-    for (r->wave_first = 0; r->wave_first < chunks; r->wave_first += r->wave_chunks) {
+    r->wave_first = true;
+    do {
         attn__run_all(r, run_part, r->n_tasks * r->wave_chunks);
         attn__run_all(r, run_gather, r->n_tasks);
-    }
+    } while (run_advance(r));
     attn__run_all(r, run_finish, r->n_tasks);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Where sequence b lies in the tensors. Packed sides have cumulative lengths, padded sides a
- * row of the batch with an optional start and length; everything after this counts from the
- * start of the sequence. */
+ * row of the batch with an optional start and length, caches know; everything after this counts
+ * from the start of the sequence. */
 #include "engine/engine.h"
 
 void *attn__at(const attn_tensor *t, int64_t a, int64_t b, int64_t c, int64_t d)
@@ -63,12 +63,21 @@ static int64_t seq_offset(const attn__problem *p, const attn__seq *seq)
                                         : p->spec.offset;
 }
 
+/* Of a cache: as many keys as there are, unless k_len says fewer. */
+static void seq_held(const attn__problem *p, attn__seq *seq)
+{
+    const attn_tensor *held = &p->at.cache_seq;
+    seq->held = attn__present(held) ? attn__int_at(held, seq->b, 0) : seq->b;
+    if (!attn__present(&p->at.k_len)) seq->S = attn_cache_length(p->at.cache, seq->held);
+}
+
 attn__seq attn__seq_get(const attn__problem *p, int64_t b)
 {
     const attn_args *at = &p->at;
     attn__seq seq = {.b = b};
     seq_side(&at->cu_q, &at->q_start, &at->q_len, p->T, b, &seq.q0, &seq.T);
     seq_side(&at->cu_k, &at->k_start, &at->k_len, p->S, b, &seq.k0, &seq.S);
+    if (p->source == ATTN__SOURCE_CACHE) seq_held(p, &seq);
     seq.qb = p->packed_q ? 0 : b;
     seq.kb = p->packed_k ? 0 : b;
     seq.iq = p->packed_q ? 0 : seq.q0;

@@ -3,7 +3,7 @@
  * read in place; the rest is gathered and widened, a chunk at a time, into scratch. */
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/source.h"
 
 bool attn__stage_direct(const attn__kernels *k, const attn_tensor *t)
 {
@@ -74,8 +74,10 @@ attn__staged attn__stage_reals(const attn__run *r, char *scratch, const attn__se
     const attn_plan *plan = r->plan;
     const attn__problem *p = r->p;
     const attn__kernels *k = plan->kernels;
-    attn__staged staged;
-    if (p->R) { /* turned keys wait in the workspace */
+    attn__staged staged = {0};
+    if (p->source != ATTN__SOURCE_TENSORS)
+        return attn__source_stage(r, scratch, seq, g, j0, j1 - j0);
+    if (p->turns_keys) { /* turned keys wait in the workspace */
         staged.k = attn__rotated_key(r, seq, g, j0);
         staged.k_stride = p->D;
     } else {

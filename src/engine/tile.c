@@ -179,6 +179,8 @@ bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stage
 {
     const int64_t real = (int64_t)attn__real_size(t->r->plan->kernels), j0 = t->j0;
     t->coef = t->r->plan->coef;
+    t->held = staged->held;
+    t->held0 = chunk0;
     if (!attn__masks_apply(t)) return false;
     t->s = (char *)t->s + (t->j0 - j0) * t->panel->w * real;
     tile_scores(t, staged, chunk0);
@@ -339,6 +341,18 @@ static void tile_write_weights(attn__tile *t)
     tile_emit(t, &t->r->p->at.weights, factor, 0);
 }
 
+/* Keys that a cache has forgotten have scores as little as those that no sequence reaches. */
+static void tile_emit_forgotten(const attn__tile *t, const attn_tensor *out,
+                                const uint64_t *held)
+{
+    for (int64_t j = 0; j < t->n; j++)
+        for (int l = 0; l < t->panel->n && !(held[j / 64] >> j % 64 & 1); l++)
+            attn__put(out->dtype,
+                      attn__at(out, t->seq->b, t->panel->h[l], t->seq->iq + t->panel->i[l],
+                               t->seq->jk + t->j0 + j),
+                      0, 0);
+}
+
 /* Scores before the masks are written for every pair, so no lane may be left out. */
 static void tile_write_scores(const attn__tile *panel_at, int64_t chunk,
                               const attn__staged *staged)
@@ -358,6 +372,7 @@ static void tile_write_scores(const attn__tile *panel_at, int64_t chunk,
                                                                   : ATTN__AT_CAPPED);
     for (int l = 0; l < whole.n; l++) factor[l] = t->coef * ATTN__LN2;
     tile_emit(t, &t->r->p->at.scores, factor, -(double)INFINITY);
+    if (staged->held) tile_emit_forgotten(t, &t->r->p->at.scores, staged->held);
 }
 
 void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged)

@@ -61,6 +61,20 @@ typedef enum attn__row_kind {
     ATTN__N_ROWS
 } attn__row_kind;
 
+typedef struct attn__row_form {
+    int bits; /* of an element */
+    bool coded;
+} attn__row_form;
+static inline attn__row_form attn__row_form_of(attn__row_kind kind)
+{
+    static const attn__row_form forms[] = {
+#define ROW(NAME, name, bits, coded) {bits, coded},
+#include "kernel/rows.def"
+#undef ROW
+    };
+    return forms[kind];
+}
+
 /* Keys or values wherever they lie: element d of row i is the number q at row[i], and stands for
  * q, or, when coded, for fma(q, scale, zero) in f32 with the scale and zero of the row, or of
  * the column. A zero that is NULL counts as 0. Each row is contiguous; its address is aligned
@@ -170,6 +184,11 @@ typedef struct attn__kernels {
      * Indexed by attn_dtype. */
     void (*widen[ATTN__N_FLOATS])(int64_t n, const void *src, void *dst);
     void (*narrow[ATTN__N_FLOATS])(int64_t n, const void *src, void *dst);
+
+    /* dst[i * width + d] = the number at element d of row i, i < n: body/rows.h. Indexed by
+     * attn__row_kind; a zero or offset that is NULL adds +0. */
+    void (*widen_rows[ATTN__N_ROWS])(const attn__rows *rows, int64_t n, int64_t width,
+                                     void *dst);
 
     /* t[d * w + l] = scale * rows[l][d] for l < n, 0 for n <= l < w; d < depth. */
     void (*pack)(int n, int w, int64_t depth, const void *const *rows, double scale, void *t);

@@ -15,6 +15,7 @@
 #include "body/backward.h"
 #include "body/few.h"
 #include "body/norm.h"
+#include "body/rows.h"
 #include "body/score.h"
 
 #define STRING2(x)  #x
@@ -29,6 +30,12 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
     .step = V_LANES,
     .widen = K_WIDEN,
     .narrow = K_NARROW,
+    .widen_rows =
+        {
+#define ROW(NAME, name, bits, coded) K(widen_rows_##name),
+#include "kernel/rows.def"
+#undef ROW
+        },
     .pack = K(pack),
     .scores = K(scores),
     .scores_max = K(scores_max),
