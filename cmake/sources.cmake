@@ -380,6 +380,7 @@ set(TEST_PROGRAMS
     test_bits
     test_bits_parts
     test_cache
+    test_cache_attention
     test_cache_bad
     test_cache_model
     test_cache_restore
