@@ -82,6 +82,7 @@ set(ENGINE_SOURCES
     src/engine/cache_restore.c
     src/engine/cache_rows.c
     src/engine/cache_turn.c
+    src/engine/cascade.c
     src/engine/check.c
     src/engine/check_data.c
     src/engine/check_norm.c
@@ -385,6 +386,7 @@ set(TEST_PROGRAMS
     test_cache_model
     test_cache_restore
     test_cache_spec
+    test_cascade
     test_concurrent
     test_edges
     test_fenv

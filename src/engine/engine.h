@@ -93,6 +93,8 @@ typedef struct attn__seq {
     int64_t iq, jk;       /* operand index of query 0 and key 0 */
     int64_t held;         /* sequence of the cache */
     int64_t wave;         /* split: the first chunk in flight */
+    /* Leading chunks that a joint has done, 0: none; which joint, its lane there, who is next */
+    int64_t shared, joint, lane, next;
     int64_t offset, prefix;
 } attn__seq;
 
@@ -168,9 +170,10 @@ struct attn_plan {
     bool split; /* chunks of one task go to several threads */
     int64_t max_tasks;
     int64_t slots; /* split: chunks held at once over all tasks */
-    int64_t seqs, starts, trig, keys, t_keys, states, partials,
-        scratch;    /* offsets of shared parts */
-    int64_t trig_n; /* positions in the table of angles */
+    int64_t seqs, starts, trig, keys, t_keys, states, partials, scratch, joint_heads,
+        joint_states; /* offsets of shared parts */
+    int64_t joints;   /* at most */
+    int64_t trig_n;   /* positions in the table of angles */
     int64_t bytes;
     int buckets[256]; /* REL_BUCKET: distance at which bucket i begins */
     attn__back_plan back;
@@ -191,6 +194,7 @@ typedef struct attn__run {
     bool wave_first;            /* nothing has been folded yet */
     int64_t ranges;             /* backward: of the sequence with the most queries */
     int64_t trig_first, trig_n; /* positions with their angles in the workspace */
+    int64_t *joints, n_joints;  /* cascade.c: the first sequence of each */
 } attn__run;
 
 /* unit(r, scratch, 0 .. n - 1) on the threads of the plan, taken in ascending order. */
@@ -236,6 +240,10 @@ void attn__panel_stage(const attn__run *r, const attn__seq *seq, const attn__pan
 /* The queries, staged so, into qt and rq. */
 void attn__panel_queries(const attn__run *r, char *scratch, const attn__seq *seq,
                          attn__panel *panel, char *memory, const void **rows);
+/* Those rows alone. */
+void attn__panel_pack(const attn__run *r, char *scratch, attn__panel *panel, char *memory,
+                      const void **rows);
+void attn__panel_memory(const attn_plan *plan, attn__panel *panel, char *memory);
 void attn__panel_relative(const attn__run *r, char *scratch, attn__panel *panel); /* rq */
 /* dst[r][l] = lane l . row r of the panel's relative table; memory: for the table. */
 void attn__panel_table(const attn__run *r, const attn__panel *panel, const attn_tensor *table,
@@ -392,6 +400,16 @@ attn__staged attn__source_stage(const attn__run *r, char *scratch, const attn__s
 int64_t attn__source_next(const attn__problem *p, const attn__seq *seq, int64_t chunk);
 /* Keys at most in all chunks that have one, of a sequence. */
 int64_t attn__source_span(const attn__problem *p);
+
+/* ---- cascade.c: sequences with a common beginning ---------------------------------------- */
+
+int64_t attn__cascade_joints(const attn__problem *p); /* at most, over a run */
+int64_t attn__cascade_bytes(const attn__problem *p);  /* of the state of one, for one head */
+void attn__cascade_find(attn__run *r);
+void attn__cascade_run(attn__run *r); /* their shared chunks; parallel */
+/* The state of an open panel becomes what its joint left, if there was one. */
+void attn__cascade_take(const attn__run *r, const attn__seq *seq, int64_t g,
+                        attn__panel *panel);
 
 /* ---- some.c: weigh and spread over the allowed pairs alone, for rows not finite ---------- */
 

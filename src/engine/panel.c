@@ -175,8 +175,14 @@ void attn__panel_table(const attn__run *r, const attn__panel *panel, const attn_
 void attn__panel_queries(const attn__run *r, char *scratch, const attn__seq *seq,
                          attn__panel *panel, char *memory, const void **rows)
 {
-    const attn_plan *plan = r->plan;
     attn__panel_stage(r, seq, panel, &r->p->at.q, r->p->R > 0, memory, rows);
+    attn__panel_pack(r, scratch, panel, memory, rows);
+}
+
+void attn__panel_pack(const attn__run *r, char *scratch, attn__panel *panel, char *memory,
+                      const void **rows)
+{
+    const attn_plan *plan = r->plan;
     plan->kernels->pack(panel->n, panel->w, r->p->D, rows, plan->q_factor, panel->qt);
     attn__panel_relative(r, scratch, panel);
     attn__score_weights(r, memory, panel);
@@ -191,13 +197,8 @@ void attn__panel_reset(const attn__run *r, attn__panel *panel)
     if (p->call == ATTN__JVP) attn__jvp_reset(r, panel);
 }
 
-void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
-                      int64_t index, attn__panel *panel, char *memory)
+void attn__panel_memory(const attn_plan *plan, attn__panel *panel, char *memory)
 {
-    const attn_plan *plan = r->plan;
-    const void *rows[ATTN__PANEL];
-    attn__panel_lanes(r, seq, g, index, panel);
-    panel->fresh = true;
     panel->memory = memory;
     panel->qt = memory + plan->at.qt;
     panel->rq = memory + plan->at.rq;
@@ -206,6 +207,16 @@ void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, i
     panel->sl = (double *)(void *)(memory + plan->at.sl);
     panel->so = (double *)(void *)(memory + plan->at.so);
     panel->norm = (attn__norm *)(void *)(memory + plan->at.norm);
+}
+
+void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
+                      int64_t index, attn__panel *panel, char *memory)
+{
+    const attn_plan *plan = r->plan;
+    const void *rows[ATTN__PANEL];
+    attn__panel_lanes(r, seq, g, index, panel);
+    panel->fresh = true;
+    attn__panel_memory(plan, panel, memory);
     attn__norm_open(r->p, panel);
     attn__panel_queries(r, scratch, seq, panel, scratch + plan->at.rows, rows);
     attn__half_queries(r, panel);

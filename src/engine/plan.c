@@ -129,6 +129,8 @@ static bool plan_shared(attn_plan *plan)
         {&half->v_unit, half->all, 4},
         {&half->k_bad, half->all / ATTN__BLOCK, 8},
         {&half->v_bad, half->all / ATTN__BLOCK, 8},
+        {&plan->joint_heads, plan->joints, 8},
+        {&plan->joint_states, plan->joints * p->G, attn__cascade_bytes(p)},
         {&plan->states, plan->split ? plan->max_tasks : 0, plan->at.panel_bytes},
         {&plan->partials, plan->split ? plan->slots : 0, slot},
         {&plan->scratch, plan->threads, plan->at.bytes}};
@@ -157,6 +159,7 @@ static void plan_tiles(attn_plan *plan)
     plan->max_tasks = attn__plan_tasks(p, plan->panels_per_task);
     plan->split = threads > 1 && plan->panels_per_task == 1 && plan->max_tasks < 2 * threads &&
                   p->S >= 4 * ATTN__CHUNK && !attn__norm_looks(p);
+    plan->joints = attn__cascade_joints(p);
     plan->slots = attn__max(plan->max_tasks, PLAN_SLOTS_A_THREAD * threads);
     if (!plan->split) plan->threads = (int)attn__max(1, attn__min(threads, plan->max_tasks));
 }

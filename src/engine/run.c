@@ -137,7 +137,9 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
     run_find(r, index, &task);
     run_warm(r, index, &task, &warm);
     run_open(r, scratch, &task, scratch + r->plan->at.panels);
-    for (int64_t c = run_next(r, &task, task.lo); c < task.hi; c = run_next(r, &task, c + 1)) {
+    attn__cascade_take(r, &task.seq, task.g, &task.panels[0]);
+    for (int64_t c = run_next(r, &task, attn__max(task.lo, task.seq.shared)); c < task.hi;
+         c = run_next(r, &task, c + 1)) {
         const attn__staged staged = run_rows(r, scratch, &task, c);
         for (int64_t x = 0; x < task.n; x++) {
             attn__tile tile = run_tile(r, scratch, &task, x, c);
@@ -198,6 +200,7 @@ static void run_gather(attn__run *r, char *scratch, int64_t index)
     attn__panel *panel = &task.panels[0];
     panel->fresh = false;
     if (r->wave_first) attn__panel_reset(r, panel);
+    if (r->wave_first) attn__cascade_take(r, &task.seq, task.g, panel);
     for (int64_t x = 0; x < r->wave_chunks; x++) {
         char *slot = run_slot(r, index, x);
         if (*slot) attn__tile_fold(r, slot + ATTN__SLOT_HEAD, panel);
@@ -258,7 +261,10 @@ static bool run_advance(attn__run *r)
 static void run_split(attn__run *r)
 {
     int64_t longest = 0;
-    for (int64_t b = 0; b < r->p->N; b++) longest = attn__max(longest, r->seqs[b].S);
+    for (int64_t b = 0; b < r->p->N; b++) {
+        longest = attn__max(longest, r->seqs[b].S);
+        r->seqs[b].wave = r->seqs[b].shared;
+    }
     const int64_t chunks = attn__max(1, attn__ceil_div(longest, ATTN__CHUNK));
     r->wave_chunks = attn__max(1, attn__min(chunks, r->plan->slots / attn__max(1, r->n_tasks)));
     r->wave_first = true;
@@ -286,10 +292,13 @@ void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace
     const attn__fpenv saved = attn__fpenv_enter();
     r->seqs = (attn__seq *)(void *)(r->workspace + plan->seqs);
     r->starts = (int64_t *)(void *)(r->workspace + plan->starts);
+    r->joints = (int64_t *)(void *)(r->workspace + plan->joint_heads);
     run_begin(r);
+    attn__cascade_find(r);
     attn__output_fill(r);
     attn__rotate_keys(r);
     attn__half_rows(r);
+    attn__cascade_run(r);
     if (plan->split)
         run_split(r);
     else
