@@ -383,7 +383,9 @@ set(TEST_PROGRAMS
     test_cache
     test_cache_attention
     test_cache_bad
+    test_cache_decode
     test_cache_model
+    test_cache_refused
     test_cache_restore
     test_cache_spec
     test_cascade
