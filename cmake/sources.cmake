@@ -424,6 +424,7 @@ set(TEST_PROGRAMS
     test_guard_grad
     test_guard_norm
     test_guard_operands
+    test_guard_pages
     test_half
     test_half_bits
     test_io_damage
@@ -473,6 +474,7 @@ set(TEST_PROGRAMS
     test_regression_layout
     test_regression_mask
     test_regression_number
+    test_regression_pages
     test_regression_position
     test_scan
     test_scan_bad

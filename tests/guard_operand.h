@@ -136,6 +136,8 @@ static const operand operands[] = {
     {"mask",         AT(mask),       "BHTS", BYTES,  'b', NULL},
     {"mask row",     AT(mask),       "S",    BYTES,  'b', NULL},
     {"mask column",  AT(mask),       "B1T1", BYTES,  'b', NULL},
+    {"tree",         AT(tree),       "BTT",  BYTES,  'b', NULL},
+    {"one tree",     AT(tree),       "TT",   BYTES,  'b', NULL},
     {"float mask",   AT(mask),       "B1TS", HALVES, 'r', NULL},
     {"block mask",   AT(block_mask), "HQK",  BLOCKS, 't', operand_block},
     {"alibi",        AT(alibi),      "H",    FLOATS, 'r', NULL},

@@ -30,6 +30,8 @@
     SLOT(bias, SOFTMAX_D, "*B H T S", "added after softcap; -inf masks")                       \
     SLOT(mask, SOFTMAX_D, "*B H T S", "false (0) forbids; a float mask is added")              \
     SLOT(block_mask, SOFTMAX_IN, "*B H X Y", "blocks: 0 empty, 1 full, 2 partial")             \
+    SLOT(tree, SOFTMAX_IN, "*B T T",                                                           \
+         "which of the last T keys, the queries' own, a query sees")                           \
     SLOT(alibi, SOFTMAX_D, "*B H", "slopes: score - slope |p - j|")                            \
     SLOT(sink, SOFTMAX_D, "*B H", "score of a key without a value")                            \
     SLOT(q_start, SOFTMAX_IN, "B", "padding rows before the queries")                          \
