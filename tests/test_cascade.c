@@ -9,7 +9,7 @@
 
 #include "attn/cache.h"
 #include "contexts.h"
-#include "engine/engine.h"
+#include "engine/source.h"
 
 typedef struct cascade_case {
     uint64_t seed;

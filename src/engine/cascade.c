@@ -9,8 +9,10 @@
  * takes few rows a sequence, and that nothing on the way tells sequences apart. */
 #include <string.h>
 
+#include "engine/few.h"
 #include "engine/norm.h"
 #include "engine/score.h"
+#include "engine/source.h"
 
 enum { CASCADE_LANES = ATTN__PANEL / 2, CASCADE_MEMORY = 64 << 20, CASCADE_FAR = 1 << 20 };
 
@@ -185,6 +187,13 @@ static void cascade_open(const attn__run *r, char *scratch, int64_t joint, int64
     attn__panel_pack(r, scratch, panel, memory, rows);
 }
 
+static attn__staged cascade_stage(const attn__run *r, char *scratch, const attn__seq *seq,
+                                  int64_t g, int64_t j0, int lanes)
+{
+    return (r->plan->few && lanes <= ATTN__FEW ? attn__few_stage : attn__stage_chunk)(
+        r, scratch, seq, g, j0, j0 + ATTN__CHUNK);
+}
+
 /* All shared chunks for one joint and key/value head. */
 static void cascade_unit(attn__run *r, char *scratch, int64_t index)
 {
@@ -197,7 +206,7 @@ static void cascade_unit(attn__run *r, char *scratch, int64_t index)
     for (int64_t c = attn__source_next(r->p, seq, lo); c < hi;
          c = attn__source_next(r->p, seq, c + 1)) {
         const int64_t j0 = c * ATTN__CHUNK;
-        const attn__staged staged = attn__stage_chunk(r, scratch, seq, g, j0, j0 + ATTN__CHUNK);
+        const attn__staged staged = cascade_stage(r, scratch, seq, g, j0, panel.n);
         const attn__tile tile = {.r = r,
                                  .seq = seq,
                                  .panel = &panel,

@@ -3,6 +3,7 @@
  * operands long enough for the longest packed sequence, positions inside their tables, and an
  * alignment where T and S differ. O(N) except for explicit positions, which are O(T + S). */
 #include "engine/norm.h"
+#include "engine/source.h"
 
 attn_status attn__data_cu(const attn_tensor *cu, const char *where, int64_t rows,
                           attn_error *error)

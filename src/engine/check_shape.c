@@ -5,6 +5,7 @@
 
 #include "engine/args.h"
 #include "engine/norm.h"
+#include "engine/source.h"
 
 typedef struct shape_letters {
     int64_t size['z' + 1]; /* by letter; -1 not bound */
@@ -250,7 +251,7 @@ static void shape_real(attn__problem *p)
                at->v.dtype == ATTN_DTYPE_F64;
     if (p->source == ATTN__SOURCE_CACHE)
         f64 = f64 || p->held.key.type == ATTN_CACHE_F64 ||
-              (!p->held.latent && p->held.value.type == ATTN_CACHE_F64);
+              attn__source_values(p)->type == ATTN_CACHE_F64;
     p->real = f64 ? ATTN_DTYPE_F64 : ATTN_DTYPE_F32;
 }
 

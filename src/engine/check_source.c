@@ -3,6 +3,7 @@
  * which tensors stay away, that sequences and pages exist, and that lengths lie in what is
  * there. Contents are looked at in every run, O(pages in use). */
 #include "engine/args.h"
+#include "engine/source.h"
 
 static attn_status source_rules(const attn__problem *p, attn_error *error)
 {
@@ -47,14 +48,24 @@ attn_status attn__source_check(attn__problem *p, attn_error *error)
     return ATTN_OK;
 }
 
-/* A row of width elements, with what its code needs of its own. */
-static double source_row_bytes(const attn_cache_format *format, int64_t width)
+attn__row_kind attn__source_kind(attn_cache_type type)
 {
     static const attn__row_kind kinds[] = {
         [ATTN_CACHE_F32] = ATTN__ROW_F32,   [ATTN_CACHE_F64] = ATTN__ROW_F64,
         [ATTN_CACHE_BF16] = ATTN__ROW_BF16, [ATTN_CACHE_F16] = ATTN__ROW_F16,
         [ATTN_CACHE_I8] = ATTN__ROW_I8,     [ATTN_CACHE_I4] = ATTN__ROW_I4};
-    const attn__row_form form = attn__row_form_of(kinds[format->type]);
+    return kinds[type];
+}
+
+const attn_cache_format *attn__source_values(const attn__problem *p)
+{
+    return p->held.latent ? &p->held.key : &p->held.value;
+}
+
+/* A row of width elements, with what its code needs of its own. */
+static double source_row_bytes(const attn_cache_format *format, int64_t width)
+{
+    const attn__row_form form = attn__row_form_of(attn__source_kind(format->type));
     const bool scales = form.coded && !attn__present(&format->columns);
     const double row = (double)width * form.bits / 8;
     return row + (scales ? format->asymmetric ? 8 : 4 : 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What a plan will do, in numbers, and what the machine could do at best. */
-#include "engine/engine.h"
+#include "engine/source.h"
 
 #include <math.h>
 

@@ -66,13 +66,6 @@ bool attn__args_same(attn__call_kind call, const attn_args *a, const attn_args *
 /* The problem of a plan with the pointers of another call, looked at again. */
 attn_status attn__problem_rebind(attn__problem *p, const attn_args *args, attn_error *error);
 
-/* check_source.c: caches and page tables. */
-attn_status attn__source_check(attn__problem *p, attn_error *error); /* before any shape */
-attn_status attn__source_check_data(const attn__problem *p, attn_error *error);
-void attn__source_bytes(attn__problem *p); /* k_bytes and v_bytes */
-/* Whether a cache serves a plan made for another. */
-attn_status attn__source_rebind(attn__problem *p, const attn_cache *cache, attn_error *error);
-
 /* check_data.c: what only the contents can tell. */
 attn_status attn__data_check(const attn__problem *p, attn_error *error);
 /* Cumulative lengths over a side of so many rows; starts and lengths of its n sequences. */
@@ -91,8 +84,7 @@ typedef struct attn__seq {
     int64_t q0, T, k0, S; /* rows q0 .. q0+T of q, k0 .. k0+S of k */
     int64_t qb, kb;       /* batch entry of q and of k */
     int64_t iq, jk;       /* operand index of query 0 and key 0 */
-    int64_t held;         /* sequence of the cache */
-    int64_t wave;         /* split: the first chunk in flight */
+    int64_t held, wave;   /* sequence of the cache; split: the first chunk in flight */
     /* Leading chunks that a joint has done, 0: none; which joint, its lane there, who is next */
     int64_t shared, joint, lane, next;
     int64_t offset, prefix;
@@ -388,29 +380,6 @@ static inline void attn__real_put(const attn__kernels *k, void *x, int64_t i, do
         ((float *)x)[i] = (float)value;
 }
 
-/* ---- source.c: keys and values of caches and page tables --------------------------------- */
-
-/* Rows of keys j0 .. j0 + n of a chunk; memory: for those that have to be gathered, as
- * attn__stage_chunk has it. Whether none of them is forgotten. */
-bool attn__source_rows(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
-                       int64_t j0, int64_t n, attn__rows *k, attn__rows *v);
-attn__staged attn__source_stage(const attn__run *r, char *scratch, const attn__seq *seq,
-                                int64_t g, int64_t j0, int64_t n);
-/* The first chunk from this one on that has a key; behind the last one, any from there on. */
-int64_t attn__source_next(const attn__problem *p, const attn__seq *seq, int64_t chunk);
-/* Keys at most in all chunks that have one, of a sequence. */
-int64_t attn__source_span(const attn__problem *p);
-
-/* ---- cascade.c: sequences with a common beginning ---------------------------------------- */
-
-int64_t attn__cascade_joints(const attn__problem *p); /* at most, over a run */
-int64_t attn__cascade_bytes(const attn__problem *p);  /* of the state of one, for one head */
-void attn__cascade_find(attn__run *r);
-void attn__cascade_run(attn__run *r); /* their shared chunks; parallel */
-/* The state of an open panel becomes what its joint left, if there was one. */
-void attn__cascade_take(const attn__run *r, const attn__seq *seq, int64_t g,
-                        attn__panel *panel);
-
 /* ---- some.c: weigh and spread over the allowed pairs alone, for rows not finite ---------- */
 
 /* n rows stride reals apart. */
@@ -422,23 +391,6 @@ void attn__weigh_some(const attn__kernels *k, int64_t n, int w, int64_t width, c
 /* allowed[part]: [n] words. */
 void attn__spread_some(const attn__kernels *k, int64_t n, int64_t width, int parts,
                        const attn__part *part, const uint64_t *const *allowed, double *acc);
-
-/* ---- jvp.c: tangents along with a forward pass ------------------------------------------ */
-
-void attn__jvp_open(const attn__run *r, char *scratch, const attn__seq *seq,
-                    attn__panel *panel);
-void attn__jvp_reset(const attn__run *r, attn__panel *panel);
-void attn__jvp_fold(const attn__run *r, const char *acc, attn__panel *panel);
-/* mean: what turns the sum of the tangents into that of lse; inv: what turns so into out. */
-void attn__jvp_close(const attn__run *r, char *scratch, const attn__seq *seq,
-                     attn__panel *panel, const double *mean, const double *inv);
-/* Before the scores of a tile are made; then; at each block of n weights from key first on,
- * made but not dropped; behind the last. */
-void attn__jvp_begin(attn__tile *t);
-void attn__jvp_scores(attn__tile *t, const attn__staged *staged, int64_t chunk0);
-void attn__jvp_block(attn__tile *t, const attn__staged *staged, int64_t chunk0, int64_t first,
-                     int64_t n);
-void attn__jvp_tables(attn__tile *t);
 
 /* ---- rotate.c: rotary positions --------------------------------------------------------- */
 

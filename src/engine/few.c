@@ -6,6 +6,9 @@
  * are one long run. */
 #include "engine/few.h"
 #include "engine/norm.h"
+#include "engine/source.h"
+
+#include <string.h>
 
 /* A tile of keys is asked for while the one before it is worked on: up to 64 rows. */
 enum { FEW_AHEAD_ROWS = ATTN__BLOCK, FEW_AHEAD_BYTES = 8192 };
@@ -21,13 +24,23 @@ static bool few_reads(const attn__kernels *k, const attn_tensor *t)
            k->few_scores[few_kinds[t->dtype]] != NULL;
 }
 
+/* Keys that are still to be turned wait in the workspace, as reals; those of caches and pages
+ * are turned in scratch. */
+static bool few_reads_all(const attn__kernels *k, const attn__problem *p)
+{
+    const bool tensors = p->source == ATTN__SOURCE_TENSORS;
+    if (p->turns_keys && !tensors) return false;
+    if (p->source == ATTN__SOURCE_CACHE)
+        return p->D > 0 && p->E > 0 && k->few_scores[attn__source_kind(p->held.key.type)] &&
+               k->few_weigh[attn__source_kind(attn__source_values(p)->type)];
+    return (p->turns_keys ? p->D > 0 : few_reads(k, &p->at.k)) && few_reads(k, &p->at.v);
+}
+
 bool attn__few_plan(const attn_plan *plan)
 {
     const attn__problem *p = &plan->problem;
-    return p->source == ATTN__SOURCE_TENSORS && p->call == ATTN__FORWARD &&
-           plan->score == ATTN_SCORE_DOT && !attn__norm_on(p) &&
-           (p->turns_keys ? p->D > 0 : few_reads(plan->kernels, &p->at.k)) &&
-           few_reads(plan->kernels, &p->at.v);
+    return p->call == ATTN__FORWARD && plan->score == ATTN_SCORE_DOT && !attn__norm_on(p) &&
+           few_reads_all(plan->kernels, p);
 }
 
 /* Rows of n keys from j on into row; returns their kind. */
@@ -63,15 +76,50 @@ static int64_t few_ahead(int64_t width, attn__row_kind kind)
     return attn__min(attn__max(rows, FEW_AHEAD_ROWS), ATTN__FEW_AHEAD);
 }
 
+/* A piece of keys and values to be: n of them from j0 on, and keys behind them to ask for. */
+typedef struct few_piece {
+    const attn__seq *seq;
+    int64_t g, j0, n, next;
+    const void **row; /* [n] keys, [n] values, [ATTN__FEW_AHEAD] keys */
+} few_piece;
+
+static void few_tensors(const attn__run *r, const few_piece *at, attn__staged *staged)
+{
+    const int64_t n = at->n;
+    staged->k_rows.kind = few_keys(r, at->seq, at->g, at->j0, n, at->row);
+    staged->v_rows.kind = few_values(r, at->seq, at->g, at->j0, n, at->row + n);
+    if (at->next > 0) few_keys(r, at->seq, at->g, at->j0 + n, at->next, at->row + 2 * n);
+}
+
+/* The look at the next keys comes first, because the memory of looks is one. */
+static void few_source(const attn__run *r, char *scratch, const few_piece *at,
+                       attn__staged *staged)
+{
+    const attn__cache_look *look =
+        (const attn__cache_look *)(void *)(scratch + r->plan->at.look);
+    const size_t size = sizeof *at->row;
+    attn__rows *k = &staged->k_rows, *v = &staged->v_rows;
+    if (at->next > 0) {
+        attn__source_rows(r, scratch, at->seq, at->g, at->j0 + at->n, at->next, k, v);
+        memcpy(at->row + 2 * at->n, k->row, (size_t)at->next * size);
+    }
+    if (!attn__source_rows(r, scratch, at->seq, at->g, at->j0, at->n, k, v))
+        staged->held = look->held;
+    memcpy(at->row, k->row, (size_t)at->n * size);
+    memcpy(at->row + at->n, v->row, (size_t)at->n * size);
+}
+
 attn__staged attn__few_stage(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
                              int64_t j0, int64_t j1)
 {
     const void **row = (const void **)(void *)(scratch + r->plan->at.few_rows);
     const int64_t n = j1 - j0, next = attn__min(ATTN__FEW_AHEAD, seq->S - j1);
+    const few_piece piece = {seq, g, j0, n, next, row};
     attn__staged staged = {.few = true};
-    staged.k_rows.kind = few_keys(r, seq, g, j0, n, row);
-    staged.v_rows.kind = few_values(r, seq, g, j0, n, row + n);
-    if (next > 0) few_keys(r, seq, g, j1, next, row + 2 * n);
+    if (r->p->source == ATTN__SOURCE_TENSORS)
+        few_tensors(r, &piece, &staged);
+    else
+        few_source(r, scratch, &piece, &staged);
     for (int64_t i = attn__max(0, next); i < ATTN__FEW_AHEAD; i++)
         row[2 * n + i] = row[2 * n - 1];
     staged.k_rows.row = row;

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/jvp.h"
 #include "engine/norm.h"
 #include "engine/score.h"
 

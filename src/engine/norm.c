@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/norm.h"
+#include "engine/source.h"
 
 const attn__norm_kind attn__norm_kinds[] = {
     [ATTN_NORM_SOFTMAX] = {.op = -1},

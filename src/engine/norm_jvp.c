@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/jvp.h"
 #include "engine/norm.h"
 
 static void norm_chunk(const attn__norm_look *look, int64_t j0, attn__norm_sums *sums)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/half_mode.h"
+#include "engine/jvp.h"
 #include "engine/norm.h"
 #include "engine/score.h"
 

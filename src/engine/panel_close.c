@@ -3,6 +3,7 @@
  * to the caller in his types and strides. */
 #include <math.h>
 
+#include "engine/jvp.h"
 #include "engine/norm.h"
 
 /* The terms of the denominator that go nowhere: exp(sink) and exp(0). */

@@ -6,6 +6,7 @@
 #include "engine/half_mode.h"
 #include "engine/norm.h"
 #include "engine/score.h"
+#include "engine/source.h"
 
 enum { PLAN_MAGIC = 0x6E616C70, PLAN_SLOTS_A_THREAD = 8, PLAN_ANGLES = 1 << 16 };
 

@@ -9,6 +9,7 @@
 
 #include "engine/few.h"
 #include "engine/half_mode.h"
+#include "engine/jvp.h"
 #include "engine/norm.h"
 #include "engine/score.h"
 
