@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ * How the kernels for few lanes read a row: kinds of numbers, their words, and what turns both
+ * into reals. A word holds 32 bits (f64: 64) of a row: one number, or parts of it, in the order
+ * of the columns. A part of body/few.h. */
+#ifndef ATTN__BODY_FEW_KIND_H
+#define ATTN__BODY_FEW_KIND_H
+
+enum {
+    FEW_MOST = V_LANES < 8 ? V_LANES : 8, /* queries at a time: so many, or FEW_SOME, or one */
+    FEW_SOME = V_LANES < 4 ? V_LANES : 4,
+    FEW_SUMS = V_TILE_V * V_TILE_R >= 24 ? 16 : 8, /* kept in registers */
+    FEW_WIDE = FEW_SUMS / 4,                       /* vectors of keys or columns at a time */
+    FEW_WORD = REAL_BITS / 8,
+    FEW_LINE = 64,
+    FEW_NEAR = 2 /* ask for the second level: a tile of keys fills the first */
+};
+
+/* How a number is coded: not at all, by the scale of its row, by that of its column. */
+typedef enum K(few_code) { K(FEW_PLAIN), K(FEW_ROW), K(FEW_COLUMN) } K(few_code);
+
+/* Part i of each word, as reals before they are decoded. Kinds are known where a kernel is
+ * made, so nothing is asked when it runs. */
+static inline __attribute__((always_inline)) v_vec K(few_part)(const attn__row_kind kind,
+                                                               v_vec words, const int i)
+{
+#if REAL_BITS == 32
+    if (kind == ATTN__ROW_BF16) return s_word_bf16(words, i);
+    if (kind == ATTN__ROW_F16) return s_word_f16(words, i);
+    if (kind == ATTN__ROW_I8) return s_word_int(words, 8 * i, 8);
+    if (kind == ATTN__ROW_I4) return s_word_int(words, 4 * i, 4);
+#endif
+    (void)kind, (void)i;
+    return words;
+}
+
+/* Elements e .. e + V_LANES of a row. */
+static inline __attribute__((always_inline)) v_vec K(few_load)(const attn__row_kind kind,
+                                                               const char *row, int64_t e)
+{
+#if REAL_BITS == 32
+    if (kind == ATTN__ROW_BF16) return s_load_bf16((const uint16_t *)(const void *)row + e);
+    if (kind == ATTN__ROW_F16) return s_load_f16((const uint16_t *)(const void *)row + e);
+    if (kind == ATTN__ROW_I8) return s_load_i8((const int8_t *)row, e);
+    if (kind == ATTN__ROW_I4) return s_load_i4((const uint8_t *)row, e);
+#endif
+    (void)kind;
+    return v_words(row + e * FEW_WORD);
+}
+
+static inline __attribute__((always_inline)) int K(few_bits)(const attn__row_kind kind)
+{
+    return attn__row_form_of(kind).bits;
+}
+
+/* Bytes of a row from element e on, of which the row has the first elements - e: the rest is
+ * 0. */
+static inline void K(few_tail)(const char *row, int64_t e, int64_t elements, int bits,
+                               char *bytes, size_t size)
+{
+    const size_t have = (size_t)(((elements - e) * bits + 7) / 8);
+    memset(bytes, 0, size);
+    memcpy(bytes, row + e * bits / 8, have < size ? have : size);
+}
+
+static inline __attribute__((always_inline)) v_vec
+K(few_decode)(v_vec x, v_vec scale, v_vec zero, const K(few_code) code)
+{
+    return code == K(FEW_PLAIN) ? x : v_fma(x, scale, zero);
+}
+
+#endif
