@@ -437,6 +437,7 @@ set(TEST_PROGRAMS
     test_io_save
     test_jvp
     test_kernel_backward
+    test_kernel_few
     test_kernel_gemm
     test_kernel_half
     test_kernel_map
