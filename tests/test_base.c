@@ -37,7 +37,8 @@ static const struct {
               {16, "E_CUSEQ"},  {17, "E_WORKSPACE"}, {18, "E_ISA"},     {19, "E_UNSUPPORTED"},
               {20, "E_MEMORY"}, {21, "E_HANDLE"},    {22, "E_NAME"},    {23, "E_IO"},
               {24, "E_FORMAT"}, {25, "E_TRUNC"},     {26, "E_TRAIL"},   {27, "E_LIMIT"},
-              {28, "E_JSON"},   {29, "E_DUP"},       {30, "E_OFFSET"},  {31, "E_STATS"}};
+              {28, "E_JSON"},   {29, "E_DUP"},       {30, "E_OFFSET"},  {31, "E_STATS"},
+              {32, "E_FULL"},   {33, "E_POSITION"},  {34, "E_PAGE"}};
 
 static void status_numbers_are_pinned(void **state)
 {
@@ -52,7 +53,7 @@ static void status_numbers_are_pinned(void **state)
 
 static void status_unknown_numbers_have_words(void **state)
 {
-    static const int unknown[] = {-1, 32, 33, 1000, INT32_MAX, INT32_MIN};
+    static const int unknown[] = {-1, 35, 36, 1000, INT32_MAX, INT32_MIN};
     (void)state;
     for (size_t i = 0; i < COUNT(unknown); i++) {
         assert_string_equal(attn_status_name((attn_status)unknown[i]), "E_?");

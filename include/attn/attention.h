@@ -176,7 +176,7 @@ typedef struct attn_spec {
     double alpha;      /* ENTMAX, 1 .. 4; 0: 1.5. Below 1.01 it is softmax */
     int64_t top_k;     /* TOP_K, at least 1 */
     attn_precision precision;
-    bool keys_turned;  /* keys come rotated, as attn_cache_append can leave them: rope turns the
+    bool keys_turned; /* keys come rotated, as attn_cache_append can leave them: rope turns the
                           queries alone */
 } attn_spec;
 

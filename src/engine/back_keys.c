@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/back.h"
+#include "engine/rotate.h"
 
 /* One row of n sums, times factor, where it belongs. */
 static void back_row(const attn__run *r, char *scratch, const attn_tensor *t, int64_t b,

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "engine/back.h"
+#include "engine/rotate.h"
+#include "engine/some.h"
 
 enum { WAIT_SPINS = 4000, PROGRESS_DONE = 63 };
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "engine/back.h"
+#include "engine/some.h"
 
 double attn__back_factor(const attn_plan *plan)
 {

@@ -7,6 +7,7 @@
 
 #include "engine/back.h"
 #include "engine/norm.h"
+#include "engine/rotate.h"
 #include "engine/score.h"
 
 static double *back_doubles(char *memory, int64_t at)

@@ -11,6 +11,7 @@
 
 #include "engine/back.h"
 #include "engine/norm.h"
+#include "engine/some.h"
 
 static bool back_bit(const uint64_t *words, int64_t j, int l)
 {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/cache_rows.h"
+#include "engine/rotate.h"
 
 /* Where a row comes from. */
 typedef struct code_source {

@@ -181,6 +181,7 @@ static void cascade_open(const attn__run *r, char *scratch, int64_t joint, int64
         cascade_join(panel, &one);
     }
     panel->w = (panel->n + step - 1) / step * step;
+    attn__panel_reach(panel);
     attn__panel_memory(plan, panel, scratch + plan->at.panels);
     cascade_state(r, joint, g, panel);
     attn__norm_open(r->p, panel);

@@ -380,34 +380,6 @@ static inline void attn__real_put(const attn__kernels *k, void *x, int64_t i, do
         ((float *)x)[i] = (float)value;
 }
 
-/* ---- some.c: weigh and spread over the allowed pairs alone, for rows not finite ---------- */
-
-/* n rows stride reals apart. */
-bool attn__rows_finite(const attn__kernels *k, int64_t n, int64_t width, const char *rows,
-                       int64_t stride);
-void attn__weigh_some(const attn__kernels *k, int64_t n, int w, int64_t width, const void *a,
-                      const char *rows, int64_t stride, const uint64_t *allowed, bool fresh,
-                      void *acc);
-/* allowed[part]: [n] words. */
-void attn__spread_some(const attn__kernels *k, int64_t n, int64_t width, int parts,
-                       const attn__part *part, const uint64_t *const *allowed, double *acc);
-
-/* ---- rotate.c: rotary positions --------------------------------------------------------- */
-
-/* The two elements of a head that angle t turns. */
-void attn__rotate_pair(attn_rope_kind kind, int64_t R, int64_t t, int64_t *first,
-                       int64_t *second);
-/* Where turned key j of a sequence lies: dense, [N, or 1 when packed][G][S][D]. */
-void *attn__rotated_key(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j);
-void *attn__rotated_tangent(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j);
-void attn__rotate_row(const attn__run *r, int64_t position, void *row); /* D reals in place */
-/* The other way round, D doubles at this stride. */
-void attn__rotate_back(const attn__run *r, int64_t position, double *row, int64_t stride);
-int64_t attn__rotate_k_position(const attn__run *r, const attn__seq *seq, int64_t j);
-/* The angles of all positions, then every key turned, into the workspace; parallel. */
-void attn__rotate_keys(attn__run *r);
-int64_t attn__rotate_q_position(const attn__run *r, const attn__seq *seq, int64_t i);
-
 /* ---- output.c --------------------------------------------------------------------------- */
 
 /* Writes 0, -inf and so on where no sequence reaches. */

@@ -6,6 +6,7 @@
  * are one long run. */
 #include "engine/few.h"
 #include "engine/norm.h"
+#include "engine/rotate.h"
 #include "engine/source.h"
 
 #include <string.h>

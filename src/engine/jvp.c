@@ -12,7 +12,9 @@
 
 #include "engine/jvp.h"
 #include "engine/norm.h"
+#include "engine/rotate.h"
 #include "engine/score.h"
+#include "engine/some.h"
 
 static const attn__layout *jvp_layout(const attn__tile *t)
 {

@@ -8,6 +8,7 @@
 #include "engine/half_mode.h"
 #include "engine/jvp.h"
 #include "engine/norm.h"
+#include "engine/rotate.h"
 #include "engine/score.h"
 
 /* Query heads that fit side by side, at least 1. Relative tables of each head keep them apart,

@@ -2,7 +2,7 @@
  * The rotation as a call of its own, for those who turn keys before they store them.
  *   y_a = x_a cos - x_b sin,  y_b = x_b cos + x_a sin   for the pair (a, b) of angle t
  * Doubles inside, rounded once. */
-#include "engine/engine.h"
+#include "engine/rotate.h"
 
 typedef struct rope_job {
     attn_tensor x, y;     /* B H T D */

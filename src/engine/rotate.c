@@ -3,7 +3,7 @@
  *   half: (t, t + R/2)      interleaved: (2t, 2t + 1)
  * Angles, sines and cosines are doubles from math.c; products are doubles rounded once. Keys
  * are turned once, before any task, into the workspace; queries when their panel opens. */
-#include "engine/engine.h"
+#include "engine/rotate.h"
 
 void attn__rotate_pair(attn_rope_kind kind, int64_t R, int64_t t, int64_t *first,
                        int64_t *second)

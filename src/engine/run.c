@@ -11,6 +11,7 @@
 #include "engine/few.h"
 #include "engine/half_mode.h"
 #include "engine/norm.h"
+#include "engine/rotate.h"
 #include "engine/source.h"
 
 /* A task and the memory it works in. */

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "engine/engine.h"
+#include "engine/some.h"
 
 static double some_fma(attn_dtype real, double a, double b, double c)
 {

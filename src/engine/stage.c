@@ -3,6 +3,7 @@
  * read in place; the rest is gathered and widened, a chunk at a time, into scratch. */
 #include <string.h>
 
+#include "engine/rotate.h"
 #include "engine/source.h"
 
 bool attn__stage_direct(const attn__kernels *k, const attn_tensor *t)

@@ -12,6 +12,7 @@
 #include "engine/jvp.h"
 #include "engine/norm.h"
 #include "engine/score.h"
+#include "engine/some.h"
 
 static void *tile_part(const attn__tile *t, int64_t at)
 {

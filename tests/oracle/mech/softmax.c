@@ -49,7 +49,7 @@ static void softmax_oracle(gallery_call *c)
 #define SOFTMAX_LEFT_OUT                                                                       \
     "scores,bias_pre,mask,block_mask,alibi,q_start,q_len,k_start,k_len,cu_q,cu_k,offset,"      \
     "prefix,q_seg,k_seg,rel_table,rel_k,rel_v,q_pos,k_pos,rope_cos,rope_sin,positions,"        \
-    "score_w,center,alpha"
+    "score_w,center,alpha,tree"
 
 static const char *const softmax_cases[] = {"B=2,H=4,G=2,T=5,S=7;;" SOFTMAX_LEFT_OUT ",sink",
                                             "T=6,S=6;causal=true;" SOFTMAX_LEFT_OUT ",bias",
