@@ -3,8 +3,8 @@
  * each row is, and the rows as reals. Rows that lie equally spaced as reals are read in place,
  * others are widened into scratch, coded ones as fma(q, scale, zero); so what follows sees the
  * numbers that attn_cache_read gives, or those of the gathered pools. */
-#include "engine/rotate.h"
 #include "engine/source.h"
+#include "engine/rotate.h"
 
 /* ---- where the rows are ------------------------------------------------------------------ */
 
