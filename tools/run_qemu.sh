@@ -15,7 +15,8 @@ skip=test_big,test_pool_fork
 alone=test_grid,test_manifest # have another share
 # qemu 7 loads whole vectors where AVX2 was asked for a part, which guard pages notice.
 guarded="test_guard*,test_kernel_state,test_kernel_backward,test_kernel_gemm,test_kernel_map"
-guarded="$guarded,test_kernel_score,test_matmul_safety,test_regression_layout,test_vec"
+guarded="$guarded,test_kernel_score,test_kernel_table,test_matmul_safety,test_regression_layout"
+guarded="$guarded,test_vec"
 
 under() { # title, build, emulator, tests if not all, tests to leave out
     echo "$1 (without $skip${5:+,$5})"
