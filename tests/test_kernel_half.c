@@ -288,7 +288,7 @@ static void half_weights_of(const matrix *s, int x, int first, double coef,
     const float top = made->m[x] < -FLT_MAX ? 0 : made->m[x];
     for (int j = 0; j < s->rows; j++) {
         const bool on = !allowed || (allowed[j] >> x & 1);
-        const float p = half_exp2(((float)matrix_get(s, j, x) - top) * (float)coef);
+        const float p = half_exp2((float)matrix_get(s, j, x) * (float)coef - top);
         matrix_put(s, j, x, on ? (double)p : -0.0);
         if (!on) continue;
         const float y = p * unit[first + j];
@@ -324,7 +324,8 @@ static void exponential(kernel_case *c)
     for (int i = 0; i < n * w; i++) {
         const double below = fabs(test_rng_normal(&c->rng)) * 9;
         const bool least = test_rng_chance(&c->rng, 3);
-        matrix_put(&s, i / w, i % w, least ? -(double)INFINITY : (double)made.m[i % w] - below);
+        matrix_put(&s, i / w, i % w,
+                   least ? -(double)INFINITY : ((double)made.m[i % w] - below) / coef);
     }
     matrix_load(&same, matrix_copy(c, &s));
     half_made want = {made.m, l, sum, most};

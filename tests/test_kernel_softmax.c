@@ -114,7 +114,7 @@ static void exp_sum_fill(kernel_case *c, const matrix *s, const matrix *m, doubl
         for (int64_t j = 0; j < s->rows; j++) {
             double below =
                 fabs(test_rng_normal(&c->rng)) * (test_rng_chance(&c->rng, 10) ? 99 : 9);
-            double x = (empty ? 0 : top) - below / coef;
+            double x = ((empty ? 0 : top) - below) / coef;
             if (c->wild && test_rng_chance(&c->rng, 5))
                 x = test_rng_chance(&c->rng, 50) ? (double)NAN : -(double)INFINITY;
             if (!tile_bit(allowed, j, l)) x = 1e3 * real_special(c);
@@ -168,10 +168,10 @@ static void exp_sum_top(kernel_case *c)
     const double coef = real_round(c, 0.1 + test_rng_uniform(&c->rng));
     matrix s = tile_make(c, 0, 2, w), m = tile_make(c, 1, 1, w), sum = tile_make(c, 2, 1, w);
     for (int l = 0; l < w; l++) {
-        double x = real_round(c, ldexp(test_rng_normal(&c->rng), (int)(l * 2)));
+        double x = real_round(c, ldexp(test_rng_normal(&c->rng), 2 * l - 4));
         matrix_put(&s, 0, l, x);
         matrix_put(&s, 1, l, x - fabs(x) - 1e5);
-        matrix_put(&m, 0, l, x);
+        matrix_put(&m, 0, l, real_mul(c, coef, x));
         matrix_put(&sum, 0, l, 0);
     }
     c->k->exp_sum(2, w, coef, s.p, NULL, m.p, sum.p);
@@ -180,6 +180,26 @@ static void exp_sum_top(kernel_case *c)
         if (p != 1) kernel_fail(c, "the largest weight", 0, l, p, 1);
         if (low != 0) kernel_fail(c, "a weight far below", 1, l, low, 0);
     }
+}
+
+/* Whether coef is multiplied in before or in passing does not show: a term that adds nothing, or
+ * a callback that only forbids, leaves every bit. */
+static void exp_sum_scaled(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0);
+    const int w = kernel_width(c);
+    const double coef = real_round(c, 0.5 + test_rng_uniform(&c->rng));
+    uint64_t *allowed = test_rng_chance(&c->rng, 30) ? NULL : tile_bits(c, 3, n);
+    matrix s = tile_make(c, 0, n, w), m = tile_make(c, 1, 1, w), sum = tile_make(c, 2, 1, w);
+    matrix scaled = tile_make(c, 4, n, w), other = tile_make(c, 5, 1, w);
+    exp_sum_fill(c, &s, &m, coef, allowed);
+    matrix_load(&scaled, matrix_copy(c, &s));
+    matrix_load(&other, matrix_copy(c, &sum));
+    c->k->scale(n, w, coef, scaled.p);
+    c->k->exp_sum(n, w, 1, scaled.p, allowed, m.p, other.p);
+    c->k->exp_sum(n, w, coef, s.p, allowed, m.p, sum.p);
+    kernel_expect_all(c, "weights of scaled scores", &s, matrix_copy(c, &scaled));
+    kernel_expect_all(c, "their sums", &sum, matrix_copy(c, &other));
 }
 
 /* ---- how near to the truth --------------------------------------------------------------- */
@@ -315,14 +335,16 @@ KERNEL_TEST(drop)
 KERNEL_TEST(row_max)
 KERNEL_TEST(exp_sum)
 KERNEL_TEST(exp_sum_top)
+KERNEL_TEST(exp_sum_scaled)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scale_agrees),   cmocka_unit_test(add_agrees),
-        cmocka_unit_test(drop_agrees),    cmocka_unit_test(row_max_agrees),
-        cmocka_unit_test(exp_sum_agrees), cmocka_unit_test(exp_sum_top_agrees),
-        cmocka_unit_test(exp2_is_near),   cmocka_unit_test(cap_is_near),
+        cmocka_unit_test(scale_agrees),          cmocka_unit_test(add_agrees),
+        cmocka_unit_test(drop_agrees),           cmocka_unit_test(row_max_agrees),
+        cmocka_unit_test(exp_sum_agrees),        cmocka_unit_test(exp_sum_top_agrees),
+        cmocka_unit_test(exp_sum_scaled_agrees), cmocka_unit_test(exp2_is_near),
+        cmocka_unit_test(cap_is_near),
     };
     return cmocka_run_group_tests_name("kernel_softmax", tests, memory_begin, memory_end);
 }

@@ -159,21 +159,18 @@ static void tile_max_of(const attn__tile *t, int64_t first, int64_t n, void *m)
                    t->masked ? t->allowed + first : NULL, m);
 }
 
-/* The largest allowed score of each lane; part of it may have been found with the scores. */
+/* The largest allowed score of each lane; part of it may have been found with the scores. In
+ * units of log 2: the product with a positive number is monotone, so it is the product of the
+ * largest. */
 static void tile_max(const attn__tile *t, void *m)
 {
     if (t->top) {
         tile_max_of(t, 0, t->open - t->j0, m);
         tile_max_of(t, t->shut - t->j0, t->j0 + t->n - t->shut, m);
-        return;
+    } else {
+        tile_max_begin(t, m);
+        tile_max_of(t, 0, t->n, m);
     }
-    tile_max_begin(t, m);
-    tile_max_of(t, 0, t->n, m);
-}
-
-/* Then, with all weights made, in units of log 2, as the state has it. */
-static void tile_max_end(const attn__tile *t, void *m)
-{
     t->r->plan->kernels->scale(1, t->panel->w, t->coef, m);
 }
 
@@ -284,7 +281,6 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
         if (dropped) tile_drop(t, j, n, s);
         weigh(t, staged, chunk, j, n, tile_marked(t, j, n) || dropped);
     }
-    tile_max_end(t, m);
     if (staged->few) attn__few_turn(t);
     tile_rel_v(t);
     if (jvp) attn__jvp_tables(t);
@@ -337,7 +333,6 @@ static void tile_write_weights(attn__tile *t)
     double factor[ATTN__PANEL];
     if (!final) tile_max(t, m);
     tile_weights(t, 0, t->n, m, l);
-    tile_max_end(t, m);
     for (int i = 0; i < panel->n; i++)
         factor[i] = final ? 1 : tile_weight_factor(panel, i, attn__real_get(k, m, i));
     tile_emit(t, &t->r->p->at.weights, factor, 0);

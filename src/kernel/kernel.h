@@ -216,8 +216,9 @@ typedef struct attn__kernels {
     /* m[l] = max(m[l], s[j][l]) over j where bit l of allowed[j] is set; allowed NULL: all. */
     void (*row_max)(int64_t n, int w, const void *s, const uint64_t *allowed, void *m);
 
-    /* s[j][l] = exp2((s[j][l] - m[l]) * coef) (m -inf counts as 0); l[l] += the sum of these over
-     * j ascending from 0; where bit l of allowed[j] is clear: s = -0 and nothing is added. */
+    /* s[j][l] = exp2(coef * s[j][l] - m[l]) (m -inf counts as 0); l[l] += the sum of these over
+     * j ascending from 0; where bit l of allowed[j] is clear: s = -0 and nothing is added. The
+     * product is rounded, so scores that `scale` has met already give the same bits. */
     void (*exp_sum)(int64_t n, int w, double coef, void *s, const uint64_t *allowed,
                     const void *m, void *l);
 

@@ -51,7 +51,7 @@ K(half_exp_keys)(const half_span *b, int j, int lane, v_vec top, v_vec coef, v_v
 #pragma GCC unroll 4
     for (int i = 0; i < HALF_CHAINS; i++) {
         const bool there = inside || (j + i >= b->first && j + i < b->end);
-        p[i] = there ? v_mul(v_sub(v_load(s + i * b->w), top), coef) : v_set(0);
+        p[i] = there ? v_sub(v_mul(v_load(s + i * b->w), coef), top) : v_set(0);
     }
     K(half_exp2)(p);
 #pragma GCC unroll 4

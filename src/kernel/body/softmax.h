@@ -68,7 +68,7 @@ K(exp_sum_keys)(const int keys, int w, v_vec coef, real *s, const uint64_t *allo
 {
     v_vec p[EXP_KEYS];
     UNROLL(4)
-    for (int j = 0; j < keys; j++) p[j] = v_mul(v_sub(v_load(s + j * w), top), coef);
+    for (int j = 0; j < keys; j++) p[j] = v_sub(v_mul(v_load(s + j * w), coef), top);
     K(v_exp2)(p, keys);
     UNROLL(4)
     for (int j = 0; j < keys; j++) {
