@@ -60,6 +60,7 @@ typedef struct gallery_oracle {
     void (*prepare)(gallery_call *c, test_rng *rng);
     const gallery_gold *gold;        /* ends with a zero entry; may be NULL */
     double f64, f32, grad64, grad32; /* norm errors allowed; 0: 1e-12, 1e-5, 1e-6, 1e-4 */
+    double terms;                    /* how large those are that cancel in a gradient */
 } gallery_oracle;
 
 #define MECH(family, name) extern const gallery_oracle gallery_oracle_##name;
