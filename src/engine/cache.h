@@ -9,8 +9,6 @@
 
 bool attn__cache_alive(const attn_cache *cache);
 const attn_cache_spec *attn__cache_spec(const attn_cache *cache);
-/* Whether plans made for one serve the other: everything but contents. */
-bool attn__cache_same(const attn_cache *a, const attn_cache *b);
 
 /* Memory for a look at up to ATTN__CHUNK keys. */
 typedef struct attn__cache_look {

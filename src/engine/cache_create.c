@@ -232,22 +232,3 @@ void attn_cache_describe(const attn_cache *c, attn_cache_info *info)
     for (int64_t i = 0, n = c->spec.sequences * c->words; i < n; i++)
         for (uint64_t w = c->held[i]; w; w &= w - 1) info->held++;
 }
-
-static bool create_same_format(const attn__cache_side *a, const attn__cache_side *b)
-{
-    return a->kind == b->kind && a->by_column == b->by_column &&
-           a->asymmetric == b->asymmetric && a->width == b->width;
-}
-
-bool attn__cache_same(const attn_cache *a, const attn_cache *b)
-{
-    const attn_cache_spec *s = &a->spec, *t = &b->spec;
-    const int64_t x[] = {s->kind,        s->sequences, s->heads,  s->key_width,
-                         s->value_width, s->page,      s->pages,  s->sinks,
-                         s->capacity,    s->longest,   s->latent, s->value_from};
-    const int64_t y[] = {t->kind,        t->sequences, t->heads,  t->key_width,
-                         t->value_width, t->page,      t->pages,  t->sinks,
-                         t->capacity,    t->longest,   t->latent, t->value_from};
-    return memcmp(x, y, sizeof x) == 0 && create_same_format(&a->side[0], &b->side[0]) &&
-           create_same_format(&a->side[1], &b->side[1]);
-}

@@ -132,9 +132,23 @@ static int64_t look_first(const attn_cache *c, int64_t seq, const look_run *run)
     return run->n;
 }
 
+/* Places are positions: whole words at once, however many pages they cross. */
+static int64_t look_next_bit(const attn_cache *c, int64_t seq, int64_t j, int64_t length)
+{
+    const uint64_t *held = attn__cache_bits(c, seq);
+    int64_t i = j / 64;
+    if (j >= length) return length;
+    uint64_t word = held[i] & UINT64_MAX << j % 64;
+    while (!word && 64 * (i + 1) < length) word = held[++i];
+    if (!word) return length;
+    for (i *= 64; !(word & 1); word >>= 1) i++;
+    return i;
+}
+
 int64_t attn__cache_next(const attn_cache *c, int64_t seq, int64_t j)
 {
     const int64_t length = c->length[seq];
+    if (c->spec.kind != ATTN_CACHE_RING) return look_next_bit(c, seq, j, length);
     while (j < length) {
         const look_run run = look_at(c, seq, j, length - j);
         const int64_t first = look_first(c, seq, &run);
