@@ -538,6 +538,7 @@ set(FUZZ_TARGETS
 set(EXAMPLES
     backward
     callback
+    decode_cache
     decode_step
     forward
     jvp

@@ -198,8 +198,10 @@ class Example(unittest.TestCase):
 
 def example_test(name):
     def test(self):
-        done = subprocess.run([BUILD / "examples" / f"example_{name}"], capture_output=True,
-                              text=True, timeout=300)
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([(BUILD / "examples" / f"example_{name}").resolve()],
+                                  capture_output=True, text=True, timeout=300, cwd=folder)
+            self.assertEqual(os.listdir(folder), [])
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         if name in LEARNS:
             losses = [float(loss) for loss in re.findall(r"loss (\S+)", done.stdout)]
