@@ -388,6 +388,7 @@ set(TEST_PROGRAMS
     test_cache_refused
     test_cache_restore
     test_cache_spec
+    test_cache_steps
     test_cascade
     test_concurrent
     test_edges
