@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Bytes as operations on a cache, compared with plain arrays (tests/cache_model.h); what is left
- * of the bytes then damages the entries of the cache, which are refused or make one that can be
- * read. */
+ * Bytes as operations on a cache, compared with plain arrays (tests/cache_model.h), attention
+ * over them included; what is left of the bytes then damages the entries of the cache, which are
+ * refused or make one that can be read. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +13,7 @@
         }                                                                                      \
     } while (0)
 
+#include "cache_model_attend.h"
 #include "cache_model_steps.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
@@ -79,8 +80,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     fuzz_bytes from = {bytes, bytes + n, n};
     cache_model *m = model_begin((model_choices){fuzz_pick, &from});
-    for (int i = 0; i < FUZZ_STEPS && from.next < from.end; i++) model_step(m);
+    for (int i = 0; i < FUZZ_STEPS && from.next < from.end; i++) {
+        model_step(m);
+        if (i % 4 == 3) model_attend(m);
+    }
     model_check_all(m);
+    model_attend(m);
     for (int i = 0; i < 4; i++) fuzz_damage(m->cache, &from);
     model_end(m);
     return 0;

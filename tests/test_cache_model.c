@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Random operations on caches of every kind and type against plain arrays (cache_model.h), and
  * after every step what the engine will see: the look at every chunk, element by element, the
- * next held position, the chunks two sequences share, and the books of the pages. */
+ * next held position, the chunks two sequences share, and the books of the pages; and in the end
+ * attention over all of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,6 +22,7 @@ static void model_require(bool kept, const char *promise, int line)
 
 #define MODEL_REQUIRE(kept, promise) model_require((kept), (promise), __LINE__)
 
+#include "cache_model_attend.h"
 #include "cache_model_steps.h"
 #include "engine/cache_store.h"
 
@@ -221,6 +223,7 @@ static void model_case(uint64_t seed)
         model_check_next(m, seq);
     }
     for (int64_t b = 0; b < m->spec.sequences; b++) model_check_looks(m, b);
+    model_attend(m);
     model_end(m);
 }
 
