@@ -74,6 +74,7 @@ typedef struct attn__back_step {
     int64_t step;    /* of the range */
     attn__warm warm; /* what the next step reads */
     int n;
+    bool finite; /* all rows of q and g: one that is not makes the words of every panel count */
     attn__back_panel panel[ATTN__BACK_STEP];
 } attn__back_step;
 

@@ -105,9 +105,12 @@ static bool back_open(attn__back_step *s)
         if (u->b->look_late) attn__back_look(u->r, u->scratch, u->panel0 + first + x);
         needed = needed || back_needed(u, first + x);
     }
-    for (int x = 0; x < s->n && needed; x++)
+    s->finite = true;
+    for (int x = 0; x < s->n && needed; x++) {
         back_open_panel(u, first + x, u->scratch + u->b->panel + x * u->b->panel_bytes,
                         &s->panel[x]);
+        s->finite = s->finite && s->panel[x].q_finite && s->panel[x].g_finite;
+    }
     return needed;
 }
 

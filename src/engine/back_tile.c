@@ -148,7 +148,7 @@ bool attn__back_tile(attn__back_step *s, int x, int64_t j0, int64_t n)
     attn__back_score_tile(t, panel, u);
     if (dropped) k->drop(t->n, t->panel->w, keep, t->s);
     panel->some_lanes = t->masked || t->n < n;
-    if (panel->some_lanes || plan->problem.shaw_n || !panel->q_finite || !panel->g_finite) {
+    if (panel->some_lanes || plan->problem.shaw_n || !s->finite) {
         back_words(t, dropped ? keep : NULL, (uint64_t *)(void *)(m + b->allowed),
                    (uint64_t *)(void *)(m + b->held), j0, n);
         back_buckets(t, panel, j0, t->s);
