@@ -24,8 +24,8 @@ static inline attn_tensor decode_normal(decode_case *c, int64_t heads, int64_t w
     return t;
 }
 
-/* A causal call over everything at once, which the steps are compared with. */
-static inline void decode_begin(decode_case *c, attn_cache_spec s)
+/* Inputs, and a cache with room for them. */
+static inline void decode_open(decode_case *c, attn_cache_spec s)
 {
     attn_error error = {0};
     c->rng = test_rng_make(11);
@@ -35,12 +35,18 @@ static inline void decode_begin(decode_case *c, attn_cache_spec s)
     c->q = decode_normal(c, H, D);
     c->k = decode_normal(c, G, D);
     c->v = decode_normal(c, G, E);
-    c->out = TEST_TENSOR(&c->arena, F32, N, H, L, E);
-    const attn_args args = ATTN_ARGS(.q = c->q, .k = c->k, .v = c->v, .out = c->out);
-    assert_int_equal(attn_forward(NULL, &c->spec, &args, &error), ATTN_OK);
     s.sequences = N, s.heads = G, s.key_width = D, s.value_width = E;
     if (attn_cache_create(&c->cache, NULL, &s, &error) != ATTN_OK)
         fail_msg("create: %s %s", error.where, error.what);
+}
+
+/* And a causal call over everything at once, which the steps are compared with. */
+static inline void decode_begin(decode_case *c, attn_cache_spec s)
+{
+    decode_open(c, s);
+    c->out = TEST_TENSOR(&c->arena, F32, N, H, L, E);
+    const attn_args args = ATTN_ARGS(.q = c->q, .k = c->k, .v = c->v, .out = c->out);
+    assert_int_equal(attn_forward(NULL, &c->spec, &args, NULL), ATTN_OK);
 }
 
 static inline void decode_end(decode_case *c)
@@ -80,5 +86,11 @@ static const attn_cache_spec kinds[] = {
     {.size = sizeof(attn_cache_spec), .kind = ATTN_CACHE_PAGED, .page = 1000, .pages = N},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* A slow machine takes one in so many of n, from the middle of the first ones (ATTN_SHARE). */
+static inline int decode_step(int n)
+{
+    return n / (int)test_env_share(n);
+}
 
 #endif

@@ -2,7 +2,9 @@
  * What serving does with a cache: a plan that outlives thousands of steps without an
  * allocation, prefill in pieces, decoding, prompts and single tokens in one ragged call, rings
  * far from their beginning, keys turned on the way in. The bits are those of one call over
- * everything. */
+ * everything.
+ *
+ *   ATTN_SHARE=n  a part of the kinds of cache, of the cuts, and of the steps of one of them */
 #include "decode_case.h"
 
 #include <math.h>
@@ -42,7 +44,7 @@ static void decode_steps(decode_case *c, const attn_plan *plan, void *workspace,
 static void decode_is_prefill(void **state)
 {
     (void)state;
-    for (int x = 0; x < KINDS; x++)
+    for (int x = decode_step(KINDS) / 2; x < KINDS; x += decode_step(KINDS))
         for (int threads = 1; threads <= 3; threads++) {
             decode_case c = {.cache = NULL};
             decode_meter meter = {0};
@@ -52,7 +54,7 @@ static void decode_is_prefill(void **state)
                 ATTN_CONFIG(.threads = threads, .alloc = decode_alloc, .alloc_user = &meter);
             decode_begin(&c, kinds[x]);
             assert_int_equal(attn_ctx_create(&ctx, &config, NULL), ATTN_OK);
-            const int64_t first = x == 0 ? 0 : L - 20; /* the rest of the kinds begin late */
+            const int64_t first = L - (x == 0 ? test_env_share(L) : 20); /* most begin late */
             if (first > 0) decode_append(&c, 0, first);
             const attn_args like = decode_args(&c, 0, 1);
             assert_int_equal(attn_plan_create(&plan, ctx, &c.spec, &like, NULL), ATTN_OK);
@@ -107,9 +109,10 @@ static void decode_pieces(void **state)
 {
     static const int64_t cuts[][4] = {
         {1, 2, 3, L}, {48, 49, 511, L}, {512, 513, 640, L}, {L, L, L, L}, {7, 300, 699, L}};
+    enum { CUTS = sizeof cuts / sizeof cuts[0] };
     (void)state;
-    for (int x = 0; x < KINDS; x++)
-        for (size_t y = 0; y < sizeof cuts / sizeof cuts[0]; y++) {
+    for (int x = decode_step(KINDS) / 2; x < KINDS; x += decode_step(KINDS))
+        for (int y = decode_step(CUTS) / 2; y < CUTS; y += decode_step(CUTS)) {
             decode_case c = {.cache = NULL};
             decode_begin(&c, kinds[x]);
             for (int64_t z = 0, from = 0; z < 4; from = cuts[y][z], z++) {
@@ -129,7 +132,7 @@ static void decode_ragged(void **state)
     static const int64_t seq[] = {0, 1, 2, 1}, end[] = {300, L, 50, 400},
                          rows[] = {300, 1, 0, 8};
     (void)state;
-    for (int x = 0; x < KINDS; x++) {
+    for (int x = decode_step(KINDS) / 2; x < KINDS; x += decode_step(KINDS)) {
         decode_case c = {.cache = NULL};
         decode_begin(&c, kinds[x]);
         decode_append(&c, 0, L);
@@ -167,7 +170,7 @@ static void decode_turned(void **state)
 {
     (void)state;
     for (int turned = 0; turned < 2; turned++)
-        for (int x = 0; x < KINDS; x++) {
+        for (int x = decode_step(KINDS) / 2; x < KINDS; x += decode_step(KINDS)) {
             decode_case c = {.cache = NULL, .spec.rope.kind = ATTN_ROPE_INTERLEAVED};
             decode_begin(&c, kinds[x]);
             attn_tensor slopes = TEST_TENSOR(&c.arena, F32, H);

@@ -113,7 +113,7 @@ static void decode_refused(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         decode_case c = {.cache = NULL};
         attn_error error = {0};
-        decode_begin(&c, kinds[0]);
+        decode_open(&c, kinds[0]);
         decode_append(&c, 0, 40);
         attn_args args = decode_args(&c, 35, 40);
         bad[i].spoil(&c, &args);
@@ -145,7 +145,7 @@ static void decode_destroyed(void **state)
     attn_error error = {0};
     const attn_config config =
         ATTN_CONFIG(.threads = 1, .alloc = decode_keep, .alloc_user = &kept);
-    decode_begin(&c, kinds[0]);
+    decode_open(&c, kinds[0]);
     attn_cache_destroy(c.cache);
     attn_cache_spec s = kinds[0];
     s.sequences = N, s.heads = G, s.key_width = D, s.value_width = E;
@@ -166,7 +166,7 @@ static void decode_gradients(void **state)
     (void)state;
     decode_case c = {.cache = NULL};
     attn_error error = {0};
-    decode_begin(&c, kinds[0]);
+    decode_open(&c, kinds[0]);
     decode_append(&c, 0, 40);
     attn_args args = decode_args(&c, 35, 40);
     args.lse = TEST_TENSOR(&c.arena, F32, N, H, 5);
@@ -186,7 +186,7 @@ static void decode_empty(void **state)
     (void)state;
     for (int x = 0; x < KINDS; x++) {
         decode_case c = {.cache = NULL};
-        decode_begin(&c, kinds[x]);
+        decode_open(&c, kinds[x]);
         attn_args args = decode_args(&c, 0, 5);
         args.lse = TEST_TENSOR(&c.arena, F32, N, H, 5);
         test_fill_value(&args.out, 7);

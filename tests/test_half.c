@@ -215,7 +215,7 @@ static void half_errors(void **state)
         half_errors_of(c, 1000, 128, ATTN_DTYPE_BF16);
         half_errors_of(c, 333, 33, c->wide ? ATTN_DTYPE_F32 : ATTN_DTYPE_F16);
         half_errors_of(c, 70, 7, ATTN_DTYPE_F32);
-        half_errors_of(c, 16384, 64, ATTN_DTYPE_F32);
+        half_errors_of(c, test_env_share(16384), 64, ATTN_DTYPE_F32);
     }
 }
 
