@@ -23,6 +23,8 @@ setup = tools/setup.sh
 build = env -u MAKEFLAGS CMAKE="$(CMAKE)" JOBS="$(JOBS)" tools/build.sh $(BUILD)/$(1) $(2)
 tests = $(PYTHON) tools/run_tests.py
 attn  = $(BUILD)/release/attn
+# They start first, so that none runs alone at the end.
+long_tests = consumer,test_grid,cli_grad_test,test_grad_grid,test_gallery,checks,test_norm_grid
 
 .PHONY: all run test long bench bench-compare performance peers install sanitize fuzz qemu format tidy clean release pages
 
@@ -55,12 +57,13 @@ performance: peers
 install: release
 	@$(CMAKE) --install $(BUILD)/release
 
+# clang warns without its optimiser; make sanitize runs what it makes with it.
 test:
 	@$(setup) test
 	@$(call build,release,-DCMAKE_INSTALL_PREFIX=$(PREFIX))
-	@$(call build,clang,-DCMAKE_C_COMPILER=clang-14 -DATTN_WERROR=ON)
+	@$(call build,clang,-DCMAKE_C_COMPILER=clang-14 -DATTN_WERROR=ON -DCMAKE_BUILD_TYPE=Debug)
 	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
-	@$(tests) --list $(BUILD)/test/tests.list \
+	@$(tests) --jobs 2 --list $(BUILD)/test/tests.list --first $(long_tests) \
 	    --run checks "$(PYTHON) tools/check_all.py $(BUILD)/release" \
 	    --run consumer "tests/consumer/run.sh $(BUILD)/release $(BUILD)/consumer"
 

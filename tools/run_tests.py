@@ -3,13 +3,14 @@
 """Runs test programs and counts what they say.
 
     run_tests.py [--list FILE]... [--run NAME COMMAND]... [--match GLOB,...] [--skip GLOB,...]
-                 [--wrap COMMAND] [--timeout SECONDS] [--jobs N]
+                 [--first GLOB,...] [--wrap COMMAND] [--timeout SECONDS] [--jobs N]
 
 FILE is the tests.list a build directory holds: one "name<TAB>command" a line. A program speaks
 TAP (cmocka does, asked by CMOCKA_MESSAGE_OUTPUT) or unittest, or it only exits 0 (passed), 77
 (skipped) or otherwise (failed). A crash, a hang and a broken plan count as a failure too. With
 --wrap only native programs run, each behind COMMAND (an emulator, valgrind). N programs run at
-once, 1 if not said; what they say comes in the order of the list.
+once, 1 if not said: those of --first before the others, in its order, so that a long one does not
+run alone at the end. What they say comes in the order they were started.
 
 Programs see ATTN_BIN (the attn command of that build), ATTN_LIBRARY (its libattn.so), ATTN_BUILD
 and ATTN_SOURCE. The last line is "N passed, N failed" and ", N skipped" if any.
@@ -134,12 +135,19 @@ def matches(name, globs):
     return any(fnmatch.fnmatch(name, glob) for glob in globs.split(","))
 
 
+def first(name, globs):
+    """A sorting key: the place of the first glob that fits."""
+    globs = globs.split(",")
+    return next((i for i, glob in enumerate(globs) if fnmatch.fnmatch(name, glob)), len(globs))
+
+
 def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("--list", action="append", default=[])
     parser.add_argument("--run", action="append", nargs=2, default=[])
     parser.add_argument("--match", default="*")
     parser.add_argument("--skip", default="")
+    parser.add_argument("--first", default="")
     parser.add_argument("--wrap", default="")
     parser.add_argument("--timeout", type=float, default=1200)
     parser.add_argument("--jobs", type=int, default=1)
@@ -164,6 +172,7 @@ def main():
     jobs = [job for path in args.list for job in read_list(path, args.wrap)]
     jobs = [job for job in jobs if matches(job[0], args.match) and not matches(job[0], args.skip)]
     jobs += [(name, shlex.split(command), None) for name, command in args.run]
+    jobs.sort(key=lambda job: first(job[0], args.first))
     total = Result()
     with ThreadPoolExecutor(args.jobs) as pool:
         for result, lines in pool.map(lambda job: perform(job, args.timeout), jobs):
