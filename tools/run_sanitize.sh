@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # run_sanitize.sh BUILD: the tests under ASan+UBSan and under TSan, and under valgrind's memcheck
-# with the AVX2 tables. Valgrind does not know AVX-512, has not the address space of test_big, and
-# gives a long double, with which test_base_element checks 64-bit integers, 53 bits only.
+# with the AVX2 tables. Each is asked for what it alone can see, and for as many cases as that
+# takes; `make test` runs all of them.
 set -u
 build=$1
 status=0
@@ -18,11 +18,33 @@ run() { # title, random cases a test, a share of the fixed ones, options
     shift 3
     ATTN_CASES=$cases ATTN_SHARE=$share python3 tools/run_tests.py --jobs 2 "$@" || status=1
 }
-# test_instructions counts those of a release. The scripts use one thread, or plain compilers.
-run "ASan + UBSan" 1000 1 --list "$build/asan/tests.list" --skip test_instructions
-run "TSan" 200 3 --list "$build/tsan/tests.list" --skip "test_instructions,cli*,io_*,docs*"
+
+# ASan: every call there is. test_instructions counts those of a release, documents are about
+# plain compilers, and the gradients of the command are those of test_gallery, from C.
+grids=test_grid,test_grad_grid,test_norm_grid,test_jvp # many small cases: these have their own number
+asan=$build/asan/tests
+run "ASan + UBSan" 250 1 --list "$asan.list" \
+    --skip "test_instructions,docs_test,cli_grad_test,test_gallery_memory,$grids" \
+    --first "test_gallery,test_big,test_regression_grad,test_oracle_grad,test_kernel_score,test_half*" \
+    --run test_grid "env ATTN_CASES=2000 $asan/test_grid" \
+    --run test_grad_grid "env ATTN_CASES=800 $asan/test_grad_grid" \
+    --run test_norm_grid "env ATTN_CASES=800 $asan/test_norm_grid" \
+    --run test_jvp "env ATTN_CASES=800 $asan/test_jvp"
+
+# TSan: what runs on several threads. The scripts use one, or plain compilers, and test_big only
+# has addresses that are far apart.
+run "TSan" 100 4 --list "$build/tsan/tests.list" --first test_gallery,test_cascade \
+    --skip "test_instructions,cli*,io_*,docs*,measure*,test_oracle,test_big,test_gallery_pattern"
+
+# Valgrind: bytes that nobody wrote, and reads of vectors beyond rows (ASan sees no intrinsic of
+# AVX2 that masks). It does not know AVX-512, has not the address space of test_big, and gives a
+# long double, with which test_base_element checks 64-bit integers, 53 bits only. Threads take
+# turns there, memory that fails (test_alloc) and long sequences touch the same lines again, and
+# two tests compare many calls of what others run once.
+slow=test_concurrent,test_alloc,test_gallery_memory,test_gallery_pattern,test_scan_bits
 export ATTN_ISA=avx2
-run "valgrind, AVX2" 30 10 --list "$build/test/tests.list" --skip test_big,test_base_element \
+run "valgrind, AVX2" 20 20 --list "$build/test/tests.list" \
+    --skip "test_big,test_base_element,$slow" --first "test_gallery,test_bits_parts,test_half*" \
     --wrap "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
             --suppressions=tools/valgrind.supp"
 exit $status
