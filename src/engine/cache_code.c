@@ -67,31 +67,55 @@ static double code_element(const code_source *src, int64_t i)
     return attn__get(src->dtype, src->data, at);
 }
 
+/* Element t * step and the one that far behind it are what angle t turns. */
+static void code_pairs(const attn__cache_job *job, int64_t *step, int64_t *apart)
+{
+    int64_t first, second;
+    attn__rotate_pair(job->rope, job->R, 0, &first, apart);
+    attn__rotate_pair(job->rope, job->R, 1, step, &second);
+}
+
+static void code_turn_f64(const attn__cache_job *job, const code_source *src, double *row)
+{
+    const double *turn = job->cache->turn;
+    int64_t step, apart;
+    code_pairs(job, &step, &apart);
+    for (int64_t t = 0, i = 0; t < job->R / 2; t++, i += step, turn += 2) {
+        const double x = code_element(src, i), y = code_element(src, i + apart);
+        attn__put(ATTN_DTYPE_F64, row, i, x * turn[0] - y * turn[1]);
+        attn__put(ATTN_DTYPE_F64, row, i + apart, y * turn[0] + x * turn[1]);
+    }
+}
+
+/* odd: to be rounded once more. */
+static inline __attribute__((always_inline)) void
+code_turn_f32(const attn__cache_job *job, const code_source *src, bool odd, float *row)
+{
+    const double *turn = job->cache->turn;
+    int64_t step, apart;
+    code_pairs(job, &step, &apart);
+    for (int64_t t = 0, i = 0; t < job->R / 2; t++, i += step, turn += 2) {
+        const double x = code_element(src, i), y = code_element(src, i + apart);
+        const double first = x * turn[0] - y * turn[1], second = y * turn[0] + x * turn[1];
+        row[i] = odd ? code_odd(first) : first == first ? (float)first : NAN;
+        row[i + apart] = odd ? code_odd(second) : second == second ? (float)second : NAN;
+    }
+}
+
 /* The first R elements, turned, as doubles that are rounded once: to f64, to f32, or through
  * code_odd to halves. */
 static void code_turn(const attn__cache_job *job, const code_source *src, attn_dtype dtype,
                       void *dst)
 {
-    const attn_cache *c = job->cache;
-    float *row = dtype == ATTN_DTYPE_F32 ? dst : c->row;
-    for (int64_t t = 0; t < job->R / 2; t++) {
-        const double cos = c->turn[2 * t], sin = c->turn[2 * t + 1];
-        int64_t i, j;
-        attn__rotate_pair(job->rope, job->R, t, &i, &j);
-        const double x = code_element(src, i), y = code_element(src, j);
-        const double first = x * cos - y * sin, second = y * cos + x * sin;
-        if (dtype == ATTN_DTYPE_F64) {
-            attn__put(dtype, dst, i, first);
-            attn__put(dtype, dst, j, second);
-        } else if (dtype == ATTN_DTYPE_F32) {
-            row[i] = first == first ? (float)first : NAN;
-            row[j] = second == second ? (float)second : NAN;
-        } else {
-            row[i] = code_odd(first);
-            row[j] = code_odd(second);
-        }
+    float *row = job->cache->row;
+    if (dtype == ATTN_DTYPE_F64) {
+        code_turn_f64(job, src, dst);
+    } else if (dtype == ATTN_DTYPE_F32) {
+        code_turn_f32(job, src, false, dst);
+    } else {
+        code_turn_f32(job, src, true, row);
+        job->cache->kernels->narrow[dtype](job->R, row, dst);
     }
-    if (code_half(dtype)) c->kernels->narrow[dtype](job->R, row, dst);
 }
 
 /* ---- coded ------------------------------------------------------------------------------ */
@@ -109,56 +133,19 @@ static const code_range *code_range_of(const attn__cache_side *s)
     return &ranges[s->bits == 8][s->asymmetric];
 }
 
-/* Smallest and largest of n numbers, 0 if there are none; false when one is not finite. */
-static bool code_extent(int64_t n, const float *x, float *low, float *high)
-{
-    bool finite = true;
-    *low = *high = n > 0 ? x[0] : 0;
-    for (int64_t i = 0; i < n; i++) {
-        *low = x[i] < *low ? x[i] : *low;
-        *high = x[i] > *high ? x[i] : *high;
-        finite = finite && fabsf(x[i]) <= FLT_MAX;
-    }
-    return finite;
-}
-
 /* A row with an inf or a NaN is NaN wherever it is read: its scale is. No scale is subnormal. */
-static void code_measure(const attn__cache_side *s, const float *x, float *scale, float *zero)
+static void code_measure(const attn_cache *c, const attn__cache_side *s, const float *x,
+                         float *scale, float *zero)
 {
     const code_range *r = code_range_of(s);
-    float low, high;
-    const bool finite = code_extent(s->width, x, &low, &high);
+    float low = 0, high = 0;
+    const bool finite = s->width == 0 || c->kernels->extent(s->width, x, &low, &high);
     const float reach = -low > high ? -low : high;
     *scale = s->asymmetric ? high / r->steps - low / r->steps : reach / r->steps;
     if (!(*scale >= FLT_MIN)) *scale = FLT_MIN;
     *zero = s->asymmetric ? fmaf(-r->low, *scale, low) : 0;
     if (!finite) *scale = NAN;
     if (!finite) *zero = 0;
-}
-
-/* To the nearest whole number, ties to even. NaN, of a row that is none, gives the lowest. */
-static inline float code_nearest(const code_range *r, float x, float scale, float zero)
-{
-    float q = (x - zero) / scale;
-    q = q >= r->low ? q : r->low;
-    q = q <= r->high ? q : r->high;
-    return (q + 0x1.8p23f) - 0x1.8p23f;
-}
-
-/* One nearer to 0 where fma(q, scale, zero) would overflow. */
-static float code_finite(float q, float scale, float zero)
-{
-    return isinf(fmaf(q, scale, zero)) ? q - (q > 0 ? 1 : -1) : q;
-}
-
-static void code_store(const attn__cache_side *s, char *row, int64_t d, int q)
-{
-    if (s->bits == 8)
-        row[d] = (char)q;
-    else if (d % 2 == 0)
-        row[d / 2] = (char)(q & 15);
-    else
-        row[d / 2] = (char)((row[d / 2] & 15) | (q & 15) * 16);
 }
 
 static int code_load(const attn__cache_side *s, const char *row, int64_t d)
@@ -178,23 +165,28 @@ static void code_of(const attn__cache_side *s, int64_t g, int64_t row, int64_t d
     if (s->asymmetric) *zero = s->by_column ? s->offsets[column] : s->zero[row];
 }
 
-static void code_encode(const attn__cache_side *s, const float *x, int64_t g, int64_t row)
+/* x becomes row number `row` of head g. */
+static void code_encode(const attn_cache *c, const attn__cache_side *s, const float *x,
+                        int64_t g, int64_t row)
 {
     const code_range *r = code_range_of(s);
     char *dst = s->data + row * s->row;
+    attn__coding coding = {.bits = s->bits, .low = r->low, .high = r->high};
     float scale = 1, zero = 0;
-    if (!s->by_column) {
-        code_measure(s, x, &scale, &zero);
+    if (s->by_column) {
+        coding.columns = true;
+        coding.scale = s->columns + g * s->width;
+        if (s->offsets) coding.zero = s->offsets + g * s->width;
+    } else {
+        code_measure(c, s, x, &scale, &zero);
         s->scale[row] = scale;
         if (s->asymmetric) s->zero[row] = zero;
+        coding.scale = &scale, coding.zero = &zero;
     }
-    const bool number = scale == scale, far = 256 * scale + fabsf(zero) >= 0x1p126f;
-    for (int64_t d = 0; d < s->width; d++) {
-        if (s->by_column) code_of(s, g, row, d, &scale, &zero);
-        float q = code_nearest(r, x[d], scale, zero);
-        if (far || s->by_column) q = code_finite(q, scale, zero);
-        code_store(s, dst, d, number ? (int)q : 0);
-    }
+    if (scale == scale)
+        c->kernels->code(&coding, s->width, x, dst);
+    else
+        memset(dst, 0, (size_t)s->row);
 }
 
 static void code_decode(const attn__cache_side *s, int64_t g, int64_t row, int64_t first,
@@ -222,7 +214,7 @@ void attn__cache_put(const attn__cache_job *job, int side, const void *src, int6
     if (turned) code_turn(job, &from, s->dtype, dst);
     code_convert(c, &from, turned, s->width - turned, s->dtype,
                  dst + turned * (int64_t)attn_dtype_size(s->dtype));
-    if (s->coded) code_encode(s, c->row, g, row);
+    if (s->coded) code_encode(c, s, c->row, g, row);
 }
 
 void attn__cache_get(const attn_cache *c, int side, int64_t g, int64_t row, int64_t first,

@@ -94,22 +94,36 @@ static attn_status rows_values(attn__cache_job *job, attn_error *error)
     return rows_size("v", "the rows of k", job->k.shape[2], job->v.shape[2], error);
 }
 
+static bool rows_numbers(const attn__cache_job *job, const attn_tensor *t, const void *row)
+{
+    const int64_t width = t->shape[3];
+    float low, high;
+    if (t->dtype == ATTN_DTYPE_F32 && t->stride[3] == 1 && width > 0)
+        return job->cache->kernels->extent(width, row, &low, &high);
+    for (int64_t d = 0; d < width; d++)
+        if (!isfinite(attn__get(t->dtype, row, d * t->stride[3]))) return false;
+    return true;
+}
+
+static bool rows_all_numbers(const attn__cache_job *job, const attn_tensor *t)
+{
+    for (int64_t b = 0; b < job->B; b++)
+        for (int64_t i = 0, n = attn__cache_job_len(job, b); i < n; i++)
+            for (int64_t g = 0; g < t->shape[1]; g++)
+                if (!rows_numbers(job, t, attn__cache_job_row(job, t, b, g, i))) return false;
+    return true;
+}
+
 /* Scales by column are given once: no place is left where an inf or a NaN could be kept. */
 static attn_status rows_finite(const attn__cache_job *job, int side, const attn_tensor *t,
                                const char *where, attn_error *error)
 {
-    const attn__cache_side *s = &job->cache->side[side];
-    if (!s->by_column || !attn__present(t)) return ATTN_OK;
-    for (int64_t b = 0; b < job->B; b++)
-        for (int64_t i = 0, n = attn__cache_job_len(job, b); i < n; i++)
-            for (int64_t g = 0; g < t->shape[1]; g++) {
-                const void *row = attn__cache_job_row(job, t, b, g, i);
-                for (int64_t d = 0; d < s->width; d++)
-                    if (!isfinite(attn__get(t->dtype, row, d * t->stride[3])))
-                        return attn__fail(error, ATTN_E_PARAM, where,
-                                          "scales by column keep finite numbers only");
-            }
-    return ATTN_OK;
+    if (!job->cache->side[side].by_column || !attn__present(t)) return ATTN_OK;
+    const attn__fpenv saved = attn__fpenv_enter(); /* looking at an inf raises nothing */
+    const bool finite = rows_all_numbers(job, t);
+    attn__fpenv_leave(saved);
+    if (finite) return ATTN_OK;
+    return attn__fail(error, ATTN_E_PARAM, where, "scales by column keep finite numbers only");
 }
 
 /* ---- sequences -------------------------------------------------------------------------- */

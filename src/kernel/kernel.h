@@ -13,6 +13,7 @@
 
 #include "base/base.h"
 #include "kernel/half.h"
+#include "kernel/row.h"
 
 enum {
     ATTN__PANEL = 48,  /* queries at most in a panel; lanes of a mask word */
@@ -53,41 +54,6 @@ typedef struct attn__part {
      * has to be one */
     const uint64_t *lanes;
 } attn__part;
-
-/* ATTN__ROW_F64, ATTN__ROW_F32 ... of rows.def */
-typedef enum attn__row_kind {
-#define ROW(NAME, name, bits, coded) ATTN__ROW_##NAME,
-#include "kernel/rows.def"
-#undef ROW
-    ATTN__N_ROWS
-} attn__row_kind;
-
-typedef struct attn__row_form {
-    int bits; /* of an element */
-    bool coded;
-} attn__row_form;
-static inline attn__row_form attn__row_form_of(attn__row_kind kind)
-{
-    static const attn__row_form forms[] = {
-#define ROW(NAME, name, bits, coded) {bits, coded},
-#include "kernel/rows.def"
-#undef ROW
-    };
-    return forms[kind];
-}
-
-/* Keys or values wherever they lie: element d of row i is the number q at row[i], and stands for
- * q, or, when coded, for fma(q, scale, zero) in f32 with the scale and zero of the row, or of
- * the column. A zero that is NULL counts as 0. Each row is contiguous; its address is aligned
- * to nothing. */
-typedef struct attn__rows {
-    attn__row_kind kind;
-    const void *const *row;    /* [n] */
-    const float *scale, *zero; /* [n], or NULL */
-    const float *columns,
-        *offsets;             /* scale and zero of a column, [width], where scale is NULL */
-    const void *const *ahead; /* [n]: rows to ask for while row i is worked on, or NULL */
-} attn__rows;
 
 /* Keys as rows against queries in lanes, for scores that are no products: q, weight and t_q are
  * [depth][ld], lanes w. */
@@ -190,6 +156,14 @@ typedef struct attn__kernels {
      * attn__row_kind; a zero or offset that is NULL adds +0. */
     void (*widen_rows[ATTN__N_ROWS])(const attn__rows *rows, int64_t n, int64_t width,
                                      void *dst);
+
+    /* ---- rows to be coded: body/code.h; NULL in tables of f64 ------------------------------
+     * The smallest and the largest of x[0 .. n), n > 0; whether all are finite. If they are not
+     * the two are any, and a 0 may have any sign. */
+    bool (*extent)(int64_t n, const float *x, float *low, float *high);
+    /* q[d] = (x[d] - zero) / scale, no less than low, no more than high, to the nearest whole
+     * number, ties to even; one nearer to 0 where fma(q, scale, zero) would be infinite. */
+    void (*code)(const attn__coding *c, int64_t n, const float *x, void *q);
 
     /* t[d * w + l] = scale * rows[l][d] for l < n, 0 for n <= l < w; d < depth. */
     void (*pack)(int n, int w, int64_t depth, const void *const *rows, double scale, void *t);

@@ -13,6 +13,7 @@
 #include "body/state.h"
 
 #include "body/backward.h"
+#include "body/code.h"
 #include "body/few.h"
 #include "body/norm.h"
 #include "body/rows.h"
@@ -36,6 +37,8 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
 #include "kernel/rows.def"
 #undef ROW
         },
+    .extent = K_CODE(extent),
+    .code = K_CODE(code),
     .pack = K(pack),
     .scores = K(scores),
     .scores_max = K(scores_max),
