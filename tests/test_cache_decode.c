@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * What serving does with a cache: a plan that outlives thousands of steps without an
  * allocation, prefill in pieces, decoding, prompts and single tokens in one ragged call, rings
- * far from their beginning, keys turned on the way in. The bits are those of one call over
- * everything.
+ * far from their beginning, keys turned on the way in, many readers at once. The bits are those
+ * of one call over everything.
  *
  *   ATTN_SHARE=n  a part of the kinds of cache, of the cuts, and of the steps of one of them */
 #include "decode_case.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,6 +100,65 @@ static void decode_other_cache(void **state)
     args.cache = NULL;
     assert_int_equal(attn_plan_run(plan, &args, workspace, bytes, &error), ATTN_E_SHAPE);
     attn_cache_destroy(other);
+    attn_plan_destroy(plan);
+    decode_end(&c);
+}
+
+/* ---- many readers -------------------------------------------------------------------------- */
+
+enum { READERS = 6 };
+
+typedef struct decode_reader {
+    decode_case *c;
+    const attn_plan *plan;
+    attn_args args;
+    void *workspace;
+    size_t bytes;
+    int64_t wrong;
+} decode_reader;
+
+/* Everything that only reads, again and again. */
+static void *decode_read(void *arg)
+{
+    decode_reader *r = arg;
+    const attn_cache *cache = r->c->cache;
+    float row[G * D];
+    attn_tensor view, none = {0};
+    attn_cache_info info;
+    for (int64_t i = 0; i < test_env_share(30); i++) {
+        r->wrong += attn_plan_run(r->plan, &r->args, r->workspace, r->bytes, NULL) != ATTN_OK;
+        r->wrong += !test_same_bits(r->args.out, decode_rows(r->c->out, L - 8, L));
+        r->wrong += attn_cache_length(cache, i % N) != L || !attn_cache_holds(cache, 0, i);
+        r->wrong += attn_cache_read(cache, i % N, i, 1, ATTN_TENSOR(row, F32, G, 1, D), none,
+                                    NULL) != ATTN_OK;
+        r->wrong += attn_cache_entry(cache, 0, &view) == NULL;
+        attn_cache_describe(cache, &info);
+        r->wrong += info.held != N * L;
+    }
+    return NULL;
+}
+
+/* Threads of the caller's over one cache, by one plan. */
+static void decode_readers(void **state)
+{
+    (void)state;
+    decode_case c = {.cache = NULL};
+    decode_reader readers[READERS];
+    pthread_t threads[READERS];
+    attn_plan *plan;
+    decode_begin(&c, kinds[4]);
+    decode_append(&c, 0, L);
+    const attn_args like = decode_args(&c, L - 8, L);
+    assert_int_equal(attn_plan_create(&plan, NULL, &c.spec, &like, NULL), ATTN_OK);
+    const size_t bytes = attn_plan_workspace(plan);
+    for (int i = 0; i < READERS; i++) {
+        void *workspace = test_alloc(&c.arena, bytes + 1);
+        readers[i] = (decode_reader){&c, plan, decode_args(&c, L - 8, L), workspace, bytes, 0};
+    }
+    for (int i = 0; i < READERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, decode_read, &readers[i]), 0);
+    for (int i = 0; i < READERS; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < READERS; i++) assert_int_equal(readers[i].wrong, 0);
     attn_plan_destroy(plan);
     decode_end(&c);
 }
@@ -234,8 +294,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decode_is_prefill), cmocka_unit_test(decode_other_cache),
-        cmocka_unit_test(decode_pieces),     cmocka_unit_test(decode_ragged),
-        cmocka_unit_test(decode_turned),     cmocka_unit_test(decode_far),
+        cmocka_unit_test(decode_readers),    cmocka_unit_test(decode_pieces),
+        cmocka_unit_test(decode_ragged),     cmocka_unit_test(decode_turned),
+        cmocka_unit_test(decode_far),
     };
     return cmocka_run_group_tests(tests, contexts_setup, contexts_finish);
 }
