@@ -50,6 +50,11 @@ bool verify_recorded(const attn_mech *mech, attn_ctx *ctx, verify_finding *findi
 bool verify_promise(int i, const verify_problem *p, attn_ctx *ctx, const char **name,
                     verify_finding *finding);
 
+/* ---- verify_cache.c ------------------------------------------------------------------ */
+
+/* Of softmax: 0 when decoding over a cache gives the bits of prefill, else inf. */
+double verify_cache(const verify_problem *p, attn_ctx *ctx);
+
 /* ---- verify_grad.c ------------------------------------------------------------------- */
 
 bool verify_differentiable(const attn_mech *mech);

@@ -171,6 +171,12 @@ static double promise_batch_free(const verify_problem *p, attn_ctx *ctx)
     return error;
 }
 
+/* Only the mechanism that a cache serves: none other takes one. */
+static bool promise_caches(const attn_mech *mech)
+{
+    return strcmp(mech->name, "softmax") == 0;
+}
+
 /* A mask that forbids everything. */
 static double promise_masked_row_zero(const verify_problem *p, attn_ctx *ctx)
 {
@@ -192,20 +198,21 @@ static double promise_masked_row_zero(const verify_problem *p, attn_ctx *ctx)
 
 static const struct verify_promise_row {
     const char *name;
-    uint32_t trait; /* 0: promised by all */
-    bool gradients; /* by all that have some */
+    uint32_t trait;                      /* 0: promised by all */
+    bool (*only)(const attn_mech *mech); /* by these; NULL: by all */
     double allowed;
     double (*error)(const verify_problem *p, attn_ctx *ctx);
 } promise_rows[] = {
-    {"same bits on every kernel table", 0, false, 0, promise_tables},
-    {"same bits for any number of threads", 0, false, 0, promise_threads},
-    {"gradients: same bits on every table", 0, true, 0, promise_grad_tables},
-    {"gradients: same bits for any threads", 0, true, 0, promise_grad_threads},
-    {"same bits in any batch", ATTN_BATCH_FREE, false, 0, promise_batch_free},
-    {"weights sum to 1", ATTN_ROWS_SUM_1, false, 1e-6, promise_rows_sum_1},
-    {"order of keys does not matter", ATTN_KEY_PERMUTABLE, false, 2e-6, promise_key_permutable},
-    {"linear in the values", ATTN_LINEAR_IN_V, false, 0, promise_linear_in_v},
-    {"a masked row is 0", ATTN_MASKED_ROW_ZERO, false, 0, promise_masked_row_zero},
+    {"same bits on every kernel table", 0, NULL, 0, promise_tables},
+    {"same bits for any number of threads", 0, NULL, 0, promise_threads},
+    {"gradients: same bits on every table", 0, verify_differentiable, 0, promise_grad_tables},
+    {"gradients: same bits for any threads", 0, verify_differentiable, 0, promise_grad_threads},
+    {"same bits in any batch", ATTN_BATCH_FREE, NULL, 0, promise_batch_free},
+    {"decoding over a cache: bits of prefill", 0, promise_caches, 0, verify_cache},
+    {"weights sum to 1", ATTN_ROWS_SUM_1, NULL, 1e-6, promise_rows_sum_1},
+    {"order of keys does not matter", ATTN_KEY_PERMUTABLE, NULL, 2e-6, promise_key_permutable},
+    {"linear in the values", ATTN_LINEAR_IN_V, NULL, 0, promise_linear_in_v},
+    {"a masked row is 0", ATTN_MASKED_ROW_ZERO, NULL, 0, promise_masked_row_zero},
 };
 
 enum { PROMISE_ROWS = (int)(sizeof promise_rows / sizeof promise_rows[0]) };
@@ -215,8 +222,8 @@ bool verify_promise(int i, const verify_problem *p, attn_ctx *ctx, const char **
 {
     if (i >= PROMISE_ROWS) return false;
     const struct verify_promise_row *row = &promise_rows[i];
-    bool applies = (p->mech->traits & row->trait) == row->trait &&
-                   (!row->gradients || verify_differentiable(p->mech));
+    bool applies =
+        (p->mech->traits & row->trait) == row->trait && (!row->only || row->only(p->mech));
     *name = row->name;
     *finding = (verify_finding){.applies = applies, .allowed = row->allowed};
     if (applies) finding->error = row->error(p, ctx);

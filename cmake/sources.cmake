@@ -287,6 +287,7 @@ set(CLI_SOURCES
     cli/reference.c
     cli/report.c
     cli/shape.c
+    cli/verify_cache.c
     cli/verify_gold.c
     cli/verify_grad.c
     cli/verify_promise.c
