@@ -2,6 +2,7 @@
  * precision = half: how far it is from the exact result on inputs that try it, what rows do that
  * integers cannot hold, which calls it serves. The bounds are those of docs/numerics.md, section
  * 17; on a machine without the instructions the exact result has to keep them too. */
+#include "attn/cache.h"
 #include "contexts.h"
 
 #include <math.h>
@@ -328,6 +329,61 @@ static void half_serves(void **state)
     }
 }
 
+/* A call that asks for the half mode, and has to run exact. */
+static void half_runs_exact(test_arena *arena, attn_args args)
+{
+    attn_spec spec = {.size = sizeof spec, .precision = ATTN_PRECISION_HALF};
+    attn_plan *plan = NULL;
+    attn_plan_info info;
+    attn_args exact = args;
+    exact.out = TEST_TENSOR(arena, F32, 1, 2, 9, 8);
+    assert_int_equal(attn_plan_create(&plan, NULL, &spec, &args, NULL), ATTN_OK);
+    attn_plan_describe(plan, &info);
+    attn_plan_destroy(plan);
+    assert_int_equal(info.precision, ATTN_PRECISION_EXACT);
+    assert_int_equal(attn_forward(NULL, &spec, &args, NULL), ATTN_OK);
+    spec.precision = ATTN_PRECISION_EXACT;
+    assert_int_equal(attn_forward(NULL, &spec, &exact, NULL), ATTN_OK);
+    assert_true(test_same_bits(args.out, exact.out));
+}
+
+/* Keys in a cache, then the same rows as pages of three. */
+static void half_over_caches(void **state)
+{
+    test_arena arena = {0};
+    test_rng rng = test_rng_make(3);
+    attn_cache *cache = NULL;
+    const attn_cache_spec spec = {.size = sizeof spec,
+                                  .sequences = 1,
+                                  .heads = 2,
+                                  .key_width = 8,
+                                  .value_width = 8,
+                                  .capacity = 12};
+    attn_cache_new rows = {.size = sizeof rows};
+    attn_args args = {.size = sizeof args};
+    (void)state;
+    rows.k = rows.v = TEST_TENSOR(&arena, F32, 1, 2, 12, 8);
+    args.q = TEST_TENSOR(&arena, F32, 1, 2, 9, 8);
+    test_fill_normal(&rows.k, &rng, 1);
+    test_fill_normal(&args.q, &rng, 1);
+    assert_int_equal(attn_cache_create(&cache, NULL, &spec, NULL), ATTN_OK);
+    assert_int_equal(attn_cache_append(cache, &rows, NULL), ATTN_OK);
+    args.out = TEST_TENSOR(&arena, F32, 1, 2, 9, 8);
+    args.cache = cache;
+    half_runs_exact(&arena, args);
+    attn_cache_destroy(cache);
+    args.cache = NULL;
+    args.k = args.v = TEST_TENSOR(&arena, F32, 4, 2, 3, 8);
+    test_fill_normal(&args.k, &rng, 1);
+    args.page_table = TEST_TENSOR(&arena, I64, 1, 4);
+    args.k_len = TEST_TENSOR(&arena, I64, 1);
+    for (int64_t m = 0; m < 4; m++)
+        test_put(&args.page_table, (int64_t[]){0, m}, (double)(3 - m));
+    test_put(&args.k_len, (int64_t[]){0}, 11);
+    half_runs_exact(&arena, args);
+    test_arena_reset(&arena);
+}
+
 static void half_serves_normalisers(void **state)
 {
     static const bool served[] = {[ATTN_NORM_SOFTMAX] = true,
@@ -395,6 +451,7 @@ int main(void)
         cmocka_unit_test(half_errors),      cmocka_unit_test(half_bad_rows),
         cmocka_unit_test(half_serves),      cmocka_unit_test(half_serves_normalisers),
         cmocka_unit_test(half_normalisers), cmocka_unit_test(half_unknown),
+        cmocka_unit_test(half_over_caches),
     };
     return cmocka_run_group_tests(tests, contexts_setup, contexts_finish);
 }

@@ -81,8 +81,9 @@ typedef enum attn_norm_kind {
 /* HALF is for speed: products of scores and of weights with values in 16-bit integers, errors as
  * large as those of rounding the output to bf16 (docs/numerics.md, section 17 says more). A
  * result still depends on nothing but its row. attn_forward alone knows it, for f32, bf16 and f16
- * with ATTN_SCORE_DOT and every normaliser but RELU2 and LINEAR, on machines with AVX-512 VNNI;
- * everything else runs EXACT, and attn_plan_describe says which one it is. */
+ * tensors with ATTN_SCORE_DOT and every normaliser but RELU2 and LINEAR, on machines with AVX-512
+ * VNNI; everything else - keys in a cache or in pages too - runs EXACT, and attn_plan_describe
+ * says which one it is. */
 typedef enum attn_precision { ATTN_PRECISION_EXACT, ATTN_PRECISION_HALF } attn_precision;
 
 /* At which point args.scores is taken. */
