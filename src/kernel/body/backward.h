@@ -16,11 +16,11 @@ K(grade_keys)(const int keys, int w, v_vec coef, real *s, const uint64_t *allowe
               v_vec delta, real *dp, int l, const bool masked)
 {
     v_vec p[EXP_KEYS];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int j = 0; j < keys; j++)
         p[j] = v_min(v_set(1), v_sub(v_mul(v_load(s + j * w), coef), top));
     K(v_exp2)(p, keys);
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int j = 0; j < keys; j++) {
         v_vec ds = v_mul(p[j], v_sub(v_load(dp + j * w), delta));
         if (masked) {
@@ -58,12 +58,16 @@ static void K(grade)(int64_t n, int w, double coef, void *s, const uint64_t *all
     }
 }
 
-/* to[x] += done[x] for x < columns. */
-static inline __attribute__((always_inline)) void K(spread_join)(const real *done, double *to,
-                                                                 int64_t columns)
+/* to[x] += done[x] for x < columns. With clang a function of its own: else it keeps the sums of a
+ * tile in memory from the first lane on, which takes three times as long. */
+#if defined(__clang__)
+static __attribute__((noinline)) void
+#else
+static inline __attribute__((always_inline)) void
+#endif
+K(spread_join)(const real *done, double *to, int64_t columns)
 {
     int64_t x = 0;
-#pragma GCC unroll 8
     for (; x + D_LANES <= columns; x += D_LANES)
         d_store(to + x, d_add(d_load(to + x), d_load_real(done + x)));
     for (; x < columns; x++) to[x] += (double)done[x];
@@ -112,36 +116,37 @@ K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t 
 {
     v_vec sum[V_TILE_R * V_TILE_V];
     real done[V_TILE_V * V_LANES];
-#pragma GCC unroll 32
+    UNROLL(32)
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
     for (int p = 0; p < parts; p++) {
         const real *a[V_TILE_R], *row = (const real *)part[p].laid + e * part[p].n;
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int r = 0; r < V_TILE_R; r++)
             a[r] = (const real *)part[p].a + part[p].ld * (r < n ? j + r : j + n - 1);
-        for (int x = p * D_LINE; x < nv * V_LANES; x += parts * D_LINE)
-#pragma GCC unroll 8
+        for (int x = p * D_LINE; x < nv * V_LANES; x += parts * D_LINE) {
+            UNROLL(8)
             for (int r = 0; r < V_TILE_R; r++) __builtin_prefetch(to + r * width + x, 1);
+        }
         int64_t l = 0, until = part[p].n;
         if (some && part[p].lanes) K(spread_lanes)(n, &part[p], j, &l, &until);
         for (row += l * nv * V_LANES; l < until; l++, row += nv * V_LANES) {
             v_vec b[V_TILE_V];
             __builtin_prefetch(a[0] + V_TILE_R * part[p].ld + V_TILE_R * l);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int x = 0; x < nv; x++) b[x] = v_load(row + x * V_LANES);
-#pragma GCC unroll 8
+            UNROLL(8)
             for (int r = 0; r < V_TILE_R; r++) {
                 const v_vec w = v_set(a[r][l]);
-#pragma GCC unroll 4
+                UNROLL(4)
                 for (int x = 0; x < nv; x++)
                     sum[r * V_TILE_V + x] = v_fma(w, b[x], sum[r * V_TILE_V + x]);
             }
         }
     }
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int r = 0; r < V_TILE_R; r++) {
         if (r >= n) break;
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int x = 0; x < nv; x++) v_store(done + x * V_LANES, sum[r * V_TILE_V + x]);
         K(spread_join)(done, to + r * width, cut ? width - e : nv * V_LANES);
     }
@@ -305,9 +310,10 @@ static bool K(finite)(int64_t n, const void *x)
     real lanes[V_LANES];
     bool all = true;
     int64_t i = 0;
-    for (; i + 4 * V_LANES <= n; i += 4 * V_LANES)
-#pragma GCC unroll 4
+    for (; i + 4 * V_LANES <= n; i += 4 * V_LANES) {
+        UNROLL(4)
         for (int s = 0; s < 4; s++) sum[s] = v_fma(v_load(y + i + s * V_LANES), zero, sum[s]);
+    }
     for (; i + V_LANES <= n; i += V_LANES) sum[0] = v_fma(v_load(y + i), zero, sum[0]);
     if (i < n) sum[1] = v_fma(v_load_n(y + i, n - i), zero, sum[1]);
     v_store(lanes, v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
