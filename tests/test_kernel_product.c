@@ -72,28 +72,44 @@ static void weigh_fill(kernel_case *c, const matrix *p, const matrix *v, bool ma
     }
 }
 
+/* Where slices of lanes stop, never before the slice in front; mostly the last sees all keys. */
+static void weigh_stops(kernel_case *c, int64_t n, bool steps, int64_t *stop)
+{
+    int64_t least = 0;
+    for (int x = 0; x < ATTN__SLICES; x++) {
+        if (steps) least = test_rng_range(&c->rng, least, n);
+        stop[x] = steps ? least : n;
+    }
+}
+
 static void weigh(kernel_case *c)
 {
     const int64_t n = kernel_size(c, 0), width = kernel_size(c, 1);
     const int64_t v_stride = product_stride(c, width);
     const int w = kernel_width(c), ld = product_ld(c, w);
     const bool masked = test_rng_chance(&c->rng, 50), fresh = test_rng_chance(&c->rng, 30);
+    const bool steps = test_rng_chance(&c->rng, 50);
+    int64_t stop[ATTN__SLICES];
     matrix p = matrix_make(c, 0, n, w, ld), v = matrix_make(c, 1, n, width, v_stride);
     matrix acc = matrix_make(c, 2, width, w, ld);
     if (!fresh) matrix_fill(c, &acc); /* else it stays NaN: it is only written */
     weigh_fill(c, &p, &v, masked);
+    weigh_stops(c, n, steps, stop);
     double *want = matrix_copy(c, &acc);
     for (int64_t e = 0; e < width; e++)
         for (int l = 0; l < w; l++) {
             double sum = 0;
-            for (int64_t j = 0; j < n; j++) {
+            for (int64_t j = 0; j < stop[l / ATTN__SLICE]; j++) {
                 double weight = matrix_get(&p, j, l);
                 if (masked && signbit(weight)) continue;
                 sum = real_fma(c, weight, matrix_get(&v, j, e), sum);
             }
             want[e * w + l] = real_add(c, fresh ? 0 : want[e * w + l], sum);
         }
-    c->k->weigh(n, w, width, p.p, ld, v.p, v_stride, masked, fresh, acc.p);
+    if (steps)
+        c->k->weigh_steps(stop, w, width, p.p, ld, v.p, v_stride, masked, fresh, acc.p);
+    else
+        c->k->weigh(n, w, width, p.p, ld, v.p, v_stride, masked, fresh, acc.p);
     kernel_expect_all(c, masked ? "weigh, masked" : "weigh", &acc, want);
 }
 

@@ -194,6 +194,31 @@ static void fold_between(kernel_case *c)
     }
 }
 
+/* One chunk goes out as if it had been folded: lanes without weight hold anything but count as
+ * 0; a maximum that is no number has made a NaN of the sum, and so of inv. */
+static void finish_chunk(kernel_case *c)
+{
+    fold_data f;
+    fold_make(c, &f, false);
+    const int n = (int)test_rng_range(&c->rng, 0, f.w);
+    matrix inv = matrix_of(c, ATTN_DTYPE_F64, 6, 1, f.w, f.w);
+    matrix out = matrix_make(c, 7, n, f.width, f.width + test_rng_range(&c->rng, 0, 3));
+    void **rows = state_rows(c, 8, &out);
+    for (int l = 0; l < f.w; l++) {
+        if (test_rng_chance(&c->rng, 20)) matrix_put(&f.m, 0, l, -(double)INFINITY);
+        const bool bad = !(matrix_get(&f.m, 0, l) <= DBL_MAX) || test_rng_chance(&c->rng, 10);
+        matrix_put(&inv, 0, l, bad ? (double)NAN : 2 * test_rng_uniform(&c->rng));
+    }
+    const double *by = (const double *)(void *)inv.p;
+    f.fresh = true;
+    fold_run(&f, c->scalar);
+    c->scalar->finish(n, f.w, f.width, (const double *)(void *)f.so.p, by, rows);
+    double *want = matrix_copy(c, &out);
+    for (int64_t i = 0; i < n * f.width; i++) matrix_put(&out, i / f.width, i % f.width, 77);
+    c->k->finish_chunk(n, f.w, f.width, f.m.p, f.acc.p, by, rows);
+    kernel_expect_all(c, "finish_chunk", &out, want);
+}
+
 /* ---- element types ----------------------------------------------------------------------- */
 
 static bool state_has_nan(attn_dtype dtype, const void *p, int64_t i)
@@ -291,14 +316,16 @@ KERNEL_TEST(pack)
 KERNEL_TEST(finish)
 KERNEL_TEST(fold)
 KERNEL_TEST(fold_between)
+KERNEL_TEST(finish_chunk)
 KERNEL_TEST(convert)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pack_agrees),    cmocka_unit_test(finish_agrees),
-        cmocka_unit_test(fold_agrees),    cmocka_unit_test(fold_between_agrees),
-        cmocka_unit_test(convert_agrees), cmocka_unit_test(widen_every_half),
+        cmocka_unit_test(pack_agrees),         cmocka_unit_test(finish_agrees),
+        cmocka_unit_test(fold_agrees),         cmocka_unit_test(fold_between_agrees),
+        cmocka_unit_test(finish_chunk_agrees), cmocka_unit_test(convert_agrees),
+        cmocka_unit_test(widen_every_half),
     };
     return cmocka_run_group_tests_name("kernel_state", tests, memory_begin, memory_end);
 }

@@ -316,7 +316,7 @@ static void floats_are_narrowed(void **state)
 static void doubles_cross(void **state)
 {
     (void)state;
-    static float from[N], product_want[N], product_got[N];
+    static float from[N], product_want[N], product_got[N], scaled_want[N], scaled_got[N];
     static double a[N], b[N], wide_want[N], wide_got[N];
     test_rng rng = test_rng_make(43);
     for (int round = 0, rounds = vec_rounds(); round < rounds; round++) {
@@ -328,11 +328,14 @@ static void doubles_cross(void **state)
         }
         vec_scalar.load_f32(N, from, wide_want);
         vec_scalar.mul_f64(N, a, b, product_want);
+        vec_scalar.scale_f64(N, from, b, scaled_want);
         for (int next = 0; (t = vec_usable(&next)) != NULL;) {
             t->load_f32(N, from, wide_got);
             vec_same(vec_f64, t->name, "load_f32", false, wide_want, wide_got, N);
             t->mul_f64(N, a, b, product_got);
             vec_same(vec_f32, t->name, "mul_f64", false, product_want, product_got, N);
+            t->scale_f64(N, from, b, scaled_got);
+            vec_same(vec_f32, t->name, "scale_f64", false, scaled_want, scaled_got, N);
         }
     }
 }

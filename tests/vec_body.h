@@ -48,9 +48,14 @@ static void mul_f64(int64_t n, const double *a, const double *b, float *to)
     for (int64_t i = 0; i < n; i += S_LANES) s_store(to + i, s_mul_f64(a + i, b + i));
 }
 
+static void scale_f64(int64_t n, const float *a, const double *b, float *to)
+{
+    for (int64_t i = 0; i < n; i += S_LANES) s_store(to + i, s_scale_f64(a + i, b + i));
+}
+
 #define TABLE2(name)                                                                           \
     const vec_table vec_##name = {                                                             \
-        #name,    ATTN_ISA_##name, &arithmetic_f32, &arithmetic_f64, load_bf16,                \
-        load_f16, store_bf16,      store_f16,       load_f32,        mul_f64}
+        #name,      ATTN_ISA_##name, &arithmetic_f32, &arithmetic_f64, load_bf16, load_f16,    \
+        store_bf16, store_f16,       load_f32,        mul_f64,         scale_f64}
 #define TABLE(name) TABLE2(name)
 TABLE(VEC_NAME);

@@ -42,6 +42,7 @@ typedef struct vec_table {
     void (*store_f16)(int64_t n, const float *from, uint16_t *to);
     void (*load_f32)(int64_t n, const float *from, double *to);
     void (*mul_f64)(int64_t n, const double *a, const double *b, float *to);
+    void (*scale_f64)(int64_t n, const float *a, const double *b, float *to);
 } vec_table;
 
 extern const vec_table vec_scalar, vec_avx2, vec_avx512, vec_neon;

@@ -105,7 +105,7 @@ bool attn__same_view(const attn_tensor *a, const attn_tensor *b);
 
 /* ---- plan.c: the only place that chooses ------------------------------------------------- */
 
-enum { ATTN__PANELS = 4, ATTN__SLOT_HEAD = 64, ATTN__SLICE = 16 };
+enum { ATTN__PANELS = 4, ATTN__SLOT_HEAD = 64 };
 
 /* Offsets in bytes into one thread's scratch, -1 where there is nothing. */
 typedef struct attn__layout {
@@ -198,6 +198,7 @@ void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace
 
 typedef struct attn__panel {
     bool fresh;                               /* nothing folded yet: the state is not written */
+    bool closed;                              /* its rows are out */
     int n, w;                                 /* queries, and lanes: n rounded up to the step */
     int64_t any_lo, any_hi;                   /* keys that some lane may see */
     int64_t all_lo, all_hi;                   /* keys that every lane may see */
@@ -205,7 +206,7 @@ typedef struct attn__panel {
     int64_t i[ATTN__PANEL];                   /* query of the sequence */
     int64_t p[ATTN__PANEL];                   /* its position */
     int64_t lo[ATTN__PANEL], hi[ATTN__PANEL]; /* keys by causal, window, prefix and chunk */
-    int64_t reach[ATTN__PANEL / ATTN__SLICE]; /* the largest hi of each slice of lanes */
+    int64_t reach[ATTN__SLICES];              /* the largest hi of each slice of lanes */
     void *qt, *rq, *wt;
     double *sm, *sl, *so; /* the state: maximum, sum, outputs */
     char *memory;         /* the parts of attn__layout inside a panel */
@@ -249,7 +250,10 @@ void attn__panel_write(const attn__run *r, char *scratch, const attn__seq *seq,
 void attn__write_row(const attn__kernels *k, const attn_tensor *out, int64_t n, const void *row,
                      void *dst);
 void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
-                       attn__panel *panel);
+                       attn__panel *panel); /* unless it is closed */
+/* A fresh panel whose one chunk lies in scratch, as a tile leaves it. */
+void attn__panel_close_one(const attn__run *r, char *scratch, const attn__seq *seq,
+                           attn__panel *panel);
 
 /* Where query i of head h looks: args.center. */
 double attn__center_at(const attn__problem *p, const attn__seq *seq, int64_t h, int64_t i);

@@ -38,41 +38,74 @@ double attn__center_at(const attn__problem *p, const attn__seq *seq, int64_t h, 
     return attn__get(t->dtype, attn__at(t, seq->b, h, seq->iq + i, 0), 0);
 }
 
-/* The keys around its centre; around a NaN there are none. */
-static void panel_center(const attn__problem *p, const attn__seq *seq, int64_t h, int64_t i,
-                         int64_t *lo, int64_t *hi)
+/* ---- the keys a query may see by causal, prefix, window, chunk and centre: one interval -- */
+
+static void panel_causal(const attn__seq *seq, attn__panel *panel)
 {
-    const double width = p->spec.center_width;
-    if (width == 0) return;
-    const double center = attn__center_at(p, seq, h, i);
-    const double first = ceil(center - width), last = floor(center + width);
-    if (!(last >= 0 && first < (double)seq->S)) {
-        *hi = 0;
-        return;
-    }
-    if (first > (double)*lo) *lo = (int64_t)first;
-    if (last < (double)*hi) *hi = attn__min(*hi, (int64_t)last + 1);
+    for (int l = 0; l < panel->n; l++)
+        panel->hi[l] = attn__min(panel->hi[l], attn__max(panel->p[l] + 1, seq->prefix));
 }
 
-/* The keys query i may see by causal, prefix, window, chunk and centre: one interval. */
-static void panel_range(const attn__problem *p, const attn__seq *seq, int64_t h, int64_t i,
-                        int64_t *lo, int64_t *hi)
+static void panel_window(const attn_spec *s, attn__panel *panel)
+{
+    for (int l = 0; l < panel->n && s->window.left >= 0; l++)
+        panel->lo[l] = attn__max(panel->lo[l], panel->p[l] - s->window.left);
+    for (int l = 0; l < panel->n && s->window.right >= 0; l++)
+        panel->hi[l] = attn__min(panel->hi[l], panel->p[l] + s->window.right + 1);
+}
+
+static void panel_chunk(const attn_spec *s, attn__panel *panel)
+{
+    for (int l = 0; l < panel->n; l++) {
+        int64_t first = panel->p[l] / s->chunk * s->chunk;
+        if (first > panel->p[l]) first -= s->chunk;
+        panel->lo[l] = attn__max(panel->lo[l], first);
+        panel->hi[l] = attn__min(panel->hi[l], first + s->chunk);
+    }
+}
+
+/* The keys around the centre; around a NaN there are none. */
+static void panel_center(const attn__problem *p, const attn__seq *seq, attn__panel *panel)
+{
+    const double width = p->spec.center_width;
+    for (int l = 0; l < panel->n; l++) {
+        const double center = attn__center_at(p, seq, panel->h[l], panel->i[l]);
+        const double first = ceil(center - width), last = floor(center + width);
+        if (!(last >= 0 && first < (double)seq->S)) {
+            panel->hi[l] = 0;
+            continue;
+        }
+        if (first > (double)panel->lo[l]) panel->lo[l] = (int64_t)first;
+        if (last < (double)panel->hi[l])
+            panel->hi[l] = attn__min(panel->hi[l], (int64_t)last + 1);
+    }
+}
+
+static void panel_ranges(const attn__problem *p, const attn__seq *seq, attn__panel *panel)
 {
     const attn_spec *s = &p->spec;
-    const int64_t pos = i + seq->offset;
-    *lo = 0;
-    *hi = seq->S;
-    if (s->causal) *hi = attn__min(*hi, attn__max(pos + 1, seq->prefix));
-    if (s->window.on && s->window.left >= 0) *lo = attn__max(*lo, pos - s->window.left);
-    if (s->window.on && s->window.right >= 0) *hi = attn__min(*hi, pos + s->window.right + 1);
-    if (s->chunk > 0) {
-        int64_t first = pos / s->chunk * s->chunk;
-        if (first > pos) first -= s->chunk;
-        *lo = attn__max(*lo, first);
-        *hi = attn__min(*hi, first + s->chunk);
+    for (int l = 0; l < panel->n; l++) panel->lo[l] = 0, panel->hi[l] = seq->S;
+    if (s->causal) panel_causal(seq, panel);
+    if (s->window.on) panel_window(s, panel);
+    if (s->chunk > 0) panel_chunk(s, panel);
+    if (s->center_width != 0) panel_center(p, seq, panel);
+}
+
+/* What the intervals have in common, and what they cover. */
+static void panel_bounds(attn__panel *panel)
+{
+    int64_t any_lo = INT64_MAX, any_hi = 0, all_lo = 0, all_hi = INT64_MAX;
+    for (int l = 0; l < panel->n; l++) {
+        int64_t *lo = &panel->lo[l], *hi = &panel->hi[l];
+        if (*hi <= *lo) *lo = *hi = 0;
+        all_lo = attn__max(all_lo, *lo);
+        all_hi = attn__min(all_hi, *hi);
+        if (*lo == *hi) continue;
+        any_lo = attn__min(any_lo, *lo);
+        any_hi = attn__max(any_hi, *hi);
     }
-    panel_center(p, seq, h, i, lo, hi);
-    if (*hi <= *lo) *lo = *hi = 0;
+    panel->any_lo = any_lo, panel->any_hi = any_hi;
+    panel->all_lo = all_lo, panel->all_hi = all_hi;
 }
 
 /* Where panel index begins: member of the group, and query. */
@@ -102,20 +135,17 @@ void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int6
     const int64_t rows = attn__min(ATTN__PANEL, seq->T - i0);
     const int64_t members = attn__min(panel_heads(p, seq->T), p->H / p->G - first);
     panel->n = 0;
-    panel->any_lo = INT64_MAX, panel->any_hi = 0, panel->all_lo = 0, panel->all_hi = INT64_MAX;
-    for (int64_t member = 0; member < members; member++)
+    for (int64_t member = 0; member < members; member++) {
+        const int64_t h = attn__panel_head(p, g, first + member);
         for (int64_t i = 0; i < rows; i++) {
             const int l = panel->n++;
-            panel->h[l] = attn__panel_head(p, g, first + member);
+            panel->h[l] = h;
             panel->i[l] = i0 + i;
             panel->p[l] = i0 + i + seq->offset;
-            panel_range(p, seq, panel->h[l], i0 + i, &panel->lo[l], &panel->hi[l]);
-            panel->all_lo = attn__max(panel->all_lo, panel->lo[l]);
-            panel->all_hi = attn__min(panel->all_hi, panel->hi[l]);
-            if (panel->lo[l] == panel->hi[l]) continue;
-            panel->any_lo = attn__min(panel->any_lo, panel->lo[l]);
-            panel->any_hi = attn__max(panel->any_hi, panel->hi[l]);
         }
+    }
+    panel_ranges(p, seq, panel);
+    panel_bounds(panel);
     panel->w = (panel->n + step - 1) / step * step;
     attn__panel_reach(panel);
 }
@@ -132,11 +162,12 @@ void attn__panel_reach(attn__panel *panel)
 void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn_tensor *t,
                       char **rows)
 {
-    const int64_t size = (int64_t)attn_dtype_size(t->dtype), step = t->stride[2] * size;
-    for (int l = 0; l < panel->n; l++)
-        rows[l] = l > 0 && t->data && panel->h[l] == panel->h[l - 1]
-                      ? rows[l - 1] + step
-                      : attn__at(t, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0);
+    const int64_t step = t->data ? t->stride[2] * (int64_t)attn_dtype_size(t->dtype) : 0;
+    for (int l = 0; l < panel->n;) {
+        const int64_t h = panel->h[l];
+        char *row = attn__at(t, seq->qb, h, seq->q0 + panel->i[l], 0);
+        for (; l < panel->n && panel->h[l] == h; l++, row += step) rows[l] = row;
+    }
 }
 
 void attn__panel_stage(const attn__run *r, const attn__seq *seq, const attn__panel *panel,
@@ -218,6 +249,7 @@ void attn__panel_open(const attn__run *r, char *scratch, const attn__seq *seq, i
     const void *rows[ATTN__PANEL];
     attn__panel_lanes(r, seq, g, index, panel);
     panel->fresh = true;
+    panel->closed = false;
     attn__panel_memory(plan, panel, memory);
     attn__norm_open(r->p, panel);
     attn__panel_queries(r, scratch, seq, panel, scratch + plan->at.rows, rows);

@@ -28,28 +28,38 @@ void attn__write_row(const attn__kernels *k, const attn_tensor *out, int64_t n, 
         attn__put(out->dtype, dst, e * out->stride[3], attn__real_get(k, row, e));
 }
 
-void attn__panel_write(const attn__run *r, char *scratch, const attn__seq *seq,
-                       const attn__panel *panel, const attn_tensor *out, const double *so,
-                       const double *inv)
+/* From so, or, when that is NULL, from the one chunk that lies in scratch. */
+static void panel_write(const attn__run *r, char *scratch, const attn__seq *seq,
+                        const attn__panel *panel, const attn_tensor *out, const double *so,
+                        const double *inv)
 {
     const attn__kernels *k = r->plan->kernels;
-    const int64_t width = out->shape[3];
+    const attn__layout *at = &r->plan->at;
+    const int64_t width = out->shape[3], bytes = width * (int64_t)attn__real_size(k);
+    const bool direct = attn__stage_direct(k, out);
     char *rows[ATTN__PANEL], *reals[ATTN__PANEL];
     if (!attn__present(out)) return;
     attn__panel_rows(seq, panel, out, rows);
-    for (int l = 0; l < panel->n; l++)
-        reals[l] = scratch + r->plan->at.rows + l * width * (int64_t)attn__real_size(k);
-    const bool direct = attn__stage_direct(k, out);
-    k->finish(panel->n, panel->w, width, so, inv, (void *const *)(direct ? rows : reals));
+    for (int l = 0; l < panel->n && !direct; l++) reals[l] = scratch + at->rows + l * bytes;
+    void *const *to = (void *const *)(direct ? rows : reals);
+    if (so)
+        k->finish(panel->n, panel->w, width, so, inv, to);
+    else
+        k->finish_chunk(panel->n, panel->w, width, scratch + at->m, scratch + at->acc, inv, to);
     for (int l = 0; l < panel->n && !direct; l++)
         attn__write_row(k, out, width, reals[l], rows[l]);
 }
 
+void attn__panel_write(const attn__run *r, char *scratch, const attn__seq *seq,
+                       const attn__panel *panel, const attn_tensor *out, const double *so,
+                       const double *inv)
+{
+    panel_write(r, scratch, seq, panel, out, so, inv);
+}
+
 /* Joins the sink to the state of lane l: afterwards sl is the whole denominator relative to
- * exp2(sm). Returns the factor that turns so into the output; *mean is it without the dropout.
- */
-static double panel_join(const attn__problem *p, attn__panel *panel, int l, double sink,
-                         double *mean)
+ * exp2(sm). Returns how much of the chunks is left; their sum divided by sl is the output. */
+static double panel_join(attn__panel *panel, int l, double sink)
 {
     const double m = panel->sm[l], top = sink > m ? sink : m;
     double keep = 0, total = panel->sl[l];
@@ -60,8 +70,21 @@ static double panel_join(const attn__problem *p, attn__panel *panel, int l, doub
     if (sink > -(double)INFINITY || sink != sink) total += attn__exp2(sink - top);
     panel->sm[l] = top;
     panel->sl[l] = total;
-    *mean = keep == 0 ? total * 0 : keep / total;
-    return keep == 0 ? total * 0 : keep / (total * (1 - p->spec.dropout));
+    return keep;
+}
+
+/* inv: what turns so into the output; mean: the same without the dropout. */
+static void panel_factors(const attn__run *r, const attn__seq *seq, attn__panel *panel,
+                          double *mean, double *inv)
+{
+    const attn__problem *p = r->p;
+    double sink = 0;
+    for (int l = 0; l < panel->n; l++) {
+        if (l == 0 || panel->h[l] != panel->h[l - 1]) sink = panel_sink(p, seq, panel->h[l]);
+        const double keep = panel_join(panel, l, sink), total = panel->sl[l];
+        inv[l] = keep == 0 ? total * 0 : keep / (total * (1 - p->spec.dropout));
+        if (p->call == ATTN__JVP) mean[l] = keep == 0 ? total * 0 : keep / total;
+    }
 }
 
 static double panel_lse(const attn__panel *panel, int l)
@@ -70,23 +93,46 @@ static double panel_lse(const attn__panel *panel, int l)
     return (panel->sm[l] + attn__log2(panel->sl[l])) * ATTN__LN2;
 }
 
+static void panel_write_lse(const attn__run *r, const attn__seq *seq, const attn__panel *panel)
+{
+    const attn_tensor *lse = &r->p->at.lse;
+    for (int l = 0; l < panel->n && attn__present(lse); l++)
+        attn__put(lse->dtype, attn__at(lse, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0), 0,
+                  panel_lse(panel, l));
+}
+
 /* The state keeps the joined maximum and sum, which is what the weights still need. */
+static void panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
+                        attn__panel *panel, const double *so)
+{
+    const attn__problem *p = r->p;
+    double inv[ATTN__PANEL] = {0}, mean[ATTN__PANEL] = {0};
+    if (attn__norm_of(p)->op >= 0) { /* the weights are what they are */
+        for (int l = 0; l < panel->n; l++) inv[l] = 1 / (1 - p->spec.dropout);
+    } else {
+        panel_factors(r, seq, panel, mean, inv);
+        panel_write_lse(r, seq, panel);
+    }
+    panel_write(r, scratch, seq, panel, &p->at.out, so, inv);
+    if (p->call == ATTN__JVP) attn__jvp_close(r, scratch, seq, panel, mean, inv);
+    panel->closed = true;
+}
+
 void attn__panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
                        attn__panel *panel)
 {
-    const attn__problem *p = r->p;
-    const attn_tensor *lse = &p->at.lse;
-    double inv[ATTN__PANEL] = {0}, mean[ATTN__PANEL] = {0};
-    const bool final = attn__norm_of(p)->op >= 0; /* the weights are what they are */
+    if (panel->closed) return;
     if (panel->fresh) attn__panel_reset(r, panel);
-    for (int l = 0; l < panel->n; l++) {
-        inv[l] = 1 / (1 - p->spec.dropout);
-        if (final) continue;
-        inv[l] = panel_join(p, panel, l, panel_sink(p, seq, panel->h[l]), &mean[l]);
-        if (attn__present(lse))
-            attn__put(lse->dtype, attn__at(lse, seq->qb, panel->h[l], seq->q0 + panel->i[l], 0),
-                      0, panel_lse(panel, l));
-    }
-    attn__panel_write(r, scratch, seq, panel, &p->at.out, panel->so, inv);
-    if (p->call == ATTN__JVP) attn__jvp_close(r, scratch, seq, panel, mean, inv);
+    panel_close(r, scratch, seq, panel, panel->so);
+}
+
+/* The outputs of one chunk are those of a state into which it alone is folded: so is spared. */
+void attn__panel_close_one(const attn__run *r, char *scratch, const attn__seq *seq,
+                           attn__panel *panel)
+{
+    const attn__layout *at = &r->plan->at;
+    r->plan->kernels->fold(panel->w, 0, true, scratch + at->m, scratch + at->l,
+                           scratch + at->acc, panel->sm, panel->sl, panel->so);
+    panel->fresh = false;
+    panel_close(r, scratch, seq, panel, NULL);
 }

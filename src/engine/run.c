@@ -113,7 +113,8 @@ static void run_close(const attn__run *r, char *scratch, run_task *task)
 
 /* Asks, last in first out, for what the next task of this thread reads: queries, then the first
  * keys and values of its head. */
-static void run_warm(const attn__run *r, int64_t index, const run_task *task, attn__warm *warm)
+static void run_warm_next(const attn__run *r, int64_t index, const run_task *task,
+                          attn__warm *warm)
 {
     run_task next;
     int64_t h, i;
@@ -132,6 +133,27 @@ static void run_warm(const attn__run *r, int64_t index, const run_task *task, at
                    attn__min(seq->T - i, next.n * ATTN__PANEL));
 }
 
+/* Before them for the rows that this task writes. */
+static void run_warm(const attn__run *r, int64_t index, const run_task *task, attn__warm *warm)
+{
+    int64_t h, i;
+    run_warm_next(r, index, task, warm);
+    attn__panel_first(r->p, &task->seq, task->g, task->first, &h, &i);
+    attn__warm_out(warm, &r->p->at.out, task->seq.qb, h, task->seq.q0 + i,
+                   attn__min(task->seq.T - i, task->n * ATTN__PANEL));
+}
+
+/* What a tile left in scratch joins its panel, or is all of it. */
+static void run_join(const attn__run *r, char *scratch, run_task *task, int64_t x, int64_t c)
+{
+    attn__panel *panel = &task->panels[x];
+    const bool last = panel->any_hi <= (c + 1) * ATTN__CHUNK;
+    if (panel->fresh && last && r->p->call == ATTN__FORWARD)
+        attn__panel_close_one(r, scratch, &task->seq, panel);
+    else
+        attn__tile_fold(r, scratch + r->plan->at.acc, panel);
+}
+
 static void run_whole(attn__run *r, char *scratch, int64_t index)
 {
     run_task task;
@@ -147,7 +169,7 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
             attn__tile tile = run_tile(r, scratch, &task, x, c);
             tile.warm = &warm;
             if (attn__tile_run(&tile, c * ATTN__CHUNK, &staged))
-                attn__tile_fold(r, scratch + r->plan->at.acc, &task.panels[x]);
+                run_join(r, scratch, &task, x, c);
         }
     }
     run_close(r, scratch, &task);

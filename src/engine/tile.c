@@ -79,9 +79,19 @@ static bool tile_finite(const attn__kernels *k, int64_t n, int64_t width, const 
     return finite;
 }
 
+/* Where the slices of lanes stop to see keys first .. first + n, counted from the first: lanes
+ * rise with the query, so under a causal mask the first slices stop first. */
+static void tile_stops(const attn__tile *t, int64_t first, int64_t n, int64_t *stop)
+{
+    int64_t reach = 0;
+    for (int x = 0; x < ATTN__SLICES; x++) {
+        reach = attn__max(reach, t->panel->reach[x] - (t->j0 + first));
+        stop[x] = attn__min(reach, n);
+    }
+}
+
 /* acc += weights of keys first .. first + n times their values, or = in the first block of a
- * tile. The block is one chain for every lane, so only lanes that see none of it are left out.
- */
+ * tile. The block is one chain for every lane. */
 static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t chunk0,
                        int64_t first, int64_t n, bool masked)
 {
@@ -90,17 +100,15 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
     const int w = t->panel->w;
     char *acc = tile_part(t, t->r->plan->at.acc);
     const char *values = (const char *)staged->v + (j - chunk0) * staged->v_stride * real;
-    int64_t until;
+    int64_t stop[ATTN__SLICES];
     if (masked && t->counts && !tile_finite(k, n, E, values, staged->v_stride)) {
         attn__weigh_some(k, n, w, E, (char *)t->s + first * w * real, values, staged->v_stride,
                          t->counts + first, first == 0, acc);
         return;
     }
-    const int lane = attn__tile_first_lane(t, j, &until);
-    if (first == 0 && lane > 0) memset(acc, 0, (size_t)(E * w * real));
-    k->weigh(n, w - lane, E, (char *)t->s + (first * w + lane) * real, w, values,
-             staged->v_stride, masked && !t->counts, first == 0 && lane == 0,
-             acc + lane * real);
+    tile_stops(t, first, n, stop);
+    k->weigh_steps(stop, w, E, (char *)t->s + first * w * real, w, values, staged->v_stride,
+                   masked && !t->counts, first == 0, acc);
 }
 
 /* The same for weights of either sign: entries that no weight meets are left out. */
@@ -279,6 +287,7 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
         tile_weights(t, j, n, m, l);
         if (jvp) attn__jvp_block(t, staged, chunk, j, n);
         if (dropped) tile_drop(t, j, n, s);
+        if (t->warm) attn__warm_some(t->warm, 32);
         weigh(t, staged, chunk, j, n, tile_marked(t, j, n) || dropped);
     }
     if (staged->few) attn__few_turn(t);

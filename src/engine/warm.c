@@ -18,6 +18,14 @@ void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h
                                               .rows = rows};
 }
 
+void attn__warm_out(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
+                    int64_t rows)
+{
+    const int n = warm->n;
+    attn__warm_add(warm, t, b, h, row, rows);
+    if (warm->n > n) warm->part[n].write = true;
+}
+
 void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
                       int64_t rows, int64_t j, int64_t n)
 {
@@ -43,7 +51,10 @@ void attn__warm_some(attn__warm *warm, int64_t rows)
         attn__warm_part *part = &warm->part[warm->n - 1];
         for (; part->rows > 0 && rows > 0; part->rows--, rows--, part->row += part->step)
             for (int64_t x = 0; x < part->bytes; x += WARM_LINE)
-                __builtin_prefetch(part->row + x);
+                if (part->write)
+                    __builtin_prefetch(part->row + x, 1);
+                else
+                    __builtin_prefetch(part->row + x);
         if (part->rows == 0) warm->n--;
     }
 }

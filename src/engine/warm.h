@@ -10,12 +10,15 @@ enum { ATTN__WARM_PARTS = 12 };
 typedef struct attn__warm_part {
     const char *row; /* rows of bytes each, step apart */
     int64_t step, bytes, rows;
+    bool write;
 } attn__warm_part;
 typedef struct attn__warm {
     int n;
     attn__warm_part part[ATTN__WARM_PARTS];
 } attn__warm;
 void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
+                    int64_t rows);
+void attn__warm_out(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
                     int64_t rows);
 /* Columns j .. j + n of rows of an operand B H T S. */
 void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,

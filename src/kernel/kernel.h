@@ -19,8 +19,10 @@ enum {
     ATTN__PANEL = 48,  /* queries at most in a panel; lanes of a mask word */
     ATTN__CHUNK = 512, /* keys folded at once, and keys summed in one chain: both are part of */
     ATTN__BLOCK = 64,  /* the numeric contract (docs/numerics.md) */
-    ATTN__FEW = 16,    /* lanes at most of the kernels for few */
-    ATTN__PARTS = 4,   /* parts at most that spread takes */
+    ATTN__SLICE = 16,  /* lanes that see and stop seeing keys together */
+    ATTN__SLICES = ATTN__PANEL / ATTN__SLICE,
+    ATTN__FEW = 16,  /* lanes at most of the kernels for few */
+    ATTN__PARTS = 4, /* parts at most that spread takes */
     ATTN__N_FLOATS = ATTN_DTYPE_F16 + 1
 };
 
@@ -206,6 +208,10 @@ typedef struct attn__kernels {
     void (*weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                   int64_t v_stride, bool masked, bool fresh, void *acc);
 
+    /* weigh where lane l is over keys j < stop[l / ATTN__SLICE], which never falls. */
+    void (*weigh_steps)(const int64_t *stop, int w, int64_t width, const void *p, int ld,
+                        const void *v, int64_t v_stride, bool masked, bool fresh, void *acc);
+
     /* ---- few lanes: body/few.h -------------------------------------------------------------
      * The same numbers for at most ATTN__FEW lanes, with keys, or columns of values, in the
      * lanes of vectors, and rows read where they lie. Indexed by attn__row_kind; NULL: widen
@@ -233,6 +239,11 @@ typedef struct attn__kernels {
      */
     void (*finish)(int n, int w, int64_t width, const double *so, const double *inv,
                    void *const *rows);
+
+    /* fold of one fresh chunk, then finish: what they do with so, without it. inv has w
+     * numbers, a NaN where m is neither finite nor -inf. */
+    void (*finish_chunk)(int n, int w, int64_t width, const void *m, const void *acc,
+                         const double *inv, void *const *rows);
 
     /* Runs n rounds of independent fmas; returns how many flops that was. *sink keeps them. */
     double (*probe)(int64_t n, double *sink);

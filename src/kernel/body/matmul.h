@@ -82,30 +82,47 @@ static void K(scores_max)(int64_t n, int w, int64_t depth, const void *k, int64_
     K(scores_all)(n, w, depth, k, k_stride, q, ld, s, m);
 }
 
-/* nr columns of v by nv vectors over n keys: chains from 0, added to acc at the end (to 0
- * when it is fresh). fetch: the numbers of v that lie that far on are asked for in passing. */
-static inline __attribute__((always_inline)) void
-K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride, real *acc,
-              const int nr, const int nv, const bool masked, bool fresh, int64_t fetch)
+/* Keys j .. n of nr columns of v by the vectors from first on; returns n, or j when that is
+ * more. fetch: the numbers of v that lie that far on are asked for in passing. */
+static inline __attribute__((always_inline)) int64_t
+K(weigh_keys)(int64_t j, int64_t n, const real *p, int ld, const real *v, int64_t v_stride,
+              v_vec *sum, const int nr, const int first, const int nv, const bool masked,
+              int64_t fetch)
 {
-    v_vec sum[V_TILE_R * V_TILE_V];
-    UNROLL(32)
-    for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
-    for (int64_t j = 0; j < n; j++, p += ld, v += v_stride) {
+    const real *row = v + j * v_stride;
+    p += j * ld;
+    for (; j < n; j++, p += ld, row += v_stride) {
         v_vec w[V_TILE_V];
-        if (fetch) __builtin_prefetch(v + fetch);
+        if (fetch) __builtin_prefetch(row + fetch);
         UNROLL(4)
-        for (int x = 0; x < nv; x++) w[x] = v_load(p + x * V_LANES);
+        for (int x = first; x < nv; x++) w[x] = v_load(p + x * V_LANES);
         UNROLL(8)
         for (int r = 0; r < nr; r++) {
-            v_vec b = v_set(v[r]);
+            v_vec b = v_set(row[r]);
             UNROLL(4)
-            for (int x = 0; x < nv; x++) {
+            for (int x = first; x < nv; x++) {
                 v_vec *to = &sum[r * V_TILE_V + x];
                 *to = masked ? v_fma_unmarked(w[x], b, *to) : v_fma(w[x], b, *to);
             }
         }
     }
+    return j;
+}
+
+/* nr columns of v by nv vectors, each over its own keys [0, stop): chains from 0, added to acc
+ * at the end (to 0 when it is fresh). */
+static inline __attribute__((always_inline)) void
+K(weigh_tile)(const int64_t *stop, const real *p, int ld, const real *v, int64_t v_stride,
+              real *acc, const int nr, const int nv, const bool masked, bool fresh,
+              int64_t fetch)
+{
+    v_vec sum[V_TILE_R * V_TILE_V];
+    int64_t j = 0;
+    UNROLL(32)
+    for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
+    UNROLL(4)
+    for (int x = 0; x < nv; x++)
+        j = K(weigh_keys)(j, stop[x], p, ld, v, v_stride, sum, nr, x, nv, masked, fetch);
     UNROLL(8)
     for (int r = 0; r < nr; r++) {
         UNROLL(4)
@@ -117,47 +134,61 @@ K(weigh_tile)(int64_t n, const real *p, int ld, const real *v, int64_t v_stride,
     }
 }
 
+/* The first pass asks for rows, those that follow for lines. */
 static inline __attribute__((always_inline)) void
-K(weigh_columns)(int64_t n, int64_t width, const real *p, int ld, const real *v,
+K(weigh_columns)(const int64_t *stop, int64_t width, const real *p, int ld, const real *v,
                  int64_t v_stride, real *acc, const int nv, const bool masked, bool fresh)
 {
     const int64_t ahead = V_TILE_R * v_stride;
     int64_t e = 0;
     for (; e + V_TILE_R <= width; e += V_TILE_R) {
-        const int64_t next =
-            e / LINE * LINE + LINE; /* the first pass asks for rows, then lines */
+        const int64_t next = e / LINE * LINE + LINE;
         const int64_t fetch = e == 0                                    ? ahead
                               : e + 2 * V_TILE_R > next && next < width ? next - e
                                                                         : 0;
         K(weigh_tile)
-        (n, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, masked, fresh, fetch);
+        (stop, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, masked, fresh, fetch);
     }
     for (; e + 2 <= width; e += 2)
-        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 2, nv, masked, fresh, 0);
+        K(weigh_tile)(stop, p, ld, v + e, v_stride, acc + e * ld, 2, nv, masked, fresh, 0);
     if (e < width)
-        K(weigh_tile)(n, p, ld, v + e, v_stride, acc + e * ld, 1, nv, masked, fresh, 0);
+        K(weigh_tile)(stop, p, ld, v + e, v_stride, acc + e * ld, 1, nv, masked, fresh, 0);
 }
 
 static inline __attribute__((always_inline)) void
-K(weigh_all)(int64_t n, int w, int64_t width, const real *p, int ld, const real *v,
+K(weigh_all)(const int64_t *stop, int w, int64_t width, const real *p, int ld, const real *v,
              int64_t v_stride, real *acc, const bool masked, bool fresh)
 {
-    int left = w / V_LANES;
-    for (; left >= V_TILE_V;
-         left -= V_TILE_V, p += V_TILE_V * V_LANES, acc += V_TILE_V * V_LANES)
-        K(weigh_columns)(n, width, p, ld, v, v_stride, acc, V_TILE_V, masked, fresh);
-    for (; left >= 2; left -= 2, p += 2 * V_LANES, acc += 2 * V_LANES)
-        K(weigh_columns)(n, width, p, ld, v, v_stride, acc, 2, masked, fresh);
-    if (left) K(weigh_columns)(n, width, p, ld, v, v_stride, acc, 1, masked, fresh);
+    int64_t until[V_TILE_V];
+    int l = 0;
+    for (; l + V_TILE_V * V_LANES <= w; l += V_TILE_V * V_LANES) {
+        for (int x = 0; x < V_TILE_V; x++) until[x] = stop[(l + x * V_LANES) / ATTN__SLICE];
+        K(weigh_columns)
+        (until, width, p + l, ld, v, v_stride, acc + l, V_TILE_V, masked, fresh);
+    }
+    for (; l + 2 * V_LANES <= w; l += 2 * V_LANES) {
+        for (int x = 0; x < 2; x++) until[x] = stop[(l + x * V_LANES) / ATTN__SLICE];
+        K(weigh_columns)(until, width, p + l, ld, v, v_stride, acc + l, 2, masked, fresh);
+    }
+    if (l < w) K(weigh_columns)
+    (stop + l / ATTN__SLICE, width, p + l, ld, v, v_stride, acc + l, 1, masked, fresh);
+}
+
+static void K(weigh_steps)(const int64_t *stop, int w, int64_t width, const void *p, int ld,
+                           const void *v, int64_t v_stride, bool masked, bool fresh, void *acc)
+{
+    if (masked)
+        K(weigh_all)(stop, w, width, p, ld, v, v_stride, acc, true, fresh);
+    else
+        K(weigh_all)(stop, w, width, p, ld, v, v_stride, acc, false, fresh);
 }
 
 static void K(weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                      int64_t v_stride, bool masked, bool fresh, void *acc)
 {
-    if (masked)
-        K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, true, fresh);
-    else
-        K(weigh_all)(n, w, width, p, ld, v, v_stride, acc, false, fresh);
+    const int64_t stop[] = {n, n, n};
+    _Static_assert(sizeof stop / sizeof *stop == ATTN__SLICES, "one for each slice");
+    K(weigh_steps)(stop, w, width, p, ld, v, v_stride, masked, fresh, acc);
 }
 
 #endif

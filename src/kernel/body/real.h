@@ -61,13 +61,15 @@ enum { V_LANES = D_LANES, V_TILE_V = D_TILE_V, V_TILE_R = D_TILE_R };
 #define v_transpose    V(transpose)
 #define v_words        V(words)
 
-/* Two that cross from doubles to reals. */
+/* Three that cross from doubles to reals. */
 #if REAL_BITS == 32
-#    define d_load_real(p)   d_load_f32(p)
-#    define v_mul_wide(a, b) s_mul_f64(a, b)
+#    define d_load_real(p)     d_load_f32(p)
+#    define v_mul_wide(a, b)   s_mul_f64(a, b)
+#    define v_scale_wide(a, b) s_scale_f64(a, b)
 #else
-#    define d_load_real(p)   d_load(p)
-#    define v_mul_wide(a, b) d_mul(d_load(a), d_load(b))
+#    define d_load_real(p)     d_load(p)
+#    define v_mul_wide(a, b)   d_mul(d_load(a), d_load(b))
+#    define v_scale_wide(a, b) d_mul(d_load(a), d_load(b))
 #endif
 
 #endif

@@ -87,15 +87,12 @@ static void K(fold)(int w, int64_t width, bool fresh, const void *m, const void 
     }
 }
 
-static inline __attribute__((always_inline)) void
-K(finish_block)(int n, int w, int64_t width, const double *so, const double *inv,
-                void *const *rows, int l, int64_t e, const bool whole)
+/* A square block of outputs back into rows. */
+static inline __attribute__((always_inline)) void K(finish_rows)(v_vec *x, int n, int64_t width,
+                                                                 void *const *rows, int l,
+                                                                 int64_t e, const bool whole)
 {
     const v_vec quiet = v_set((real)NAN);
-    v_vec x[V_LANES];
-    UNROLL(16)
-    for (int i = 0; i < V_LANES; i++)
-        x[i] = whole || e + i < width ? v_mul_wide(so + (e + i) * w + l, inv + l) : v_set(0);
     v_transpose(x);
     UNROLL(16)
     for (int i = 0; i < V_LANES; i++) {
@@ -109,6 +106,17 @@ K(finish_block)(int n, int w, int64_t width, const double *so, const double *inv
     }
 }
 
+static inline __attribute__((always_inline)) void
+K(finish_block)(int n, int w, int64_t width, const double *so, const double *inv,
+                void *const *rows, int l, int64_t e, const bool whole)
+{
+    v_vec x[V_LANES];
+    UNROLL(16)
+    for (int i = 0; i < V_LANES; i++)
+        x[i] = whole || e + i < width ? v_mul_wide(so + (e + i) * w + l, inv + l) : v_set(0);
+    K(finish_rows)(x, n, width, rows, l, e, whole);
+}
+
 static void K(finish)(int n, int w, int64_t width, const double *so, const double *inv,
                       void *const *rows)
 {
@@ -119,6 +127,37 @@ static void K(finish)(int n, int w, int64_t width, const double *so, const doubl
             else
                 K(finish_block)(n, w, width, so, inv, rows, l, e, false);
         }
+}
+
+/* A lane without weight in the chunk has 0 there, whatever the values were. */
+static inline __attribute__((always_inline)) void
+K(finish_chunk_block)(int n, int w, int64_t width, v_mask empty, const real *acc,
+                      const double *inv, void *const *rows, int l, int64_t e, const bool whole)
+{
+    const real zeros[V_LANES] = {0};
+    const v_vec nothing = v_scale_wide(zeros, inv + l);
+    v_vec x[V_LANES];
+    UNROLL(16)
+    for (int i = 0; i < V_LANES; i++) {
+        x[i] = nothing;
+        if (whole || e + i < width)
+            x[i] = v_select(empty, nothing, v_scale_wide(acc + (e + i) * w + l, inv + l));
+    }
+    K(finish_rows)(x, n, width, rows, l, e, whole);
+}
+
+static void K(finish_chunk)(int n, int w, int64_t width, const void *m, const void *acc,
+                            const double *inv, void *const *rows)
+{
+    for (int l = 0; l < n; l += V_LANES) {
+        const v_mask empty = v_lt(v_load((const real *)m + l), v_set(-REAL_MAX));
+        for (int64_t e = 0; e < width; e += V_LANES) {
+            if (l + V_LANES <= n && e + V_LANES <= width)
+                K(finish_chunk_block)(n, w, width, empty, acc, inv, rows, l, e, true);
+            else
+                K(finish_chunk_block)(n, w, width, empty, acc, inv, rows, l, e, false);
+        }
+    }
 }
 
 static void K(widen_real)(int64_t n, const void *src, void *dst)

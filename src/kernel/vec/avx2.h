@@ -371,4 +371,11 @@ static inline s_vec s_mul_f64(const double *a, const double *b)
     return _mm256_set_m128(high, low);
 }
 
+static inline s_vec s_scale_f64(const float *a, const double *b)
+{
+    __m128 low = _mm256_cvtpd_ps(d_mul(d_load_f32(a), d_load(b)));
+    __m128 high = _mm256_cvtpd_ps(d_mul(d_load_f32(a + 4), d_load(b + 4)));
+    return _mm256_set_m128(high, low);
+}
+
 #endif

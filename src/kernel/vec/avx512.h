@@ -376,4 +376,11 @@ static inline s_vec s_mul_f64(const double *a, const double *b)
     return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
+static inline s_vec s_scale_f64(const float *a, const double *b)
+{
+    __m256 low = _mm512_cvtpd_ps(d_mul(d_load_f32(a), d_load(b)));
+    __m256 high = _mm512_cvtpd_ps(d_mul(d_load_f32(a + 8), d_load(b + 8)));
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+
 #endif

@@ -334,4 +334,10 @@ static inline s_vec s_mul_f64(const double *a, const double *b)
     return vcvt_high_f32_f64(low, d_mul(d_load(a + 2), d_load(b + 2)));
 }
 
+static inline s_vec s_scale_f64(const float *a, const double *b)
+{
+    float32x2_t low = vcvt_f32_f64(d_mul(d_load_f32(a), d_load(b)));
+    return vcvt_high_f32_f64(low, d_mul(d_load_f32(a + 2), d_load(b + 2)));
+}
+
 #endif

@@ -328,4 +328,9 @@ static inline s_vec s_mul_f64(const double *a, const double *b)
     return (float)(*a * *b);
 }
 
+static inline s_vec s_scale_f64(const float *a, const double *b)
+{
+    return (float)((double)*a * *b);
+}
+
 #endif

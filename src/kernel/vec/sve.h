@@ -375,4 +375,11 @@ static inline s_vec s_mul_f64(const double *a, const double *b)
     return svuzp1_f32(svcvt_f32_f64_x(d_all(), low), svcvt_f32_f64_x(d_all(), high));
 }
 
+static inline s_vec s_scale_f64(const float *a, const double *b)
+{
+    d_vec low = d_mul(d_load_f32(a), d_load(b));
+    d_vec high = d_mul(d_load_f32(a + D_LANES), d_load(b + D_LANES));
+    return svuzp1_f32(svcvt_f32_f64_x(d_all(), low), svcvt_f32_f64_x(d_all(), high));
+}
+
 #endif
