@@ -106,7 +106,7 @@ void compare_close(compare *c)
     free(c);
 }
 
-/* NULL after writing a sentence to message. Of the words causal and backward count; what the
+/* NULL after writing a sentence to message. Of the words causal, backward and half count; what the
  * caller does itself (cold, x40, x200) is none of ours. */
 COMPARE_API compare *compare_open(int threads, const int64_t *sizes, const char *words,
                                   const char *dtype, char *message, size_t n);
@@ -121,6 +121,7 @@ compare *compare_open(int threads, const int64_t *sizes, const char *words, cons
     if (status == ATTN_OK) {
         c->spec =
             ATTN_SPEC(.causal = compare_has(words, "causal"), .align = ATTN_ALIGN_BOTTOM_RIGHT);
+        if (compare_has(words, "half")) c->spec.precision = ATTN_PRECISION_HALF;
         c->args = ATTN_ARGS(.q = {0});
         compare_shapes(c, sizes, attn_dtype_find(dtype), backward);
         status = compare_ready(c, &c->forward, attn_plan_create, &error);

@@ -2,10 +2,13 @@
 """A row of the bench with its data, for bench/compare.py: tensors that all implementations read in
 place, the answer in double precision for a few of its rows, and how far answers may lie off it."""
 
+import copy
+
 import numpy as np
 
 EPSILON = {"f64": 2.0**-53, "f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}
 STORED = {"f64": np.float64, "f32": np.float32, "f16": np.float16, "bf16": np.uint16}
+HALF_ERROR = 2.0**-10  # docs/numerics.md, section 17
 COLD_BYTES = 1 << 30
 PERIOD = 1048573  # a prime: numbers repeat behind it, or a gibibyte of them would take too long
 
@@ -41,16 +44,32 @@ class Case:
         self.sizes = tuple(int(part) for part in parts[:6])
         self.words = set(parts[6:])
         self.causal, self.backward = "causal" in self.words, "backward" in self.words
-        self.cold = "cold" in self.words
+        self.cold, self.half = "cold" in self.words, "half" in self.words
         factor = 40.0 if "x40" in self.words else 200.0 if "x200" in self.words else 1.0
         B, H, G, T, S, D = self.sizes
-        copy = 2 * B * G * S * D * np.dtype(STORED[self.dtype]).itemsize
-        self.copies = -(-COLD_BYTES // copy) if self.cold else 1
-        self.bytes = copy
+        one = 2 * B * G * S * D * np.dtype(STORED[self.dtype]).itemsize
+        self.copies = -(-COLD_BYTES // one) if self.cold else 1
+        self.bytes = one
         self.q = normal((B, H, T, D), self.dtype, 1, factor)
         self.k = normal((self.copies, B, G, S, D), self.dtype, 2)
         self.v = normal((self.copies, B, G, S, D), self.dtype, 3)
         self.d_out = normal((B, H, T, D), self.dtype, 4) if self.backward else None
+        self.other = {}
+
+    def in_f16(self):
+        """The same row with q, k and v rounded to f16, for who has no other halves."""
+        if "f16" not in self.other:
+            case = copy.copy(self)
+            case.dtype = "f16"
+            case.q, case.k, case.v = (self.rounded_to_f16(x) for x in (self.q, self.k, self.v))
+            self.other["f16"] = case
+        return self.other["f16"]
+
+    def rounded_to_f16(self, x):
+        out = np.empty(x.shape, np.float16)
+        for to, part in zip(out, x):
+            to[...] = widen(part, self.dtype, np.float32)
+        return out
 
     def flops(self):
         B, H, _, T, S, D = self.sizes
@@ -101,6 +120,10 @@ class Case:
         does to sums of S terms and to the largest score."""
         return (4 * EPSILON[self.dtype] +
                 4 * EPSILON["f32"] * (np.sqrt(self.sizes[4]) + largest))
+
+    def half_tolerance(self):
+        """That of precision = half, as tests/test_half.c holds it to, and one rounding."""
+        return HALF_ERROR + EPSILON[self.dtype] + 4 * EPSILON["f32"] * np.sqrt(self.sizes[4])
 
 
 def distance(got, want):

@@ -2,11 +2,12 @@
 """The implementations that bench/compare.py runs beside each other. Each is a class with a name:
 
     missing         None, or why it cannot be run at all
-    fits(case)      whether it can answer a row
+    declines(case)  why it does not answer a row, or None
     open(case, n)   its data for n threads, made of the arrays of the case without changing them
     run(turn)       one call, with copy number turn of k and v
     answer()        what run left: out as B H T D in f64, or [d_q, d_k, d_v] of a backward row"""
 
+import copy
 import ctypes
 
 import numpy as np
@@ -25,6 +26,7 @@ except ImportError as error:
     onnxruntime, ONNX_MISSING = None, str(error)
 
 MOST_SCORES = 1 << 26  # of one head, that a plain version may hold as a matrix
+MOST_SCORES_IN_ALL = 1 << 28
 FOLDED_ROWS = 64  # a group's queries as rows of one head only help while they are few
 
 
@@ -35,8 +37,8 @@ class Attn:
     def __init__(self, library):
         self.library = library
 
-    def fits(self, case):
-        return True
+    def declines(self, case):
+        return None
 
     def open(self, case, threads):
         message = ctypes.create_string_buffer(200)
@@ -99,8 +101,8 @@ class Torch:
     name = "torch"
     missing = None if torch else f"PyTorch is absent ({TORCH_MISSING})"
 
-    def fits(self, case):
-        return case.dtype in ("f64", "f32", "bf16", "f16")
+    def declines(self, case):
+        return None
 
     def tensor(self, array, dtype):
         t = torch.from_numpy(array)
@@ -144,10 +146,11 @@ class TorchFolded(Torch):
     are read once for all of them."""
     name = "torch-folded"
 
-    def fits(self, case):
-        B, H, G, T, S, D = case.sizes
-        return (super().fits(case) and not case.backward and H != G and
-                T * (H // G) <= FOLDED_ROWS)
+    def declines(self, case):
+        _, H, G, T, _, _ = case.sizes
+        if case.backward or H == G or T * (H // G) > FOLDED_ROWS:
+            return "a trick for few queries whose heads share keys"
+        return None
 
     def open(self, case, threads):
         super().open(case, threads)
@@ -161,37 +164,49 @@ class Onnx:
     """ONNX Runtime: the standard operator Attention (opset 23)."""
     name = "onnxruntime"
     missing = None if onnxruntime else f"ONNX Runtime is absent ({ONNX_MISSING})"
-    heads_first = True
+    all_scores = True  # it makes them before it goes on
 
-    def fits(self, case):
-        return case.dtype in ("f32", "f16") and not case.backward
+    def declines(self, case):
+        B, H, _, T, S, _ = case.sizes
+        if case.backward:
+            return "no gradients"
+        if case.dtype not in ("f32", "f16"):
+            return f"no {case.dtype} on CPUs"
+        if self.all_scores and B * H * T * S > MOST_SCORES_IN_ALL:
+            return "would hold all scores, more than 1 GiB"
+        return None
 
     def model(self, case):
         return compare_onnx.attention(case, masked=seen(case) is not None)
 
-    def layout(self, array):
-        return np.ascontiguousarray(array)
+    def fixed(self, case):
+        """Inputs that are the same in each turn, by name."""
+        mask = seen(case)
+        return {"q": case.q, **({} if mask is None else {"mask": mask})}
 
-    def value(self, array):
-        return onnxruntime.OrtValue.ortvalue_from_numpy(self.layout(array))
+    def each(self, case, turn):
+        """Inputs of a turn, and the outputs that take their place."""
+        return {"k": case.k[turn], "v": case.v[turn]}, {}
 
     def open(self, case, threads):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
+        value = onnxruntime.OrtValue.ortvalue_from_numpy
         self.case = case
         self.session = onnxruntime.InferenceSession(self.model(case), options,
                                                     providers=["CPUExecutionProvider"])
-        mask = seen(case)
-        q, out = self.value(case.q), self.value(np.zeros_like(case.q))
-        fixed = [] if mask is None else [onnxruntime.OrtValue.ortvalue_from_numpy(mask)]
-        self.out, self.bound = out, []
-        for k, v in zip(case.k, case.v):
+        fixed = {name: value(x) for name, x in self.fixed(case).items()}
+        self.out, self.bound = value(np.zeros_like(fixed["q"].numpy())), []
+        for turn in range(case.copies):
+            inputs, outputs = self.each(case, turn)
+            inputs = {name: value(x) for name, x in inputs.items()}
             binding = self.session.io_binding()
-            for name, value in zip(("q", "k", "v", "mask"), (q, self.value(k), self.value(v),
-                                                             *fixed)):
-                binding.bind_ortvalue_input(name, value)
-            binding.bind_ortvalue_output("out", out)
+            for name, x in {**fixed, **inputs}.items():
+                binding.bind_ortvalue_input(name, x)
+            binding.bind_ortvalue_output("out", self.out)
+            for name, place in outputs.items():
+                binding.bind_ortvalue_output(name, inputs[place])
             self.bound.append(binding)
 
     def run(self, turn):
@@ -204,24 +219,79 @@ class Onnx:
         self.__dict__.clear()
 
 
+def tokens_first(array):
+    """B H T D as B T (H D)."""
+    B, H, T, D = array.shape
+    return np.ascontiguousarray(array.transpose(0, 2, 1, 3)).reshape(B, T, H * D)
+
+
 class OnnxHeads(Onnx):
     """ONNX Runtime's own MultiHeadAttention, whose tensors are B T (H D)."""
     name = "onnxruntime-mha"
 
-    def fits(self, case):
-        return super().fits(case) and case.sizes[1] == case.sizes[2] and not case.causal
+    def declines(self, case):
+        _, H, G, T, S, _ = case.sizes
+        self.all_scores = case.causal
+        if H != G or seen(case) is not None:
+            return "heads do not share keys in it, nor begin behind others"
+        return super().declines(case)
 
     def model(self, case):
         return compare_onnx.multi_head(case)
 
-    def layout(self, array):
-        B, H, T, D = array.shape
-        return np.ascontiguousarray(array.transpose(0, 2, 1, 3)).reshape(B, T, H * D)
+    def fixed(self, case):
+        return {"q": tokens_first(case.q)}
+
+    def each(self, case, turn):
+        return {"k": tokens_first(case.k[turn]), "v": tokens_first(case.v[turn])}, {}
 
     def answer(self):
         B, H, T, D = self.case.q.shape
         out = self.out.numpy().reshape(B, T, H, D).transpose(0, 2, 1, 3)
         return out.astype(np.float64)
+
+
+class OnnxGrouped(OnnxHeads):
+    """ONNX Runtime's own GroupQueryAttention, what its decoders call: a cache in place, which the
+    new tokens join. They are the last ones of the cache, so that it stays as it was."""
+    name = "onnxruntime-gqa"
+
+    def declines(self, case):
+        B, H, G, T, S, _ = case.sizes
+        self.all_scores = False
+        if H == G or not (case.causal or T == 1) or (T == S) or (T > 1 and B > 1):
+            return "for caches, and for several new tokens of one sequence"
+        return Onnx.declines(self, case)
+
+    def model(self, case):
+        return compare_onnx.grouped(case)
+
+    def fixed(self, case):
+        B, S = case.sizes[0], case.sizes[4]
+        return {"q": tokens_first(case.q), "last": np.full(B, S - 1, np.int32),
+                "total": np.full(1, S, np.int32)}
+
+    def each(self, case, turn):
+        k, v, T = case.k[turn], case.v[turn], case.sizes[3]
+        return ({"k": k, "v": v, "new_k": tokens_first(k[:, :, -T:]),
+                 "new_v": tokens_first(v[:, :, -T:])}, {"all_k": "k", "all_v": "v"})
+
+
+def rounded(kind):
+    """That class on rows of bf16 in f16, the only half that ONNX Runtime has on CPUs."""
+    class Rounded(kind):
+        name = f"{kind.name}-f16"
+
+        def declines(self, case):
+            if case.dtype != "bf16":
+                return "only for rows of bf16"
+            plain = copy.copy(case)
+            plain.dtype = "f16"
+            return super().declines(plain)
+
+        def open(self, case, threads):
+            super().open(case.in_f16(), threads)
+    return Rounded
 
 
 class Blas:
@@ -230,8 +300,12 @@ class Blas:
     name = "numpy"
     missing = None
 
-    def fits(self, case):
-        return case.dtype in ("f32", "f64") and case.sizes[3] * case.sizes[4] <= MOST_SCORES
+    def declines(self, case):
+        if case.dtype not in ("f32", "f64"):
+            return "BLAS has no 16-bit products"
+        if case.sizes[3] * case.sizes[4] > MOST_SCORES:
+            return "would hold all scores of a head"
+        return None
 
     def open(self, case, threads):
         B, H, G, T, S, D = case.sizes
@@ -302,8 +376,9 @@ class OneDnn:
         except ImportError as error:
             OneDnn.missing = f"oneDNN is absent ({error})"
 
-    def fits(self, case):
-        return False
+    def declines(self, case):
+        return OneDnn.missing
 
 
-PEERS = [Torch, TorchFolded, Onnx, OnnxHeads, OneDnn, Blas]
+PEERS = [Torch, TorchFolded, Onnx, OnnxHeads, OnnxGrouped, rounded(Onnx), rounded(OnnxHeads),
+         rounded(OnnxGrouped), OneDnn, Blas]

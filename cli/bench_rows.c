@@ -45,8 +45,14 @@ static const bench_row half_rows[] = {
     {{1, 8, 8, 4096, 4096, 64}, 0, "f16"},
     {{1, 8, 8, 2048, 2048, 128}, 0, "bf16"},
     {{1, 8, 8, 2048, 2048, 128}, 0, "f16"},
+    {{1, 32, 8, 2048, 2048, 128}, 0, "bf16"},
+    {{1, 32, 8, 2048, 2048, 128}, 0, "f16"},
     {{1, 8, 8, 4096, 4096, 64}, BENCH_CAUSAL, "bf16"},
+    {{1, 8, 8, 4096, 4096, 64}, BENCH_CAUSAL, "f16"},
     {{1, 8, 8, 2048, 2048, 128}, BENCH_CAUSAL, "bf16"},
+    {{1, 8, 8, 2048, 2048, 128}, BENCH_CAUSAL, "f16"},
+    {{1, 32, 8, 2048, 2048, 128}, BENCH_CAUSAL, "bf16"},
+    {{1, 32, 8, 2048, 2048, 128}, BENCH_CAUSAL, "f16"},
 };
 /* One token of four query heads to a key/value head; and eight tokens to be verified at once. */
 static const bench_row decode_rows[] = {
