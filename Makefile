@@ -8,7 +8,8 @@
 #   make format     clang-format 14              make qemu       ARM64, and x86 without AVX
 #   make tidy       clang-tidy 14                make clean
 #   make bench-compare              beside PyTorch and others; SUITES="prefill decode -t 2"
-#   make performance                docs/performance.md, measured anew (a quarter of an hour)
+#   make performance                docs/performance.md, measured anew (twenty minutes), or some
+#                                   of it: PARTS="--parts bench,compare --suites half,decode"
 #   make pages      the gallery's pages and recorded values; COSTS=--measure measures anew
 
 BUILD   ?= build
@@ -52,7 +53,7 @@ bench-compare: peers
 
 performance: peers
 	@$(PYTHON) tools/make_performance.py --build $(BUILD)/release \
-	    --python $(BUILD)/peers/bin/python --measure
+	    --python $(BUILD)/peers/bin/python --measure $(PARTS)
 
 install: release
 	@$(CMAKE) --install $(BUILD)/release

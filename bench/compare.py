@@ -263,18 +263,19 @@ def told(result):
 
 
 def chosen(args):
-    """The peers that are there; whoever is absent is named on standard error."""
+    """The peers that are there; and why others are not, which goes to standard error too."""
     from compare_peers import PEERS
-    kinds = []
+    kinds, absent = [], {}
     for kind in PEERS:
         if args.peers and kind.name not in args.peers.split(","):
             continue
         reason = kind().missing
         if reason:
+            absent[kind.name] = reason
             print(f"compare: {kind.name}: {reason}", file=sys.stderr)
         else:
             kinds.append(kind)
-    return kinds
+    return kinds, absent
 
 
 def version(module):
@@ -291,10 +292,10 @@ def main():
     except ImportError:
         sys.exit("compare: needs numpy; make bench-compare installs it in a private environment")
     threads, library = int(args.threads), load(args.build)
-    kinds, ceilings = chosen(args), Ceilings(library, threads)
+    (kinds, absent), ceilings = chosen(args), Ceilings(library, threads)
     rows, failed = rows_of(args), 0
     if args.json:
-        print(json.dumps({"schema": "attn.compare.peers/1", "threads": threads,
+        print(json.dumps({"schema": "attn.compare.peers/1", "threads": threads, "absent": absent,
                           "versions": {m: version(m) for m in ("torch", "onnxruntime", "numpy")}}))
     else:
         print(f"ceilings with {threads} threads: {ceilings.fma() / 1e9:.1f} GFLOP/s, "

@@ -80,7 +80,8 @@ class Case:
         """q, k, v of one query head in f64."""
         G, H = self.sizes[2], self.sizes[1]
         g = h // (H // G)
-        return [widen(x, self.dtype) for x in (self.q[b, h], self.k[turn, b, g], self.v[turn, b, g])]
+        parts = self.q[b, h], self.k[turn, b, g], self.v[turn, b, g]
+        return [widen(x, self.dtype) for x in parts]
 
     def scores(self, q, k, rows):
         """Of those rows, masked."""

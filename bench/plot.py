@@ -49,6 +49,11 @@ def time_text(seconds):
     return f"{seconds * 1e9:.3g} ns"
 
 
+def size_text(n):
+    """Powers of two from 1024 on in k, so that eight of them stand beside each other."""
+    return f"{n >> 10}k" if n >= 1024 and n % 1024 == 0 else str(n)
+
+
 def decades(values):
     """Powers of ten around them, two at least."""
     low = math.floor(math.log10(min(values)))
@@ -71,8 +76,9 @@ class Panel:
                               f'{y_text(tick)}</text>')
         for n in sorted(set(xs)):
             x = self.at(n, self.low_y)[0]
-            self.lines.append(f'<text x="{x:.1f}" y="{self.y + HEIGHT + 14}" '
-                              f'text-anchor="middle">{n}</text>')
+            self.lines.append(f'<path class="grid" d="M{x:.1f} {self.y}v{HEIGHT + 4}"/>'
+                              f'<text x="{x:.1f}" y="{self.y + HEIGHT + 18}" '
+                              f'text-anchor="middle">{size_text(n)}</text>')
         self.lines.append(f'<path class="axis" d="M{self.x} {self.y}v{HEIGHT}h{WIDTH}"/>')
 
     def at(self, x, y):
@@ -114,21 +120,28 @@ def growth_panel(at, rows, title, letter, power, chosen):
     return panel.lines
 
 
-def threads_panel(at, rows):
-    """The gain of the largest row of each kind, and of the ceiling it has."""
+def key(at, style, *texts):
+    """A line of a legend and what it means."""
+    x, y = at
+    return [f'<path {style} d="M{x} {y}h30"/>',
+            *(f'<text x="{x + 38}" y="{y + 4 + 16 * i}">{text}</text>'
+              for i, text in enumerate(texts))]
+
+
+def threads_panel(at, legend, rows):
+    """The gain of the largest row of each kind, told in a legend beside it."""
     most = max(r["threads"] for r in rows)
     shapes = [max((r for r in rows if kind(r)), key=lambda r: sizes(r)[letter])["shape"]
               for _, letter, _, kind in PANELS]
     counts = sorted({r["threads"] for r in rows})
     panel = Panel(at, "threads: times as fast as one", counts, counts, lambda y: f"{y}x")
     panel.lines.append(f'<path class="work" d="{panel.path([(1, 1), (most, most)])}"/>')
-    for color, shape in zip(COLORS, shapes):
+    for i, (color, shape) in enumerate(zip(COLORS, shapes)):
         mine = sorted((r for r in rows if r["shape"] == shape), key=lambda r: r["threads"])
         points = [(r["threads"], r["gain"] or 1) for r in mine]
         panel.line(points, color, [f"{shape}: {y:.2f} with {x}" for x, y in points])
-    for i, (color, shape) in enumerate(zip(COLORS, shapes)):
-        panel.lines.append(f'<text x="{at[0] + 8}" y="{at[1] + 14 + 14 * i}" '
-                           f'style="fill:{color}">{shape}</text>')
+        panel.lines += key((legend[0], legend[1] + 20 * i), f'stroke="{color}" stroke-width="1.8"',
+                           f"{shape}: {points[-1][1]:.2f}x")
     return panel.lines
 
 
@@ -137,18 +150,20 @@ def picture(rows):
     lines = []
     for at, panel in zip(places, PANELS):
         lines += growth_panel(at, rows, *panel)
-    if max(r["threads"] for r in rows) > 1:
-        lines += threads_panel(places[4], rows)
     x, y = places[5]
-    for i, n in enumerate(sorted({r["threads"] for r in rows})):
-        lines.append(f'<path d="M{x} {y + 20 + 20 * i}h30" stroke="{COLORS[i % 4]}" '
-                     f'stroke-width="1.8"/><text x="{x + 38}" y="{y + 24 + 20 * i}">'
-                     f'{n} thread{"s" if n > 1 else ""}, time per call</text>')
-    lines.append(f'<path class="work" d="M{x} {y + 80}h30"/><text x="{x + 38}" y="{y + 84}">'
-                 f'how the work grows</text>')
+    counts = sorted({r["threads"] for r in rows})
+    for i, n in enumerate(counts):
+        lines += key((x, y + 10 + 20 * i), f'stroke="{COLORS[i % 4]}" stroke-width="1.8"',
+                     f"{n} thread{'s' if n > 1 else ''}, time per call")
+    y += 20 + 20 * len(counts)
+    lines += key((x, y), 'class="work"', "as the work grows, from the last",
+                 "point backwards; threads: as their", "number does")
+    if counts[-1] > 1:
+        lines += threads_panel(places[4], (x, y + 64), rows)
     width, height = 3 * (WIDTH + GAP) + 10, 2 * (HEIGHT + GAP) + 10
     return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" '
                       f'height="{height}" viewBox="0 0 {width} {height}" role="img">',
+                      "<title>time per call against T, S, D, B and threads</title>",
                       f"<style>{STYLE}</style>", *lines, "</svg>", ""])
 
 
