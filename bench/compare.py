@@ -148,7 +148,7 @@ def errors(case, peer):
 def opened(case, peer, threads):
     """A reason why it is not timed, or None; its first run has been made and judged."""
     reason = peer.declines(case)
-    if reason:
+    if reason is not None:
         return reason
     try:
         peer.open(case, threads)
@@ -231,12 +231,13 @@ def compare_row(args, library, row, threads, kinds, ceilings):
     for kind in kinds:
         peer = kind()
         reason = opened(case, peer, threads)
+        if reason is None:
+            peers.append(peer)
+            continue
         if reason:
             left_out.append({"name": peer.name, "reason": reason,
                              "wrong": peer.declines(case) is None})
-            peer.close()
-        else:
-            peers.append(peer)
+        peer.close()
     result = {"suite": case.suite, "shape": case.shape, "dtype": case.dtype, "threads": threads,
               "bound": "memory" if case.cold else "fma",
               **measured(args, case, attn, peers, ceilings), "left_out": left_out}

@@ -2,7 +2,7 @@
 """The implementations that bench/compare.py runs beside each other. Each is a class with a name:
 
     missing         None, or why it cannot be run at all
-    declines(case)  why it does not answer a row, or None
+    declines(case)  None, or why it does not answer a row; "" where it is not made for such rows
     open(case, n)   its data for n threads, made of the arrays of the case without changing them
     run(turn)       one call, with copy number turn of k and v
     answer()        what run left: out as B H T D in f64, or [d_q, d_k, d_v] of a backward row"""
@@ -149,7 +149,7 @@ class TorchFolded(Torch):
     def declines(self, case):
         _, H, G, T, _, _ = case.sizes
         if case.backward or H == G or T * (H // G) > FOLDED_ROWS:
-            return "a trick for few queries whose heads share keys"
+            return ""
         return None
 
     def open(self, case, threads):
@@ -171,7 +171,7 @@ class Onnx:
         if case.backward:
             return "no gradients"
         if case.dtype not in ("f32", "f16"):
-            return f"no {case.dtype} on CPUs"
+            return f"no {case.dtype} on CPUs" + ("; timed in f16" if case.dtype == "bf16" else "")
         if self.all_scores and B * H * T * S > MOST_SCORES_IN_ALL:
             return "would hold all scores, more than 1 GiB"
         return None
@@ -233,7 +233,7 @@ class OnnxHeads(Onnx):
         _, H, G, T, S, _ = case.sizes
         self.all_scores = case.causal
         if H != G or seen(case) is not None:
-            return "heads do not share keys in it, nor begin behind others"
+            return ""
         return super().declines(case)
 
     def model(self, case):
@@ -260,7 +260,7 @@ class OnnxGrouped(OnnxHeads):
         B, H, G, T, S, _ = case.sizes
         self.all_scores = False
         if H == G or not (case.causal or T == 1) or (T == S) or (T > 1 and B > 1):
-            return "for caches, and for several new tokens of one sequence"
+            return ""
         return Onnx.declines(self, case)
 
     def model(self, case):
@@ -284,7 +284,7 @@ def rounded(kind):
 
         def declines(self, case):
             if case.dtype != "bf16":
-                return "only for rows of bf16"
+                return ""
             plain = copy.copy(case)
             plain.dtype = "f16"
             return super().declines(plain)
