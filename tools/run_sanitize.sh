@@ -21,11 +21,11 @@ run() { # title, random cases a test, a share of the fixed ones, options
 
 # ASan: every call there is. test_instructions counts those of a release, documents are about
 # plain compilers, and the gradients of the command are those of test_gallery, from C.
-grids=test_grid,test_grad_grid,test_norm_grid,test_jvp # many small cases: these have their own number
+grids=test_grid,test_grad_grid,test_norm_grid,test_jvp # small cases, in a number of their own
 asan=$build/asan/tests
 run "ASan + UBSan" 250 1 --list "$asan.list" \
     --skip "test_instructions,docs_test,cli_grad_test,test_gallery_memory,$grids" \
-    --first "test_gallery,test_big,test_regression_grad,test_oracle_grad,test_kernel_score,test_half*" \
+    --first "test_gallery,test_big,test_regression_grad,test_oracle_grad,test_half*" \
     --run test_grid "env ATTN_CASES=2000 $asan/test_grid" \
     --run test_grad_grid "env ATTN_CASES=800 $asan/test_grad_grid" \
     --run test_norm_grid "env ATTN_CASES=800 $asan/test_norm_grid" \
