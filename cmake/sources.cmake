@@ -430,6 +430,7 @@ set(TEST_PROGRAMS
     test_guard_pages
     test_half
     test_half_bits
+    test_half_calls
     test_half_hostile
     test_io_damage
     test_io_format
