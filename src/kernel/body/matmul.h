@@ -120,9 +120,13 @@ K(weigh_tile)(const int64_t *stop, const real *p, int ld, const real *v, int64_t
     int64_t j = 0;
     UNROLL(32)
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
-    UNROLL(4)
-    for (int x = 0; x < nv; x++)
-        j = K(weigh_keys)(j, stop[x], p, ld, v, v_stride, sum, nr, x, nv, masked, fetch);
+    _Static_assert(V_TILE_V <= 4, "a call for each");
+    j = K(weigh_keys)(j, stop[0], p, ld, v, v_stride, sum, nr, 0, nv, masked, fetch);
+    if (nv > 1) /* not a loop: not every compiler would know the registers by their index */
+        j = K(weigh_keys)(j, stop[1], p, ld, v, v_stride, sum, nr, 1, nv, masked, fetch);
+    if (nv > 2)
+        j = K(weigh_keys)(j, stop[2], p, ld, v, v_stride, sum, nr, 2, nv, masked, fetch);
+    if (nv > 3) K(weigh_keys)(j, stop[3], p, ld, v, v_stride, sum, nr, 3, nv, masked, fetch);
     UNROLL(8)
     for (int r = 0; r < nr; r++) {
         UNROLL(4)
