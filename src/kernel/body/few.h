@@ -29,6 +29,9 @@
             K(few_weigh_all)(kind, code, false, n, lanes, w, width, p, v, fresh, acc, ld);     \
     }
 
+/* A vector of one number has nothing to turn: plain rows serve it better. */
+#define FEW_OR_NOT(kernel) (V_LANES > 1 ? (kernel) : NULL)
+
 #if REAL_BITS == 32
 FEW_KIND(f32, K(FEW_PLAIN), ATTN__ROW_F32)
 FEW_KIND(bf16, K(FEW_PLAIN), ATTN__ROW_BF16)
@@ -58,15 +61,17 @@ FEW_CODED(i4)
 
 #    define K_FEW(what)                                                                        \
         {                                                                                      \
-            [ATTN__ROW_F32] = K(what##_f32), [ATTN__ROW_BF16] = K(what##_bf16),                \
-            [ATTN__ROW_F16] = K(what##_f16), [ATTN__ROW_I8] = K(what##_i8),                    \
-            [ATTN__ROW_I4] = K(what##_i4)                                                      \
+            [ATTN__ROW_F32] = FEW_OR_NOT(K(what##_f32)),                                       \
+            [ATTN__ROW_BF16] = FEW_OR_NOT(K(what##_bf16)),                                     \
+            [ATTN__ROW_F16] = FEW_OR_NOT(K(what##_f16)),                                       \
+            [ATTN__ROW_I8] = FEW_OR_NOT(K(what##_i8)),                                         \
+            [ATTN__ROW_I4] = FEW_OR_NOT(K(what##_i4))                                          \
         }
 #else
 FEW_KIND(f64, K(FEW_PLAIN), ATTN__ROW_F64)
 #    define K_FEW(what)                                                                        \
         {                                                                                      \
-            [ATTN__ROW_F64] = K(what##_f64)                                                    \
+            [ATTN__ROW_F64] = FEW_OR_NOT(K(what##_f64))                                        \
         }
 #endif
 #undef FEW_KIND

@@ -11,8 +11,7 @@ enum {
     FEW_SUMS = V_TILE_V * V_TILE_R >= 24 ? 16 : 8, /* kept in registers */
     FEW_WIDE = FEW_SUMS / 4,                       /* vectors of keys or columns at a time */
     FEW_WORD = REAL_BITS / 8,
-    FEW_LINE = 64,
-    FEW_NEAR = 2 /* ask for the second level: a tile of keys fills the first */
+    FEW_LINE = 64
 };
 
 /* How a number is coded: not at all, by the scale of its row, by that of its column. */

@@ -5,9 +5,9 @@
 #ifndef ATTN__BODY_FEW_SCORES_H
 #define ATTN__BODY_FEW_SCORES_H
 
-/* Keys in lanes: their rows, what to ask for, and their scales and zeros. */
+/* Keys in lanes: their rows, scales and zeros. */
 typedef struct K(few_keys) {
-    const char *row[V_LANES], *ahead[V_LANES];
+    const char *row[V_LANES];
     v_vec scale, zero;
 } K(few_keys);
 
@@ -18,7 +18,6 @@ static void K(few_keys_at)(const attn__rows *k, int64_t j, int64_t n, K(few_keys
     for (int i = 0; i < V_LANES; i++) {
         const int64_t key = j + i < n ? j + i : n - 1;
         keys->row[i] = k->row[key];
-        keys->ahead[i] = k->ahead ? k->ahead[key] : k->row[key];
         if (k->scale) scale[i] = (real)k->scale[key];
         if (k->scale && k->zero) zero[i] = (real)k->zero[key];
     }
@@ -106,6 +105,29 @@ static __attribute__((noinline)) void K(few_store)(int lanes, int64_t n, const r
     }
 }
 
+/* Rows to ask for, a line at a time: they follow each other as they lie in memory, whatever is
+ * read of the rows at hand, because that is what the machine's own prefetching follows. */
+typedef struct K(few_lines) {
+    const void *const *ahead; /* of the keys at hand; NULL: none */
+    int64_t row, until, line, bytes;
+} K(few_lines);
+
+/* Those that the keys j .. j + rows of n ask for; nothing when they did so before. */
+static inline K(few_lines) K(few_lines_at)(const attn__rows *k, bool first, int64_t n,
+                                           int64_t j, int64_t rows, int64_t bytes)
+{
+    if (!k->ahead || !first) return (K(few_lines)){0};
+    return (K(few_lines)){k->ahead + j, 0, n - j < rows ? n - j : rows, 0, bytes};
+}
+
+static inline __attribute__((always_inline)) void K(few_ask)(K(few_lines) * lines)
+{
+    if (lines->row >= lines->until) return;
+    __builtin_prefetch((const char *)lines->ahead[lines->row] + lines->line);
+    lines->line += FEW_LINE;
+    if (lines->line >= lines->bytes) lines->line = 0, lines->row++;
+}
+
 /* groups times V_LANES keys from j on against lanes queries from l on. */
 static inline __attribute__((always_inline)) void
 K(few_scores_tile)(const attn__row_kind kind, const K(few_code) code, const int lanes,
@@ -114,7 +136,7 @@ K(few_scores_tile)(const attn__row_kind kind, const K(few_code) code, const int 
 {
     const int parts = REAL_BITS / K(few_bits)(kind);
     const int64_t step = V_LANES * parts, bytes = (depth * K(few_bits)(kind) + 7) / 8;
-    int64_t row = l > 0 ? V_LANES : 0, line = 0; /* to ask for next */
+    K(few_lines) lines = K(few_lines_at)(k, l == 0, n, j, groups * V_LANES, bytes);
     K(few_keys) keys[FEW_WIDE];
     v_vec acc[FEW_SUMS];
     real room[FEW_WIDE * V_LANES * (V_LANES > 4 ? V_LANES : 4)]; /* squares, then the sums */
@@ -125,20 +147,16 @@ K(few_scores_tile)(const attn__row_kind kind, const K(few_code) code, const int 
     q += l;
 #pragma GCC unroll 1
     for (int64_t d = 0; d < depth;) {
-        if (d + step <= depth)
-            K(few_turn)(keys, groups, d * K(few_bits)(kind) / 8, room);
+        const int64_t at = d * K(few_bits)(kind) / 8, left = depth - d;
+        const int64_t words = left < step ? (left + parts - 1) / parts : V_LANES;
+        if (left >= step)
+            K(few_turn)(keys, groups, at, room);
         else
             K(few_turn_last)(keys, groups, d, depth, K(few_bits)(kind), room);
-        const int64_t left = depth - d,
-                      words = left < step ? (left + parts - 1) / parts : V_LANES;
 #pragma GCC unroll 1
         for (int64_t i = 0; i < words; i++, d += parts, q += parts * w) {
 #pragma GCC unroll 4
-            for (int g = 0; g < FEW_WIDE; g++)
-                if (g < groups && row < V_LANES)
-                    __builtin_prefetch(keys[g].ahead[row] + line, 0, FEW_NEAR);
-            line += FEW_LINE;
-            if (line >= bytes) line = 0, row++;
+            for (int g = 0; g < groups; g++) K(few_ask)(&lines);
 #pragma GCC unroll 8
             for (int part = 0; part < 8; part++)
                 if (part < parts && (parts == 1 || d + part < depth)) K(few_chain)
