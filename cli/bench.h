@@ -23,8 +23,12 @@ enum bench_option {
     BENCH_DECAY = 1024,   /* scans: a decay for each key */
     BENCH_X40 = 2048,     /* q times 40, or times 200: peaked weights */
     BENCH_X200 = 4096,
-    BENCH_COLD = 8192, /* k and v come from memory: many copies in turn */
-    BENCH_HALF = 16384 /* precision = half */
+    BENCH_COLD = 8192,    /* k and v come from memory: many copies in turn */
+    BENCH_HALF = 16384,   /* precision = half */
+    BENCH_CACHE = 32768,  /* k and v lie in a cache: bench_cache.c */
+    BENCH_PAGE16 = 65536, /* the same, in pages of so many keys */
+    BENCH_PAGE256 = 131072,
+    BENCH_CACHES = BENCH_CACHE | BENCH_PAGE16 | BENCH_PAGE256
 };
 
 enum { BENCH_SIZES = 6 };
@@ -76,6 +80,7 @@ typedef struct bench_job {
     size_t turn_bytes;      /* of one copy of k */
     attn_tensor k_all, v_all;
     attn_plan_info info;
+    attn_cache *cache;
     attn_spec spec; /* attention */
     attn_args args;
     attn_plan *plan;
@@ -129,7 +134,8 @@ int bench_measure(bench_job *job, const cli_reader *reader, double seconds,
 /* A row as it was measured. */
 typedef struct bench_line {
     const char *suite, *shape;
-    attn_dtype dtype;
+    const char *type; /* of k and v */
+    attn_dtype dtype; /* of q and out */
     int threads;
     int64_t copies;      /* of k and v; 0: they are not turned round */
     int64_t cold_bytes;  /* of all copies together */
@@ -146,6 +152,14 @@ void bench_report_unmeasured(const bench_line *line, bool json);
 int bench_attention(bench_job *job, const bench_row *row, attn_dtype dtype);
 int bench_product(bench_job *job, const bench_row *row, attn_dtype dtype); /* halves: a and b */
 int bench_scan(bench_job *job, const bench_row *row, attn_dtype dtype);
+
+/* ---- bench_cache.c: keys and values of a cache -------------------------------------------- */
+
+bool bench_coded(const char *type); /* of elements that only a cache knows */
+/* The cache of a job, filled, and what of its bytes a call reads; 0, or an exit code after a
+ * message. */
+int bench_cache(bench_job *job, const bench_row *row, attn_dtype dtype);
+void bench_cache_turn(bench_job *job); /* the sequences whose turn it is */
 
 /* ---- bench_gallery.c: what mechanisms cost as their data grows -------------------------- */
 

@@ -83,6 +83,7 @@ static void attention_scale(attn_tensor t, double factor)
 static void attention_keys(bench_job *job, const bench_row *row, attn_dtype dtype)
 {
     const int64_t *s = row->sizes, shape[] = {s[0], s[2], s[4], s[5]};
+    if (row->options & BENCH_CACHES) return;
     if (row->options & BENCH_COLD) {
         attention_cold(job, dtype, shape);
         return;
@@ -161,12 +162,13 @@ static const struct attention_way {
 
 static attn_status attention_call(bench_job *job, attn_error *error)
 {
-    if (job->n_copies) {
+    if (job->n_copies && job->cache) bench_cache_turn(job);
+    if (job->n_copies && !job->cache) {
         const size_t at = (size_t)job->turn * job->turn_bytes;
         job->args.k.data = (char *)job->k_all.data + at;
         job->args.v.data = (char *)job->v_all.data + at;
-        job->turn = (job->turn + 1) % job->n_copies;
     }
+    if (job->n_copies) job->turn = (job->turn + 1) % job->n_copies;
     return attn_plan_run(job->plan, &job->args, job->workspace, job->workspace_size, error);
 }
 
@@ -194,6 +196,7 @@ int bench_attention(bench_job *job, const bench_row *row, attn_dtype dtype)
                  (double)row->sizes[5] * (double)attn_dtype_size(dtype);
     job->reads = row->options & BENCH_COLD;
     attention_forward(job, row, dtype);
-    int code = way->more(job, row, dtype);
+    int code = row->options & BENCH_CACHES ? bench_cache(job, row, dtype) : 0;
+    if (!code) code = way->more(job, row, dtype);
     return code ? code : attention_plan(job, way);
 }

@@ -49,6 +49,7 @@ void bench_job_destroy(bench_job *job)
     attn_plan_destroy(job->plan);
     attn_scan_plan_destroy(job->scan_plan);
     free(job->workspace);
+    attn_cache_destroy(job->cache);
     cli_array_free(&job->k_all);
     cli_array_free(&job->v_all);
     for (int i = 0; i < job->n_owned; i++) cli_array_free(&job->owned[i]);

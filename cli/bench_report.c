@@ -38,7 +38,7 @@ static void report_json(const bench_line *l, const bench_result *r)
     cli_json line = cli_json_begin("bench");
     cli_json_text(&line, "suite", l->suite);
     cli_json_text(&line, "shape", l->shape);
-    cli_json_text(&line, "dtype", attn_dtype_name(l->dtype));
+    cli_json_text(&line, "dtype", l->type);
     cli_json_integer(&line, "threads", l->threads);
     cli_json_text(&line, "isa", r->info.isa);
     cli_json_integer(&line, "runs", r->runs);
@@ -85,9 +85,8 @@ static void report_text(const bench_line *l, const bench_result *r)
     char time[32];
     report_time(r->seconds, time, sizeof time);
     printf("%-8s %-34s %-5s %3d %-7s %11s %5.1f %% %8.1f %5.1f %% %7.1f", l->suite, l->shape,
-           attn_dtype_name(l->dtype), l->threads, r->info.isa, time,
-           100 * (r->high - r->low) / r->seconds, r->speed / 1e9, 100 * r->of_fma,
-           r->rate / 1e9);
+           l->type, l->threads, r->info.isa, time, 100 * (r->high - r->low) / r->seconds,
+           r->speed / 1e9, 100 * r->of_fma, r->rate / 1e9);
     if (isnan(r->of_memory))
         printf(" %7s %7s", "-", "-");
     else
@@ -110,12 +109,12 @@ void bench_report(const bench_line *line, const bench_result *result, bool json)
 void bench_report_unmeasured(const bench_line *l, bool json)
 {
     if (!json) {
-        printf("%-8s %-34s %s\n", l->suite, l->shape, attn_dtype_name(l->dtype));
+        printf("%-8s %-34s %s\n", l->suite, l->shape, l->type);
         return;
     }
     cli_json line = cli_json_begin("bench.row");
     cli_json_text(&line, "suite", l->suite);
     cli_json_text(&line, "shape", l->shape);
-    cli_json_text(&line, "dtype", attn_dtype_name(l->dtype));
+    cli_json_text(&line, "dtype", l->type);
     cli_json_end(&line);
 }

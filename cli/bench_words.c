@@ -19,7 +19,8 @@ static const struct {
     {BENCH_ADDITIVE, "additive", false}, {BENCH_DELTA, "delta", true},
     {BENCH_DECAY, "decay", true},        {BENCH_X40, "x40", false},
     {BENCH_X200, "x200", false},         {BENCH_COLD, "cold", false},
-    {BENCH_HALF, "half", false},
+    {BENCH_HALF, "half", false},         {BENCH_CACHE, "cache", false},
+    {BENCH_PAGE16, "page16", false},     {BENCH_PAGE256, "page256", false},
 };
 
 enum { BENCH_WORDS = (int)(sizeof bench_words / sizeof bench_words[0]) };
@@ -35,7 +36,7 @@ void bench_row_text(const bench_row *row, int n_sizes, char *text, size_t n)
 }
 
 /* Types of elements are words of --shape too; rows show them in a column of their own. */
-static const char *const bench_dtypes[] = {"f64", "f32", "bf16", "f16"};
+static const char *const bench_dtypes[] = {"f64", "f32", "bf16", "f16", "int8", "int4"};
 
 static bool bench_word_is(const char *word, const char *at, size_t n)
 {
@@ -68,14 +69,17 @@ static bool bench_parse_words(const char *at, bench_row *row)
     return *at == '\0';
 }
 
-/* One way through, one kind of score, one factor; a bias has a gradient in a backward call
- * only, and only forward calls take k and v in turn. */
+/* One way through, one kind of score, one factor, one cache; a bias has a gradient in a backward
+ * call only, and only forward calls take k and v in turn, or from a cache. */
 static bool bench_options_fit(unsigned options)
 {
+    const unsigned caches = options & BENCH_CACHES;
     const bool backward = options & BENCH_BACKWARD;
     if ((options & BENCH_L2) && (options & BENCH_ADDITIVE)) return false;
     if ((options & BENCH_X40) && (options & BENCH_X200)) return false;
-    if ((options & BENCH_COLD) && (options & (BENCH_BACKWARD | BENCH_JVP))) return false;
+    if (caches & (caches - 1)) return false;
+    if ((options & (BENCH_COLD | BENCH_CACHES)) && (options & (BENCH_BACKWARD | BENCH_JVP)))
+        return false;
     return backward ? !(options & BENCH_JVP) : !(options & BENCH_D_BIAS);
 }
 
@@ -92,7 +96,9 @@ int bench_row_parse(const char *text, bench_row *row)
         at = end + (i + 1 < BENCH_SIZES && *end == ',');
     }
     good = good && row->sizes[1] % row->sizes[2] == 0;
-    if (good && bench_parse_words(at, row) && bench_options_fit(row->options)) return 0;
+    good = good && bench_parse_words(at, row) && bench_options_fit(row->options);
+    if (good && row->dtype && bench_coded(row->dtype)) good = row->options & BENCH_CACHES;
+    if (good) return 0;
     return cli_fail(CLI_USAGE,
                     "--shape must be B,H,G,T,S,D with G dividing H, and words such as ,causal "
                     "or ,backward behind it, not '%s'.",

@@ -69,7 +69,8 @@ static int bench_run_threads(const bench *b, const bench_suite *suite, const ben
     char text[160];
     bench_one one = {(double)NAN, (double)NAN};
     bench_line line = {.suite = suite->name, .shape = text};
-    line.dtype = row->dtype ? attn_dtype_find(row->dtype) : b->dtype;
+    line.type = row->dtype ? row->dtype : attn_dtype_name(b->dtype);
+    line.dtype = bench_coded(line.type) ? ATTN_DTYPE_F32 : attn_dtype_find(line.type);
     bench_row_text(row, suite->n_sizes, text, sizeof text);
     if (b->list) return bench_report_unmeasured(&line, b->json), 0;
     int code = 0;
@@ -198,7 +199,9 @@ const cli_command cli_command_bench = {
         "stand causal, backward or jvp, bias (of H T S), d_bias (its gradient too), l2 or\n"
         "additive (scores that are no products, counted as if they were), x40 or x200 (q is\n"
         "multiplied), cold (k and v come from memory: 1 GiB of copies in turn), half "
-        "(precision), a type;\n"
+        "(precision),\n"
+        "cache, page16 or page256 (k and v lie in a cache, in pages of so many keys), a type;\n"
+        "int8 and int4 are types of caches;\n"
         "products of matrices are B,M,N,K with ta and tb for turned operands; scans "
         "(recurrent\n"
         "attention of T tokens) have delta and decay. Work is counted over unmasked pairs\n"

@@ -247,6 +247,7 @@ set(IO_SOURCES
 set(CLI_SOURCES
     cli/array.c
     cli/bench_attention.c
+    cli/bench_cache.c
     cli/bench_gallery.c
     cli/bench_job.c
     cli/bench_product.c
