@@ -31,8 +31,8 @@ RECORDED = {
         "bf16": 48.95,
         "backward": 118.8,
         "backward_causal": 79.46,
-        "decode": 244,
-        "decode_bf16": 332.6,
+        "decode": 220.6,
+        "decode_bf16": 204.3,
         "verify": 93.1,
     },
     "scalar": {
