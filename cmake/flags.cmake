@@ -28,7 +28,11 @@ function(attn_target name)
 endfunction()
 
 # One file, one instruction set: a kernel table is only called after the CPU was asked.
-set(ATTN_FLAGS_KERNEL $<$<CONFIG:Release>:-O3>)
+# Under UBSan each load of these unrolled loops would bring four checks along, and a table take six
+# minutes to build; AddressSanitizer sees what they would, and tests give pointers that are not
+# aligned.
+set(ATTN_FLAGS_KERNEL $<$<CONFIG:Release>:-O3>
+    $<$<BOOL:${ATTN_SANITIZE}>:-fno-sanitize=null,alignment,object-size,pointer-overflow>)
 set(ATTN_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(ATTN_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
     -mprefer-vector-width=512)
