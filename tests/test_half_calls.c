@@ -5,6 +5,7 @@
 #include "contexts.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef attn_status (*half_create)(attn_plan **, attn_ctx *, const attn_spec *,
                                    const attn_args *, attn_error *);
