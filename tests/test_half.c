@@ -5,7 +5,6 @@
 #include "contexts.h"
 
 #include <math.h>
-#include <string.h>
 
 enum { HALF_T = 24 };
 

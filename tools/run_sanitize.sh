@@ -40,8 +40,9 @@ run "TSan" 100 4 --list "$build/tsan/tests.list" --first test_gallery,test_casca
 # AVX2 that masks). It does not know AVX-512, has not the address space of test_big, and gives a
 # long double, with which test_base_element checks 64-bit integers, 53 bits only. Threads take
 # turns there, memory that fails (test_alloc) and long sequences touch the same lines again, and
-# two tests compare many calls of what others run once.
+# three tests compare many calls of what others run once.
 slow=test_concurrent,test_alloc,test_gallery_memory,test_gallery_pattern,test_scan_bits
+slow=$slow,test_cache_promise
 export ATTN_ISA=avx2
 run "valgrind, AVX2" 20 20 --list "$build/test/tests.list" \
     --skip "test_big,test_base_element,$slow" --first "test_gallery,test_bits_parts,test_half*" \
