@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Dense tensors the command owns, and numbers to fill them with: a hash of seed and index, so
  * that the same seed gives the same data in any order and on any machine. */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE
 #include "cli.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Bytes that can be had without swapping, as Linux tells it; 0 when nobody tells. */
@@ -30,11 +32,18 @@ static bool array_fits(double bytes)
     return pages <= 0 || page <= 0 || bytes < (double)pages * (double)page;
 }
 
-/* Takes the pages now, so that the next question counts them. */
-static void array_touch(volatile char *data, size_t size)
+/* Zeros, in huge pages when they are many, as numpy asks for them. The pages are taken now, so
+ * that the next question counts them. */
+static void *array_zeros(size_t size)
 {
-    enum { PAGE = 4096 };
-    for (size_t at = 0; at < size; at += PAGE) data[at] = 0;
+    enum { PAGE = 4096, HUGE = 1 << 21 };
+    void *data = NULL;
+    const bool large = size >= 2 * HUGE;
+    if (posix_memalign(&data, large ? HUGE : PAGE, size) != 0) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large) madvise(data, size / HUGE * HUGE, MADV_HUGEPAGE);
+#endif
+    return memset(data, 0, size);
 }
 
 attn_tensor cli_array_new(attn_dtype dtype, int rank, const int64_t *shape)
@@ -44,10 +53,8 @@ attn_tensor cli_array_new(attn_dtype dtype, int rank, const int64_t *shape)
     size_t size = attn_dtype_size(dtype);
     if (count < 0 || size == 0 || !array_fits((double)count * (double)size))
         return (attn_tensor){0};
-    t.data = calloc((size_t)count + 1, size);
-    if (!t.data) return (attn_tensor){0};
-    array_touch(t.data, (size_t)count * size);
-    return t;
+    t.data = array_zeros(((size_t)count + 1) * size);
+    return t.data ? t : (attn_tensor){0};
 }
 
 void cli_array_free(attn_tensor *t)

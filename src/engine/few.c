@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* A tile of keys is asked for while the one before it is worked on: up to 64 rows. */
-enum { FEW_AHEAD_ROWS = ATTN__BLOCK, FEW_AHEAD_BYTES = 8192 };
+enum { FEW_AHEAD_ROWS = ATTN__BLOCK / 2, FEW_AHEAD_BYTES = 16384 };
 
 static const attn__row_kind few_kinds[ATTN__N_FLOATS] = {[ATTN_DTYPE_F64] = ATTN__ROW_F64,
                                                          [ATTN_DTYPE_F32] = ATTN__ROW_F32,

@@ -177,7 +177,8 @@ K(few_scores_lanes)(const attn__row_kind kind, const K(few_code) code, const int
                     int64_t n, int64_t j, int w, int l, int64_t depth, const attn__rows *k,
                     const real *q, real *s)
 {
-    const int groups = FEW_SUMS / lanes < FEW_WIDE ? FEW_SUMS / lanes : FEW_WIDE;
+    const int most = K(few_bits)(kind) == REAL_BITS && lanes > 1 ? 2 : FEW_WIDE;
+    const int groups = FEW_SUMS / lanes < most ? FEW_SUMS / lanes : most;
     if (groups > 1 && j + groups * V_LANES <= n) {
         K(few_scores_tile)(kind, code, lanes, groups, n, j, w, l, depth, k, q, s);
         return groups * V_LANES;
