@@ -17,18 +17,32 @@ static int product_ld(kernel_case *c, int w)
     return w + (test_rng_chance(&c->rng, 50) ? 0 : (int)test_rng_range(&c->rng, 1, 17));
 }
 
+/* Rows to ask for, which change nothing; some lie outside of all memory. */
+static const attn__soon *product_soon(kernel_case *c, attn__soon *soon)
+{
+    static const char memory[4096];
+    *soon = (attn__soon){.row = memory,
+                         .step = test_rng_range(&c->rng, -300, 300),
+                         .bytes = test_rng_range(&c->rng, 0, 300),
+                         .rows = test_rng_range(&c->rng, 0, 70),
+                         .write = test_rng_chance(&c->rng, 50)};
+    return test_rng_chance(&c->rng, 70) ? soon : NULL;
+}
+
 /* The same numbers, and the largest of each lane beside what was there; NaN is passed over. */
 static void scores_top(kernel_case *c, const matrix *s, int64_t n, int w, const matrix *k,
                        const matrix *q, int64_t k_stride, int ld, const double *want)
 {
     matrix m = matrix_make(c, 3, 1, w, w);
+    attn__soon soon;
     double *most = test_alloc(&c->arena, (size_t)w * sizeof *most);
     for (int l = 0; l < w; l++) matrix_put(&m, 0, l, l % 2 ? -(double)INFINITY : real_draw(c));
     for (int l = 0; l < w; l++) most[l] = matrix_get(&m, 0, l);
     for (int64_t j = 0; j < n; j++)
         for (int l = 0; l < w; l++)
             if (want[j * w + l] > most[l]) most[l] = want[j * w + l];
-    c->k->scores_max(n, w, k->cols, k->p, k_stride, q->p, ld, s->p, m.p);
+    c->k->scores_max(n, w, k->cols, k->p, k_stride, q->p, ld, s->p, m.p,
+                     product_soon(c, &soon));
     kernel_expect_all(c, "scores of scores_max", s, want);
     for (int l = 0; l < w; l++)
         if (matrix_get(&m, 0, l) != most[l]) kernel_expect(c, "scores_max", &m, 0, l, most[l]);
@@ -89,6 +103,7 @@ static void weigh(kernel_case *c)
     const int w = kernel_width(c), ld = product_ld(c, w);
     const bool masked = test_rng_chance(&c->rng, 50), fresh = test_rng_chance(&c->rng, 30);
     const bool steps = test_rng_chance(&c->rng, 50);
+    attn__soon soon;
     int64_t stop[ATTN__SLICES];
     matrix p = matrix_make(c, 0, n, w, ld), v = matrix_make(c, 1, n, width, v_stride);
     matrix acc = matrix_make(c, 2, width, w, ld);
@@ -107,7 +122,8 @@ static void weigh(kernel_case *c)
             want[e * w + l] = real_add(c, fresh ? 0 : want[e * w + l], sum);
         }
     if (steps)
-        c->k->weigh_steps(stop, w, width, p.p, ld, v.p, v_stride, masked, fresh, acc.p);
+        c->k->weigh_steps(stop, w, width, p.p, ld, v.p, v_stride, masked, fresh, acc.p,
+                          product_soon(c, &soon));
     else
         c->k->weigh(n, w, width, p.p, ld, v.p, v_stride, masked, fresh, acc.p);
     kernel_expect_all(c, masked ? "weigh, masked" : "weigh", &acc, want);

@@ -106,9 +106,10 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
                          t->counts + first, first == 0, acc);
         return;
     }
+    attn__soon soon;
     tile_stops(t, first, n, stop);
     k->weigh_steps(stop, w, E, (char *)t->s + first * w * real, w, values, staged->v_stride,
-                   masked && !t->counts, first == 0, acc);
+                   masked && !t->counts, first == 0, acc, attn__warm_take(t->warm, n, &soon));
 }
 
 /* The same for weights of either sign: entries that no weight meets are left out. */
@@ -287,7 +288,6 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
         tile_weights(t, j, n, m, l);
         if (jvp) attn__jvp_block(t, staged, chunk, j, n);
         if (dropped) tile_drop(t, j, n, s);
-        if (t->warm) attn__warm_some(t->warm, 32);
         weigh(t, staged, chunk, j, n, tile_marked(t, j, n) || dropped);
     }
     if (staged->few) attn__few_turn(t);

@@ -36,7 +36,7 @@ bool attn__tile_next(const attn__tile *t, attn__slice *slice)
     slice->j += slice->n;
     if (slice->j >= t->j0 + t->n) return false;
     slice->lane = attn__tile_first_lane(t, slice->j, &until);
-    if (t->warm && t->warm->n > 0) {
+    if (t->warm && !t->top && t->warm->n > 0) {
         until = attn__min(until, slice->j + TILE_WARM_KEYS);
         attn__warm_some(t->warm, TILE_WARM_KEYS);
     }
@@ -68,14 +68,14 @@ void attn__tile_dot(const attn__tile *t, const void *keys, int64_t stride)
         attn__tile_product(t, keys, stride, D, t->panel->qt, t->s);
         return;
     }
+    attn__soon soon;
     for (attn__slice s = attn__tile_slices(t); attn__tile_next(t, &s);) {
         const int64_t j = s.j - t->j0;
         const char *rows = (const char *)keys + j * stride * real;
         const char *lanes = (const char *)t->panel->qt + s.lane * real;
         char *dst = (char *)t->s + (j * w + s.lane) * real;
-        if (s.j >= t->open && s.j < t->shut)
-            k->scores_max(s.n, w, D, rows, stride, lanes, w, dst, t->top);
-        else
-            k->scores(s.n, w - s.lane, D, rows, stride, lanes, w, dst);
+        const bool open = s.j >= t->open && s.j < t->shut;
+        k->scores_max(s.n, w - s.lane, D, rows, stride, lanes, w, dst, open ? t->top : NULL,
+                      attn__warm_take(t->warm, s.n, &soon));
     }
 }

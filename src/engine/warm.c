@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Memory that is needed soon: the queries, keys and values of the task after this one. Asked
- * for all at once, they would stall the products as long as loading them does; a few rows
- * between two pieces of work, they come for nothing. Short sequences live on this: with 128
- * keys a task is over before the hardware has seen a pattern. */
+ * Memory that is needed soon: the queries, keys and values of the task after this one, the rows
+ * that this one writes. Asked for all at once, they would stall the products as long as loading
+ * them does; so the products ask for a few rows before each of their tiles, where loading runs
+ * beside the multiply-adds. Short sequences live on this: with 128 keys a task is over before
+ * the hardware has seen a pattern. */
 #include "engine/engine.h"
 
 enum { WARM_LINE = 64 };
@@ -12,10 +13,10 @@ void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h
 {
     const int64_t size = (int64_t)attn_dtype_size(t->dtype);
     if (!t->data || t->stride[3] != 1 || warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] = (attn__warm_part){.row = attn__at(t, b, h, row, 0),
-                                              .step = t->stride[2] * size,
-                                              .bytes = t->shape[3] * size,
-                                              .rows = rows};
+    warm->part[warm->n++] = (attn__soon){.row = attn__at(t, b, h, row, 0),
+                                         .step = t->stride[2] * size,
+                                         .bytes = t->shape[3] * size,
+                                         .rows = rows};
 }
 
 void attn__warm_out(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
@@ -31,10 +32,10 @@ void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t
 {
     const int64_t size = (int64_t)attn_dtype_size(t->dtype);
     if (!t->data || t->stride[3] != 1 || n <= 0 || warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] = (attn__warm_part){.row = attn__at(t, b, h, row, j),
-                                              .step = t->stride[2] * size,
-                                              .bytes = n * size,
-                                              .rows = t->stride[2] ? rows : 1};
+    warm->part[warm->n++] = (attn__soon){.row = attn__at(t, b, h, row, j),
+                                         .step = t->stride[2] * size,
+                                         .bytes = n * size,
+                                         .rows = t->stride[2] ? rows : 1};
 }
 
 void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes)
@@ -42,13 +43,13 @@ void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes)
     enum { PIECE = 4 * WARM_LINE };
     if (warm->n == ATTN__WARM_PARTS) return;
     warm->part[warm->n++] =
-        (attn__warm_part){.row = memory, .step = PIECE, .bytes = PIECE, .rows = bytes / PIECE};
+        (attn__soon){.row = memory, .step = PIECE, .bytes = PIECE, .rows = bytes / PIECE};
 }
 
 void attn__warm_some(attn__warm *warm, int64_t rows)
 {
     while (warm->n > 0 && rows > 0) {
-        attn__warm_part *part = &warm->part[warm->n - 1];
+        attn__soon *part = &warm->part[warm->n - 1];
         for (; part->rows > 0 && rows > 0; part->rows--, rows--, part->row += part->step)
             for (int64_t x = 0; x < part->bytes; x += WARM_LINE)
                 if (part->write)
@@ -57,4 +58,16 @@ void attn__warm_some(attn__warm *warm, int64_t rows)
                     __builtin_prefetch(part->row + x);
         if (part->rows == 0) warm->n--;
     }
+}
+
+const attn__soon *attn__warm_take(attn__warm *warm, int64_t n, attn__soon *soon)
+{
+    if (!warm || warm->n == 0) return NULL;
+    attn__soon *part = &warm->part[warm->n - 1];
+    *soon = *part;
+    soon->rows = attn__min(n, part->rows);
+    part->row += soon->rows * part->step;
+    part->rows -= soon->rows;
+    if (part->rows == 0) warm->n--;
+    return soon;
 }

@@ -4,17 +4,12 @@
 #ifndef ATTN__WARM_H
 #define ATTN__WARM_H
 
-#include "base/base.h"
+#include "kernel/kernel.h"
 
 enum { ATTN__WARM_PARTS = 12 };
-typedef struct attn__warm_part {
-    const char *row; /* rows of bytes each, step apart */
-    int64_t step, bytes, rows;
-    bool write;
-} attn__warm_part;
 typedef struct attn__warm {
     int n;
-    attn__warm_part part[ATTN__WARM_PARTS];
+    attn__soon part[ATTN__WARM_PARTS];
 } attn__warm;
 void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
                     int64_t rows);
@@ -25,5 +20,7 @@ void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t
                       int64_t rows, int64_t j, int64_t n);
 void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes);
 void attn__warm_some(attn__warm *warm, int64_t rows);
+/* Up to n rows that a kernel asks for instead; NULL: there are none. */
+const attn__soon *attn__warm_take(attn__warm *warm, int64_t n, attn__soon *soon);
 
 #endif

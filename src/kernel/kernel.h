@@ -46,6 +46,13 @@ typedef struct attn__gemm {
     bool fresh; /* c counts as 0 and is only written */
 } attn__gemm;
 
+/* Memory needed soon, of which a kernel asks for a row with each key on its way. */
+typedef struct attn__soon {
+    const char *row; /* rows of bytes each, step apart */
+    int64_t step, bytes, rows;
+    bool write;
+} attn__soon;
+
 /* Lanes of one panel: for each key a row of numbers, for each lane a row of elements. */
 typedef struct attn__part {
     const void *a;           /* [key][ld] */
@@ -175,9 +182,9 @@ typedef struct attn__kernels {
     void (*scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
                    const void *q, int ld, void *s);
 
-    /* The same, and m[l] = max(m[l], s[j * ld + l]). */
+    /* The same, and m[l] = max(m[l], s[j * ld + l]) unless m is NULL. soon: or NULL. */
     void (*scores_max)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
-                       const void *q, int ld, void *s, void *m);
+                       const void *q, int ld, void *s, void *m, const attn__soon *soon);
 
     /* s = coef * s over n x w. */
     void (*scale)(int64_t n, int w, double coef, void *s);
@@ -208,9 +215,11 @@ typedef struct attn__kernels {
     void (*weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                   int64_t v_stride, bool masked, bool fresh, void *acc);
 
-    /* weigh where lane l is over keys j < stop[l / ATTN__SLICE], which never falls. */
+    /* weigh where lane l is over keys j < stop[l / ATTN__SLICE], which never falls. soon: or
+     * NULL. */
     void (*weigh_steps)(const int64_t *stop, int w, int64_t width, const void *p, int ld,
-                        const void *v, int64_t v_stride, bool masked, bool fresh, void *acc);
+                        const void *v, int64_t v_stride, bool masked, bool fresh, void *acc,
+                        const attn__soon *soon);
 
     /* ---- few lanes: body/few.h -------------------------------------------------------------
      * The same numbers for at most ATTN__FEW lanes, with keys, or columns of values, in the

@@ -8,6 +8,18 @@
 
 enum { LINE = 64 / sizeof(real) }; /* reals in a cache line */
 
+/* Between two tiles, because only there the registers are free: rows first .. end. */
+static void K(ask)(const attn__soon *soon, int64_t first, int64_t end)
+{
+    const char *row = soon->row + first * soon->step;
+    for (int64_t i = first; i < end && i < soon->rows; i++, row += soon->step)
+        for (int64_t at = 0; at < soon->bytes; at += 64)
+            if (soon->write)
+                __builtin_prefetch(row + at, 1);
+            else
+                __builtin_prefetch(row + at);
+}
+
 /* V_TILE_R keys (fewer when n is: the last one stands in for the missing ones and is not
  * stored) by nv vectors. The largest joins top, unless that is NULL, while it is in registers. */
 static inline __attribute__((always_inline)) void
@@ -53,14 +65,14 @@ K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const 
     }
 }
 
-static inline __attribute__((always_inline)) void K(scores_all)(int64_t n, int w, int64_t depth,
-                                                                const real *k, int64_t k_stride,
-                                                                const real *q, int ld, real *s,
-                                                                real *top)
+static inline __attribute__((always_inline)) void
+K(scores_all)(int64_t n, int w, int64_t depth, const real *k, int64_t k_stride, const real *q,
+              int ld, real *s, real *top, const attn__soon *soon)
 {
     enum { WIDE = V_TILE_V * V_LANES, PAIR = 2 * V_LANES };
     for (int64_t j = 0; j < n; j += V_TILE_R, k += V_TILE_R * k_stride, s += V_TILE_R * ld) {
         int l = 0;
+        if (soon) K(ask)(soon, j, j + V_TILE_R);
         for (; l + WIDE <= w; l += WIDE) K(scores_tile)
         (n - j, depth, k, k_stride, q + l, ld, s + l, V_TILE_V, top ? top + l : NULL);
         for (; l + PAIR <= w; l += PAIR) K(scores_tile)
@@ -73,13 +85,13 @@ static inline __attribute__((always_inline)) void K(scores_all)(int64_t n, int w
 static void K(scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
                       const void *q, int ld, void *s)
 {
-    K(scores_all)(n, w, depth, k, k_stride, q, ld, s, NULL);
+    K(scores_all)(n, w, depth, k, k_stride, q, ld, s, NULL, NULL);
 }
 
 static void K(scores_max)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
-                          const void *q, int ld, void *s, void *m)
+                          const void *q, int ld, void *s, void *m, const attn__soon *soon)
 {
-    K(scores_all)(n, w, depth, k, k_stride, q, ld, s, m);
+    K(scores_all)(n, w, depth, k, k_stride, q, ld, s, m, soon);
 }
 
 /* Keys j .. n of nr columns of v by the vectors from first on; returns n, or j when that is
@@ -141,7 +153,8 @@ K(weigh_tile)(const int64_t *stop, const real *p, int ld, const real *v, int64_t
 /* The first pass asks for rows, those that follow for lines. */
 static inline __attribute__((always_inline)) void
 K(weigh_columns)(const int64_t *stop, int64_t width, const real *p, int ld, const real *v,
-                 int64_t v_stride, real *acc, const int nv, const bool masked, bool fresh)
+                 int64_t v_stride, real *acc, const int nv, const bool masked, bool fresh,
+                 const attn__soon *soon)
 {
     const int64_t ahead = V_TILE_R * v_stride;
     int64_t e = 0;
@@ -150,6 +163,7 @@ K(weigh_columns)(const int64_t *stop, int64_t width, const real *p, int ld, cons
         const int64_t fetch = e == 0                                    ? ahead
                               : e + 2 * V_TILE_R > next && next < width ? next - e
                                                                         : 0;
+        if (soon) K(ask)(soon, soon->rows * e / width, soon->rows * (e + V_TILE_R) / width);
         K(weigh_tile)
         (stop, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, masked, fresh, fetch);
     }
@@ -161,30 +175,34 @@ K(weigh_columns)(const int64_t *stop, int64_t width, const real *p, int ld, cons
 
 static inline __attribute__((always_inline)) void
 K(weigh_all)(const int64_t *stop, int w, int64_t width, const real *p, int ld, const real *v,
-             int64_t v_stride, real *acc, const bool masked, bool fresh)
+             int64_t v_stride, real *acc, const bool masked, bool fresh, const attn__soon *soon)
 {
     int64_t until[V_TILE_V];
     int l = 0;
     for (; l + V_TILE_V * V_LANES <= w; l += V_TILE_V * V_LANES) {
         for (int x = 0; x < V_TILE_V; x++) until[x] = stop[(l + x * V_LANES) / ATTN__SLICE];
         K(weigh_columns)
-        (until, width, p + l, ld, v, v_stride, acc + l, V_TILE_V, masked, fresh);
+        (until, width, p + l, ld, v, v_stride, acc + l, V_TILE_V, masked, fresh,
+         l ? NULL : soon);
     }
     for (; l + 2 * V_LANES <= w; l += 2 * V_LANES) {
         for (int x = 0; x < 2; x++) until[x] = stop[(l + x * V_LANES) / ATTN__SLICE];
-        K(weigh_columns)(until, width, p + l, ld, v, v_stride, acc + l, 2, masked, fresh);
+        K(weigh_columns)
+        (until, width, p + l, ld, v, v_stride, acc + l, 2, masked, fresh, l ? NULL : soon);
     }
     if (l < w) K(weigh_columns)
-    (stop + l / ATTN__SLICE, width, p + l, ld, v, v_stride, acc + l, 1, masked, fresh);
+    (stop + l / ATTN__SLICE, width, p + l, ld, v, v_stride, acc + l, 1, masked, fresh,
+     l ? NULL : soon);
 }
 
 static void K(weigh_steps)(const int64_t *stop, int w, int64_t width, const void *p, int ld,
-                           const void *v, int64_t v_stride, bool masked, bool fresh, void *acc)
+                           const void *v, int64_t v_stride, bool masked, bool fresh, void *acc,
+                           const attn__soon *soon)
 {
     if (masked)
-        K(weigh_all)(stop, w, width, p, ld, v, v_stride, acc, true, fresh);
+        K(weigh_all)(stop, w, width, p, ld, v, v_stride, acc, true, fresh, soon);
     else
-        K(weigh_all)(stop, w, width, p, ld, v, v_stride, acc, false, fresh);
+        K(weigh_all)(stop, w, width, p, ld, v, v_stride, acc, false, fresh, soon);
 }
 
 static void K(weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
@@ -192,7 +210,7 @@ static void K(weigh)(int64_t n, int w, int64_t width, const void *p, int ld, con
 {
     const int64_t stop[] = {n, n, n};
     _Static_assert(sizeof stop / sizeof *stop == ATTN__SLICES, "one for each slice");
-    K(weigh_steps)(stop, w, width, p, ld, v, v_stride, masked, fresh, acc);
+    K(weigh_steps)(stop, w, width, p, ld, v, v_stride, masked, fresh, acc, NULL);
 }
 
 #endif
