@@ -143,6 +143,23 @@ static void run_warm(const attn__run *r, int64_t index, const run_task *task, at
                    attn__min(task->seq.T - i, task->n * ATTN__PANEL));
 }
 
+/* Keys and values that one task reads alone come from memory: values are asked for while their
+ * keys are worked on, the keys of the next chunk while these values are. */
+static void run_warm_chunk(const attn__run *r, const run_task *task, int64_t c, int64_t next,
+                           attn__warm *warm)
+{
+    const attn__seq *seq = &task->seq;
+    const int64_t j = c * ATTN__CHUNK, j1 = next * ATTN__CHUNK;
+    if (r->p->source != ATTN__SOURCE_TENSORS || r->plan->half.kernels ||
+        task->n < attn__panels_count(r->p, seq->T))
+        return;
+    if (next < task->hi && !r->p->turns_keys)
+        attn__warm_add(warm, &r->p->at.k, seq->kb, task->g, seq->k0 + j1,
+                       attn__min(ATTN__CHUNK, seq->S - j1));
+    attn__warm_add(warm, &r->p->at.v, seq->kb, task->g, seq->k0 + j,
+                   attn__min(ATTN__CHUNK, seq->S - j));
+}
+
 /* What a tile left in scratch joins its panel, or is all of it. */
 static void run_join(const attn__run *r, char *scratch, run_task *task, int64_t x, int64_t c)
 {
@@ -160,11 +177,14 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
     attn__warm warm = {0};
     run_find(r, index, &task);
     run_warm(r, index, &task, &warm);
+    int parts = warm.n;
     run_open(r, scratch, &task, scratch + r->plan->at.panels);
     attn__cascade_take(r, &task.seq, task.g, &task.panels[0]);
     for (int64_t c = run_next(r, &task, attn__max(task.lo, task.seq.shared)); c < task.hi;
          c = run_next(r, &task, c + 1)) {
         const attn__staged staged = run_rows(r, scratch, &task, c);
+        warm.n = parts = (int)attn__min(parts, warm.n);
+        if (!staged.few) run_warm_chunk(r, &task, c, run_next(r, &task, c + 1), &warm);
         for (int64_t x = 0; x < task.n; x++) {
             attn__tile tile = run_tile(r, scratch, &task, x, c);
             tile.warm = &warm;
