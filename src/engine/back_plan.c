@@ -159,6 +159,7 @@ bool attn__back_plan_make(attn_plan *plan)
     b->look_late = b->chunks_max == 1 && !attn__norm_on(p) && !attn__present(&p->at.d_sink);
     b->ring = plan->threads + 1;
     if (!attn__back_sums_plan(plan)) return false;
+    b->near = !b->ordered_steps && !b->ordered_units && !b->serial;
     back_bunch(plan, ranges * b->chunks_max);
     return back_kept(plan) && back_scratch(plan) && back_shared(plan);
 }

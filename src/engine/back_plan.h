@@ -52,6 +52,7 @@ typedef struct attn__back_plan {
     bool ordered_steps, ordered_units, serial; /* what units wait for besides q and k */
     /* heads whose units of a chunk run one after the other; 0: no such bunches */
     int64_t bunch;
+    bool near;                 /* units wait for nothing else: their order is free */
     bool look_late;            /* a panel is opened but once, so it is looked at then */
     int64_t q_wide, g_wide;    /* D and E rounded up to vectors */
     bool collect_k, collect_v; /* several units meet at a key: f64 rows of all */

@@ -2,8 +2,10 @@
  * A backward run: a first look at every query, then the units, then what they collected.
  *
  * Order of the units: ranges of queries ascending, in each the chunks of keys - under a causal
- * mask the first ones are the heaviest -, then heads, sequences. Threads take them one after
- * the other.
+ * mask the first ones are the heaviest -, then heads, sequences. Where all sequences have the
+ * same chunks and nothing is summed beside queries and keys, a few heads at a time instead: the
+ * rows of their queries, read for every chunk, then stay in the last cache. Threads take units
+ * one after the other.
  */
 #include <sched.h>
 #include <string.h>
@@ -110,22 +112,42 @@ static void back_advance(const attn__back_unit *u, int64_t steps)
 
 /* ---- one unit ---------------------------------------------------------------------------- */
 
+/* Chunk by chunk, heads and sequences inside. */
+static int64_t back_place(const attn__back_unit *u, int64_t index)
+{
+    const int64_t *by_chunk = back_ints(u->r, u->b->by_chunk);
+    const int64_t low = attn__last_start(by_chunk, u->b->chunks_max, index);
+    const int64_t sequences = (by_chunk[low + 1] - by_chunk[low]) / u->r->p->G;
+    const int64_t at = index - by_chunk[low];
+    return (at % sequences * u->r->p->G + at / sequences) * u->b->chunks_max + low;
+}
+
+/* As many pairs of a head and a sequence as there are threads, at least, go through all their
+ * chunks before the next ones begin. */
+static int64_t back_place_near(const attn__back_unit *u, int64_t index)
+{
+    const int64_t C = u->b->chunks_max, pairs = u->r->p->N * u->r->p->G;
+    const int64_t team = attn__min(u->r->plan->threads, pairs), last = pairs / team - 1;
+    const int64_t number = attn__min(index / (team * C), last), first = number * team;
+    const int64_t members = number == last ? pairs - first : team, at = index - first * C;
+    return (first + at % members) * C + at / members;
+}
+
 static void back_find_unit(attn__back_unit *u)
 {
     const attn__run *r = u->r;
-    const int64_t *by_chunk = back_ints(r, u->b->by_chunk), *order = back_ints(r, u->b->order);
-    const int64_t G = r->p->G, index = u->index % by_chunk[u->b->chunks_max];
-    const int64_t low = attn__last_start(by_chunk, u->b->chunks_max, index);
-    const int64_t sequences = (by_chunk[low + 1] - by_chunk[low]) / G;
-    const int64_t b = order[(index - by_chunk[low]) % sequences];
-    u->c = low;
-    u->g = (index - by_chunk[low]) / sequences;
-    u->range = u->index / by_chunk[u->b->chunks_max];
+    const int64_t units = back_ints(r, u->b->by_chunk)[u->b->chunks_max], G = r->p->G;
+    const bool near = u->b->near && units == u->b->chunks_max * r->p->N * G;
+    const int64_t place = (near ? back_place_near : back_place)(u, u->index % units);
+    const int64_t pair = place / u->b->chunks_max, b = back_ints(r, u->b->order)[pair / G];
+    u->c = place % u->b->chunks_max;
+    u->g = pair % G;
+    u->range = u->index / units;
     u->seq = r->seqs[b];
     u->chunks = back_chunks(r, b);
     u->panels = back_panels(r, b);
     u->panel0 = back_ints(r, u->b->panel0)[b] + u->g * u->panels;
-    u->j0 = low * ATTN__BACK_CHUNK;
+    u->j0 = u->c * ATTN__BACK_CHUNK;
     u->n = attn__min(ATTN__BACK_CHUNK, u->seq.S - u->j0);
 }
 
