@@ -32,9 +32,14 @@ static double *back_all(const attn__run *r, int64_t at, const attn_tensor *t, in
 static void back_keys_give(attn__back_unit *u, const attn_tensor *t, const double *sum,
                            bool collect, int64_t all, double factor)
 {
-    const int64_t width = t->shape[3];
+    enum { AHEAD = 16 }; /* rows */
+    const int64_t width = t->shape[3], row0 = u->seq.k0 + u->j0;
+    attn__warm warm = {0};
+    if (!collect) attn__warm_out(&warm, t, u->seq.kb, u->g, row0, u->n);
+    attn__warm_some(&warm, AHEAD);
     for (int64_t j = 0; j < u->n; j++) {
-        const int64_t row = u->seq.k0 + u->j0 + j;
+        const int64_t row = row0 + j;
+        attn__warm_some(&warm, 1);
         if (!collect) {
             back_row(u->r, u->scratch, t, u->seq.kb, u->g, row, sum + j * width, factor);
             continue;
