@@ -38,6 +38,9 @@ void attn__back_go(const attn_plan *plan, const attn__problem *p, void *workspac
 void attn__back_plan_units(attn_plan *plan); /* how many there can be; threads */
 bool attn__back_plan_make(attn_plan *plan);  /* the layout */
 
+/* The unit that this thread is likely to run next. False: it cannot be told. */
+bool attn__back_next(const attn__back_unit *u, attn__back_unit *next);
+
 /* Waits until *at has reached value; lower units run already. */
 void attn__back_wait(_Atomic int64_t *at, int64_t value);
 
@@ -45,6 +48,9 @@ void attn__back_wait(_Atomic int64_t *at, int64_t value);
 
 /* The first look at panel index of everything, and where its results are kept. */
 void attn__back_look(const attn__run *r, char *scratch, int64_t index);
+/* The same for a panel whose lanes are known, if the normaliser needs no look of its own. */
+void attn__back_look_at(const attn__run *r, char *scratch, const attn__seq *seq,
+                        attn__panel *panel, char *kept);
 char *attn__back_kept(const attn__run *r, int64_t index);
 void attn__back_sinks(const attn__run *r); /* d_sink, from what is kept */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The first look at every panel of queries, before the units, and what is kept of it: queries
- * and gradients as rows of reals where they are not that already, log-sum-exps, and
+ * The first look at every panel of queries, before the units or as the first of them opens it,
+ * and what is kept of it: queries and gradients as rows of reals where they are not that
+ * already, the keys that it may see, log-sum-exps, and
  *
  *   delta_i = sum over e of g_ie out_ie - d_lse_i      (f64)
  *
@@ -77,23 +78,30 @@ static void look_stats(const attn__run *r, const attn__seq *seq, const attn__pan
     }
 }
 
-void attn__back_look(const attn__run *r, char *scratch, int64_t index)
+void attn__back_look_at(const attn__run *r, char *scratch, const attn__seq *seq,
+                        attn__panel *panel, char *kept)
 {
     const attn__back_plan *b = &r->plan->back;
-    char *kept = attn__back_kept(r, index);
     const void *rows[ATTN__PANEL];
+    int64_t *keys = (int64_t *)(void *)(kept + b->keys);
+    keys[0] = panel->any_lo, keys[1] = panel->any_hi;
+    memset(kept + b->top_sum, 0, (size_t)ATTN__PANEL * sizeof(double));
+    memset(kept + b->delta_sum, 0, (size_t)ATTN__PANEL * sizeof(double));
+    attn__panel_stage(r, seq, panel, &r->p->at.q, r->p->R > 0, kept + b->q_rows, rows);
+    look_gradients(r, scratch, seq, panel, kept);
+    if (attn__norm_of(r->p)->op < 0) look_stats(r, seq, panel, kept);
+    panel->norm = (attn__norm *)(void *)(kept + b->norm);
+    attn__norm_open(r->p, panel);
+}
+
+void attn__back_look(const attn__run *r, char *scratch, int64_t index)
+{
     attn__seq seq;
     attn__panel panel;
     int64_t g;
     const int64_t at = look_find(r, index, &seq, &g);
     attn__panel_lanes(r, &seq, g, at, &panel);
-    memset(kept + b->top_sum, 0, (size_t)ATTN__PANEL * sizeof(double));
-    memset(kept + b->delta_sum, 0, (size_t)ATTN__PANEL * sizeof(double));
-    attn__panel_stage(r, &seq, &panel, &r->p->at.q, r->p->R > 0, kept + b->q_rows, rows);
-    look_gradients(r, scratch, &seq, &panel, kept);
-    if (attn__norm_of(r->p)->op < 0) look_stats(r, &seq, &panel, kept);
-    panel.norm = (attn__norm *)(void *)(kept + b->norm);
-    attn__norm_open(r->p, &panel);
+    attn__back_look_at(r, scratch, &seq, &panel, attn__back_kept(r, index));
     if (attn__norm_looks(r->p)) attn__back_norm(r, scratch, &seq, g, at, panel.norm);
 }
 

@@ -69,7 +69,8 @@ static bool back_kept(attn_plan *plan)
     const int64_t real = (int64_t)attn__real_size(k), w = ATTN__PANEL;
     const bool own_q = p->R > 0 || !attn__stage_direct(k, &p->at.q);
     const bool own_g = !attn__present(&p->at.d_out) || !attn__stage_direct(k, &p->at.d_out);
-    const attn__plan_part kept[] = {{&b->top_sum, w, 8},
+    const attn__plan_part kept[] = {{&b->keys, 2, 8},
+                                    {&b->top_sum, w, 8},
                                     {&b->delta_sum, w, 8},
                                     {&b->top, w, real},
                                     {&b->delta, w, real},
@@ -141,6 +142,15 @@ static void back_bunch(attn_plan *plan, int64_t chunks)
     b->ordered_steps = false;
 }
 
+/* Whether a panel is looked at when its first chunk opens it. Other chunks of its pair of a head
+ * and a sequence wait for that, so there are to be enough pairs to keep the threads apart. */
+static bool back_late(const attn_plan *plan)
+{
+    const attn__problem *p = &plan->problem;
+    if (attn__norm_on(p) || attn__present(&p->at.d_sink)) return false;
+    return plan->back.chunks_max == 1 || p->N * p->G >= plan->threads;
+}
+
 bool attn__back_plan_make(attn_plan *plan)
 {
     const attn__problem *p = &plan->problem;
@@ -156,7 +166,7 @@ bool attn__back_plan_make(attn_plan *plan)
     b->collect_k = attn__present(&p->at.d_k) && (ranges > 1 || shared_k);
     b->collect_v = attn__present(&p->at.d_v) && (ranges > 1 || shared_v);
     b->ordered_units = (shared_k && b->collect_k) || (shared_v && b->collect_v);
-    b->look_late = b->chunks_max == 1 && !attn__norm_on(p) && !attn__present(&p->at.d_sink);
+    b->look_late = back_late(plan);
     b->ring = plan->threads + 1;
     if (!attn__back_sums_plan(plan)) return false;
     b->near = !b->ordered_steps && !b->ordered_units && !b->serial;

@@ -13,6 +13,7 @@ enum {
     ATTN__BACK_CHUNK = ATTN__CHUNK, /* keys of a unit: part of the numeric contract, as are */
     ATTN__BACK_STEP = ATTN__PARTS,  /* panels summed in one chain, and */
     ATTN__BACK_RANGE = 16,          /* steps of a unit */
+    ATTN__BACK_LOOKED = 1,
     ATTN__BACK_ROWS = ATTN__BACK_RANGE * ATTN__BACK_STEP * ATTN__PANEL
 };
 
@@ -53,18 +54,19 @@ typedef struct attn__back_plan {
     /* heads whose units of a chunk run one after the other; 0: no such bunches */
     int64_t bunch;
     bool near;                 /* units wait for nothing else: their order is free */
-    bool look_late;            /* a panel is opened but once, so it is looked at then */
+    bool look_late;            /* a panel is looked at when its first chunk opens it */
     int64_t q_wide, g_wide;    /* D and E rounded up to vectors */
     bool collect_k, collect_v; /* several units meet at a key: f64 rows of all */
     int ring;
     attn__sum sum[ATTN__N_SUMS];
-    /* offsets into the workspace */
+    /* offsets into the workspace; dq_done, at the first panel of a step: 0, then LOOKED and how
+     * many chunks have joined since */
     int64_t chunks_max, by_chunk, order, panel0, chunk0, kept, sink, alpha, dq, dq_done, dk_all,
         dv_all, dk_done, progress;
-    /* offsets into what is kept of a panel from its first look to the end: f64 top [48] and
-     * delta [48], both as reals, and rows of q [48][D] and g [48][E] where they are
-     * not reals already */
-    int64_t top_sum, delta_sum, top, delta, q_rows, g_rows, norm, kept_bytes;
+    /* offsets into what is kept of a panel from its first look to the end: the keys that some
+     * lane may see [2], f64 top [48] and delta [48], both as reals, and rows of q [48][D] and g
+     * [48][E] where they are not reals already */
+    int64_t keys, top_sum, delta_sum, top, delta, q_rows, g_rows, norm, kept_bytes;
     /* offsets into a thread's scratch; those with a * inside one of four panels */
     int64_t dk, dv, panel, panel_bytes;
     int64_t gt, gr;                             /* * [E][w], [2R+1][w] */

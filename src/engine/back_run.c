@@ -80,7 +80,8 @@ static void back_begin(attn__run *r)
     if (b->collect_k) memset(r->workspace + b->dk_all, 0, (size_t)dk * sizeof(double));
     if (b->collect_v) memset(r->workspace + b->dv_all, 0, (size_t)dv * sizeof(double));
     _Atomic int64_t *done = (_Atomic int64_t *)(void *)(r->workspace + b->dq_done);
-    for (int64_t x = 0; x < panel0[p->N]; x++) atomic_init(&done[x], 0);
+    for (int64_t x = 0; x < panel0[p->N]; x++)
+        atomic_init(&done[x], b->look_late ? 0 : ATTN__BACK_LOOKED);
     done = (_Atomic int64_t *)(void *)(r->workspace + b->dk_done);
     for (int64_t x = 0; (b->collect_k || b->collect_v) && x < chunk0[p->N]; x++)
         atomic_init(&done[x], 0);
@@ -149,6 +150,15 @@ static void back_find_unit(attn__back_unit *u)
     u->panel0 = back_ints(r, u->b->panel0)[b] + u->g * u->panels;
     u->j0 = u->c * ATTN__BACK_CHUNK;
     u->n = attn__min(ATTN__BACK_CHUNK, u->seq.S - u->j0);
+}
+
+bool attn__back_next(const attn__back_unit *u, attn__back_unit *next)
+{
+    const int64_t units = back_ints(u->r, u->b->by_chunk)[u->b->chunks_max];
+    *next = (attn__back_unit){.r = u->r, .b = u->b, .index = u->index + u->r->plan->threads};
+    if (u->b->bunch || next->index >= u->r->ranges * units) return false;
+    back_find_unit(next);
+    return true;
 }
 
 static void back_open_unit(attn__back_unit *u)

@@ -71,7 +71,7 @@ static void back_open_panel(const attn__back_unit *u, int64_t index, char *memor
     panel->memory = memory;
     panel->fresh = true;
     panel->kept = attn__back_kept(r, u->panel0 + index);
-    attn__panel_lanes(r, &u->seq, u->g, index, lanes);
+    if (u->c > 0 || !b->look_late) attn__panel_lanes(r, &u->seq, u->g, index, lanes);
     lanes->qt = memory + r->plan->at.qt;
     lanes->rq = memory + r->plan->at.rq;
     lanes->wt = memory + r->plan->at.wt;
@@ -87,24 +87,54 @@ static void back_open_panel(const attn__back_unit *u, int64_t index, char *memor
     back_open_tables(u, panel);
 }
 
-/* Whether some pair of the panel may be allowed in the unit. */
-static bool back_needed(const attn__back_unit *u, int64_t index)
+/* The first panel of a step of the unit. */
+static int64_t back_first(const attn__back_unit *u, int64_t step)
 {
-    attn__panel lanes;
-    attn__panel_lanes(u->r, &u->seq, u->g, index, &lanes);
-    return lanes.any_lo < u->j0 + u->n && lanes.any_hi > u->j0;
+    return (u->range * ATTN__BACK_RANGE + step) * ATTN__BACK_STEP;
+}
+
+/* Whether some pair of the step, which has been looked at, may be allowed in the unit. */
+static bool back_needed(const attn__back_unit *u, int64_t step)
+{
+    const int64_t first = back_first(u, step);
+    for (int64_t x = first; x < attn__min(first + ATTN__BACK_STEP, u->panels); x++) {
+        const char *kept = attn__back_kept(u->r, u->panel0 + x);
+        const int64_t *keys = (const int64_t *)(const void *)(kept + u->b->keys);
+        if (keys[0] < u->j0 + u->n && keys[1] > u->j0) return true;
+    }
+    return false;
+}
+
+static _Atomic int64_t *back_done(const attn__back_unit *u, int64_t step)
+{
+    return (_Atomic int64_t *)(void *)(u->r->workspace + u->b->dq_done) + u->panel0 +
+           back_first(u, step);
+}
+
+/* The first chunk looks at the panels, the others wait until it has. */
+static void back_look_late(attn__back_step *s)
+{
+    const attn__back_unit *u = s->u;
+    const int64_t first = back_first(u, s->step);
+    if (u->c > 0) {
+        attn__back_wait(back_done(u, s->step), ATTN__BACK_LOOKED);
+        return;
+    }
+    for (int x = 0; x < s->n; x++) {
+        attn__panel_lanes(u->r, &u->seq, u->g, first + x, &s->panel[x].lanes);
+        attn__back_look_at(u->r, u->scratch, &u->seq, &s->panel[x].lanes,
+                           attn__back_kept(u->r, u->panel0 + first + x));
+    }
+    atomic_store_explicit(back_done(u, s->step), ATTN__BACK_LOOKED, memory_order_release);
 }
 
 static bool back_open(attn__back_step *s)
 {
     attn__back_unit *u = s->u;
-    const int64_t first = (u->range * ATTN__BACK_RANGE + s->step) * ATTN__BACK_STEP;
-    bool needed = false;
+    const int64_t first = back_first(u, s->step);
     s->n = (int)attn__min(ATTN__BACK_STEP, u->panels - first);
-    for (int x = 0; x < s->n; x++) {
-        if (u->b->look_late) attn__back_look(u->r, u->scratch, u->panel0 + first + x);
-        needed = needed || back_needed(u, first + x);
-    }
+    if (u->b->look_late) back_look_late(s);
+    const bool needed = back_needed(u, s->step);
     s->finite = true;
     for (int x = 0; x < s->n && needed; x++) {
         back_open_panel(u, first + x, u->scratch + u->b->panel + x * u->b->panel_bytes,
@@ -148,17 +178,17 @@ static void back_queries_add(attn__back_unit *u, int64_t index, attn__panel *lan
     if (u->c == u->chunks - 1) back_queries_write(u, lanes, sum);
 }
 
-/* In the turn of this chunk. */
+/* In the turn of this chunk. One in the middle that nothing came from leaves all as it is. */
 static void back_queries_end(attn__back_step *s, bool opened)
 {
     attn__back_unit *u = s->u;
     const attn__back_plan *b = u->b;
-    const int64_t first = (u->range * ATTN__BACK_RANGE + s->step) * ATTN__BACK_STEP;
-    _Atomic int64_t *done =
-        (_Atomic int64_t *)(void *)(u->r->workspace + b->dq_done) + u->panel0 + first;
+    const int64_t first = back_first(u, s->step);
+    const bool idle = !opened && u->c > 0 && u->c < u->chunks - 1;
+    _Atomic int64_t *done = back_done(u, s->step);
     if (!attn__present(&u->r->p->at.d_q)) return;
-    if (u->chunks > 1) attn__back_wait(done, u->c);
-    for (int x = 0; x < s->n; x++) {
+    if (u->chunks > 1) attn__back_wait(done, ATTN__BACK_LOOKED + u->c);
+    for (int x = 0; x < s->n && !idle; x++) {
         attn__panel closed, *lanes = opened ? &s->panel[x].lanes : &closed;
         char *memory = u->scratch + b->panel + x * b->panel_bytes;
         if (!opened) attn__panel_lanes(u->r, &u->seq, u->g, first + x, &closed);
@@ -166,32 +196,53 @@ static void back_queries_end(attn__back_step *s, bool opened)
                          opened && !s->panel[x].fresh ? memory + b->acc : NULL,
                          back_doubles(memory, b->state));
     }
-    if (u->chunks > 1) atomic_store_explicit(done, u->c + 1, memory_order_release);
+    if (u->chunks > 1)
+        atomic_store_explicit(done, ATTN__BACK_LOOKED + u->c + 1, memory_order_release);
 }
 
 /* ---- what is needed soon ----------------------------------------------------------------- */
 
-/* The rows of the next step. */
-static void back_warm_rows(attn__back_step *s)
+/* The step after this one, in this unit or the next. That of another chunk begins where it has
+ * pairs, which only who has looked at all of them knows. False: there is none, or who knows. */
+static bool back_after(const attn__back_step *s, attn__back_unit *u, int64_t *step)
 {
-    const attn__back_unit *u = s->u;
-    const attn_args *a = &u->r->p->at;
-    const int64_t first = (u->range * ATTN__BACK_RANGE + s->step + 1) * ATTN__BACK_STEP;
-    int64_t h, i;
-    if (s->step + 1 == ATTN__BACK_RANGE || first >= u->panels) return;
-    attn__panel_first(u->r->p, &u->seq, u->g, first, &h, &i);
-    const int64_t rows = attn__min(ATTN__BACK_STEP * ATTN__PANEL, u->seq.T - i);
-    attn__warm_add(&s->warm, &a->q, u->seq.qb, h, u->seq.q0 + i, rows);
-    attn__warm_add(&s->warm, &a->d_out, u->seq.qb, h, u->seq.q0 + i, rows);
+    const attn__back_unit *now = s->u;
+    *u = *now;
+    *step = s->step + 1;
+    if (*step < ATTN__BACK_RANGE && back_first(u, *step) < u->panels) return true;
+    if (!attn__back_next(now, u) || back_first(u, 0) >= u->panels) return false;
+    *step = 0;
+    if (u->c == 0) return true;
+    if (u->panel0 != now->panel0 || u->range != now->range) return false;
+    while (*step < s->step && !back_needed(u, *step)) ++*step;
+    return true;
 }
 
-/* The sums that the gradients of this step's queries join. */
+/* The rows of a step. */
+static void back_warm_rows(attn__warm *warm, const attn__back_unit *u, int64_t step)
+{
+    const attn_args *a = &u->r->p->at;
+    const attn_tensor *rows[] = {&a->q, &a->d_out, &a->out};
+    const int n = u->b->look_late && u->c == 0 ? 3 : 2;
+    int64_t h, i;
+    attn__panel_first(u->r->p, &u->seq, u->g, back_first(u, step), &h, &i);
+    const int64_t most = attn__min(ATTN__BACK_STEP * ATTN__PANEL, u->seq.T - i);
+    for (int x = 0; x < n; x++)
+        attn__warm_add(warm, rows[x], u->seq.qb, h, u->seq.q0 + i, most);
+}
+
+/* The sums that the gradients of this step's queries join, and where they go in the end. */
 static void back_warm_sums(attn__back_step *s)
 {
     const attn__back_unit *u = s->u;
+    const attn__panel *first = &s->panel[0].lanes;
     const int64_t D = u->r->p->D, size = D * (int64_t)sizeof(double);
-    if (u->chunks == 1 || u->c == 0 || !attn__present(&u->r->p->at.d_q)) return;
-    for (int x = 0; x < s->n; x++)
+    if (!attn__present(&u->r->p->at.d_q)) return;
+    if (u->c == u->chunks - 1)
+        attn__warm_out(&s->warm, &u->r->p->at.d_q, u->seq.qb, first->h[0],
+                       u->seq.q0 + first->i[0],
+                       attn__min(s->n * ATTN__PANEL, u->seq.T - first->i[0]));
+    for (int x = 0; x < s->n && u->chunks > 1; x++)
         attn__warm_memory(&s->warm, (char *)back_sums(u, s->panel[x].index),
                           size * s->panel[x].lanes.w);
 }
@@ -200,7 +251,10 @@ static void back_warm_sums(attn__back_step *s)
  * is gone when it is needed: rows are asked for in the last block but one, sums in the last. */
 static void back_warm(attn__back_step *s, int64_t left)
 {
-    if (left == 2 || (left == 1 && s->u->n <= ATTN__BLOCK)) back_warm_rows(s);
+    attn__back_unit u;
+    int64_t step;
+    const bool rows = left == 2 || (left == 1 && s->u->n <= ATTN__BLOCK);
+    if (rows && back_after(s, &u, &step)) back_warm_rows(&s->warm, &u, step);
     if (left == 1) back_warm_sums(s);
 }
 
