@@ -93,16 +93,23 @@ static int64_t back_first(const attn__back_unit *u, int64_t step)
     return (u->range * ATTN__BACK_RANGE + step) * ATTN__BACK_STEP;
 }
 
+/* The keys that some lane of panel index may see, once it has been looked at. */
+static const int64_t *back_keys(const attn__back_unit *u, int64_t index)
+{
+    const char *kept = attn__back_kept(u->r, u->panel0 + index);
+    return (const int64_t *)(const void *)(kept + u->b->keys);
+}
+
 /* Whether some pair of the step, which has been looked at, may be allowed in the unit. */
 static bool back_needed(const attn__back_unit *u, int64_t step)
 {
     const int64_t first = back_first(u, step);
+    bool needed = false;
     for (int64_t x = first; x < attn__min(first + ATTN__BACK_STEP, u->panels); x++) {
-        const char *kept = attn__back_kept(u->r, u->panel0 + x);
-        const int64_t *keys = (const int64_t *)(const void *)(kept + u->b->keys);
-        if (keys[0] < u->j0 + u->n && keys[1] > u->j0) return true;
+        const int64_t *keys = back_keys(u, x);
+        needed = needed || (keys[0] < u->j0 + u->n && keys[1] > u->j0);
     }
-    return false;
+    return needed;
 }
 
 static _Atomic int64_t *back_done(const attn__back_unit *u, int64_t step)
@@ -164,31 +171,39 @@ static double *back_sums(const attn__back_unit *u, int64_t index)
            (u->panel0 + index) * u->r->p->D * ATTN__PANEL;
 }
 
-/* acc (NULL: nothing came) joins the sums of panel index. */
+/* The last chunk that holds a key which panel index may see; of none: the first. */
+static int64_t back_last(const attn__back_unit *u, int64_t index)
+{
+    const int64_t hi = attn__min(back_keys(u, index)[1], u->seq.S);
+    return attn__max(hi - 1, 0) / ATTN__BACK_CHUNK;
+}
+
+/* acc (NULL: nothing came) joins the sums of panel index. After the last chunk that has to do
+ * with it they go to the caller, while they are near. */
 static void back_queries_add(attn__back_unit *u, int64_t index, attn__panel *lanes,
                              const void *acc, double *alone)
 {
     const attn__run *r = u->r;
-    const int64_t n = r->p->D * lanes->w;
-    double *sum = u->chunks == 1 ? alone : back_sums(u, index);
+    const int64_t n = r->p->D * lanes->w, last = back_last(u, index);
+    double *sum = last == 0 ? alone : back_sums(u, index);
+    if (u->c > last) return;
     if (acc)
         r->plan->kernels->gather(n, u->c == 0, acc, sum);
     else if (u->c == 0)
         memset(sum, 0, (size_t)n * sizeof *sum);
-    if (u->c == u->chunks - 1) back_queries_write(u, lanes, sum);
+    if (u->c == last) back_queries_write(u, lanes, sum);
 }
 
-/* In the turn of this chunk. One in the middle that nothing came from leaves all as it is. */
+/* In the turn of this chunk. One after the first that nothing came from leaves all as it is. */
 static void back_queries_end(attn__back_step *s, bool opened)
 {
     attn__back_unit *u = s->u;
     const attn__back_plan *b = u->b;
     const int64_t first = back_first(u, s->step);
-    const bool idle = !opened && u->c > 0 && u->c < u->chunks - 1;
     _Atomic int64_t *done = back_done(u, s->step);
     if (!attn__present(&u->r->p->at.d_q)) return;
     if (u->chunks > 1) attn__back_wait(done, ATTN__BACK_LOOKED + u->c);
-    for (int x = 0; x < s->n && !idle; x++) {
+    for (int x = 0; x < s->n && (opened || u->c == 0); x++) {
         attn__panel closed, *lanes = opened ? &s->panel[x].lanes : &closed;
         char *memory = u->scratch + b->panel + x * b->panel_bytes;
         if (!opened) attn__panel_lanes(u->r, &u->seq, u->g, first + x, &closed);
@@ -238,13 +253,14 @@ static void back_warm_sums(attn__back_step *s)
     const attn__panel *first = &s->panel[0].lanes;
     const int64_t D = u->r->p->D, size = D * (int64_t)sizeof(double);
     if (!attn__present(&u->r->p->at.d_q)) return;
-    if (u->c == u->chunks - 1)
+    if (u->c == back_last(u, s->panel[0].index))
         attn__warm_out(&s->warm, &u->r->p->at.d_q, u->seq.qb, first->h[0],
                        u->seq.q0 + first->i[0],
                        attn__min(s->n * ATTN__PANEL, u->seq.T - first->i[0]));
-    for (int x = 0; x < s->n && u->chunks > 1; x++)
-        attn__warm_memory(&s->warm, (char *)back_sums(u, s->panel[x].index),
-                          size * s->panel[x].lanes.w);
+    for (int x = 0; x < s->n; x++)
+        if (back_last(u, s->panel[x].index) > 0)
+            attn__warm_memory(&s->warm, (char *)back_sums(u, s->panel[x].index),
+                              size * s->panel[x].lanes.w);
 }
 
 /* A step walks more memory than the cache next to a core holds, so what is asked for too early
