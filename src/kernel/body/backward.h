@@ -8,6 +8,7 @@
 #define ATTN__BODY_BACKWARD_H
 
 enum { D_LINE = 64 / sizeof(double) }; /* doubles in a cache line */
+enum { DOT_VECTORS = 3 };              /* sums of dot side by side */
 
 /* Several keys at once, as in exp_sum. A weight is at most 1; the bound of 2 keeps a wrong top
  * from leaving the range of the exponential. */
@@ -247,18 +248,33 @@ static void K(tilt)(int64_t n, int w, const void *p, void *ts, void *sum)
     }
 }
 
+/* One chain waits for itself, so a few run side by side. */
+static inline __attribute__((always_inline)) void
+K(dot_lanes)(int64_t n, int w, const real *x, const real *y, double *sum, const int vectors)
+{
+    const d_vec least = d_set(0x1p-1074); /* only 0 is less */
+    d_vec total[DOT_VECTORS];
+    UNROLL(4)
+    for (int v = 0; v < vectors; v++) total[v] = d_set(0);
+    for (int64_t i = 0; i < n; i++) {
+        UNROLL(4)
+        for (int v = 0; v < vectors; v++) {
+            const d_vec by = d_load_real(y + i * w + v * D_LANES);
+            const d_vec more = d_fma(d_load_real(x + i * w + v * D_LANES), by, total[v]);
+            total[v] = d_select(d_lt(d_abs(by), least), total[v], more);
+        }
+    }
+    UNROLL(4)
+    for (int v = 0; v < vectors; v++) d_store(sum + v * D_LANES, total[v]);
+}
+
 static void K(dot)(int64_t n, int w, const void *a, const void *b, double *sum)
 {
+    enum { WIDE = DOT_VECTORS * D_LANES };
     const real *x = a, *y = b;
-    for (int l = 0; l < w; l += D_LANES) {
-        d_vec total = d_set(0);
-        for (int64_t i = 0; i < n; i++) {
-            const d_vec by = d_load_real(y + i * w + l);
-            const d_vec more = d_fma(d_load_real(x + i * w + l), by, total);
-            total = d_select(d_lt(d_set(0), d_abs(by)), more, d_select(d_nan(by), more, total));
-        }
-        d_store(sum + l, total);
-    }
+    int l = 0;
+    for (; l + WIDE <= w; l += WIDE) K(dot_lanes)(n, w, x + l, y + l, sum + l, DOT_VECTORS);
+    for (; l < w; l += D_LANES) K(dot_lanes)(n, w, x + l, y + l, sum + l, 1);
 }
 
 static void K(gather)(int64_t n, bool fresh, const void *x, double *sum)
