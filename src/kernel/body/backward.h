@@ -10,16 +10,25 @@
 enum { D_LINE = 64 / sizeof(double) }; /* doubles in a cache line */
 enum { DOT_VECTORS = 3 };              /* sums of dot side by side */
 
-/* Several keys at once, as in exp_sum. A weight is at most 1; the bound of 2 keeps a wrong top
- * from leaving the range of the exponential. */
+/* A weight is at most 1; the bound of 2 keeps a wrong top from leaving the range of the
+ * exponential. */
+static inline v_vec K(grade_exponent)(const real *s, v_vec coef, v_vec top)
+{
+    return v_min(v_set(1), v_sub(v_mul(v_load(s), coef), top));
+}
+
+/* Several keys at once, as in exp_sum. */
 static inline __attribute__((always_inline)) void
 K(grade_keys)(const int keys, int w, v_vec coef, real *s, const uint64_t *allowed, v_vec top,
               v_vec delta, real *dp, int l, const bool masked)
 {
     v_vec p[EXP_KEYS];
-    UNROLL(4)
-    for (int j = 0; j < keys; j++)
-        p[j] = v_min(v_set(1), v_sub(v_mul(v_load(s + j * w), coef), top));
+    p[0] = K(grade_exponent)(s, coef, top);
+    if (keys == EXP_KEYS) { /* not a loop: not every compiler would see the registers */
+        p[1] = K(grade_exponent)(s + w, coef, top);
+        p[2] = K(grade_exponent)(s + 2 * w, coef, top);
+        p[3] = K(grade_exponent)(s + 3 * w, coef, top);
+    }
     K(v_exp2)(p, keys);
     UNROLL(4)
     for (int j = 0; j < keys; j++) {
@@ -59,20 +68,27 @@ static void K(grade)(int64_t n, int w, double coef, void *s, const uint64_t *all
     }
 }
 
-/* to[x] += done[x] for x < columns. With clang a function of its own: else it keeps the sums of a
- * tile in memory from the first lane on, which takes three times as long. */
+/* The first n rows of a tile join sums. With clang a function of its own: else it keeps the tile
+ * in memory from the first lane on, which takes three times as long. */
 #if defined(__clang__)
+#    define SPREAD_JOIN_ROWS
 static __attribute__((noinline)) void
 #else
+#    define SPREAD_JOIN_ROWS UNROLL(8)
 static inline __attribute__((always_inline)) void
 #endif
-K(spread_join)(const real *done, double *to, int64_t columns)
+K(spread_join)(int64_t n, const real *done, double *to, int64_t width, int64_t columns)
 {
-    int64_t x = 0;
-    for (; x + D_LANES <= columns; x += D_LANES)
-        d_store(to + x, d_add(d_load(to + x), d_load_real(done + x)));
-    for (; x < columns; x++) to[x] += (double)done[x];
+    SPREAD_JOIN_ROWS
+    for (int r = 0; r < V_TILE_R; r++, done += V_TILE_V * V_LANES, to += width) {
+        int64_t x = 0;
+        if (r >= n) break;
+        for (; x + D_LANES <= columns; x += D_LANES)
+            d_store(to + x, d_add(d_load(to + x), d_load_real(done + x)));
+        for (; x < columns; x++) to[x] += (double)done[x];
+    }
 }
+#undef SPREAD_JOIN_ROWS
 
 /* How many vectors of columns are taken at once: whole ones by threes or pairs, at last one that
  * is not whole. */
@@ -109,6 +125,35 @@ static inline void K(spread_lanes)(int64_t n, const attn__part *part, int64_t j,
     *until = any ? 64 - __builtin_clzll(any) : 0;
 }
 
+static inline v_vec K(spread_load)(const real *row, const int x, const int nv)
+{
+    return x < nv ? v_load(row + x * V_LANES) : v_set(0);
+}
+
+/* Lanes l .. until of a part, at least one: sum[r][x] += a[r][l] times the columns x of row l;
+ * the rows of a that come next are asked for. The columns are no loop, since not every compiler
+ * would see the registers. */
+static inline __attribute__((always_inline)) void
+K(spread_part)(const real *const *a, int64_t l, int64_t until, const real *row,
+               const real *next, v_vec *sum, const int nv)
+{
+    _Static_assert(V_TILE_V <= 4, "a load for each");
+    row += l * nv * V_LANES;
+    do {
+        const v_vec b[4] = {v_load(row), K(spread_load)(row, 1, nv), K(spread_load)(row, 2, nv),
+                            K(spread_load)(row, 3, nv)};
+        __builtin_prefetch(next + V_TILE_R * l);
+        UNROLL(8)
+        for (int r = 0; r < V_TILE_R; r++) {
+            const v_vec w = v_set(a[r][l]);
+            UNROLL(4)
+            for (int x = 0; x < nv; x++)
+                sum[r * V_TILE_V + x] = v_fma(w, b[x], sum[r * V_TILE_V + x]);
+        }
+        row += nv * V_LANES;
+    } while (++l < until);
+}
+
 /* V_TILE_R keys (fewer when n is: the last one stands in) by nv vectors of columns, one chain
  * over the lanes of all parts. What the next tile reads is asked for in passing. */
 static inline __attribute__((always_inline)) void
@@ -116,7 +161,7 @@ K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t 
                int64_t width, const int nv, const bool cut, const bool some)
 {
     v_vec sum[V_TILE_R * V_TILE_V];
-    real done[V_TILE_V * V_LANES];
+    real done[V_TILE_R * V_TILE_V * V_LANES];
     UNROLL(32)
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
     for (int p = 0; p < parts; p++) {
@@ -130,27 +175,16 @@ K(spread_tile)(int64_t n, int64_t j, int parts, const attn__part *part, int64_t 
         }
         int64_t l = 0, until = part[p].n;
         if (some && part[p].lanes) K(spread_lanes)(n, &part[p], j, &l, &until);
-        for (row += l * nv * V_LANES; l < until; l++, row += nv * V_LANES) {
-            v_vec b[V_TILE_V];
-            __builtin_prefetch(a[0] + V_TILE_R * part[p].ld + V_TILE_R * l);
-            UNROLL(4)
-            for (int x = 0; x < nv; x++) b[x] = v_load(row + x * V_LANES);
-            UNROLL(8)
-            for (int r = 0; r < V_TILE_R; r++) {
-                const v_vec w = v_set(a[r][l]);
-                UNROLL(4)
-                for (int x = 0; x < nv; x++)
-                    sum[r * V_TILE_V + x] = v_fma(w, b[x], sum[r * V_TILE_V + x]);
-            }
-        }
+        if (some && l >= until) continue;
+        K(spread_part)(a, l, until, row, a[0] + V_TILE_R * part[p].ld, sum, nv);
     }
     UNROLL(8)
     for (int r = 0; r < V_TILE_R; r++) {
-        if (r >= n) break;
         UNROLL(4)
-        for (int x = 0; x < nv; x++) v_store(done + x * V_LANES, sum[r * V_TILE_V + x]);
-        K(spread_join)(done, to + r * width, cut ? width - e : nv * V_LANES);
+        for (int x = 0; x < nv; x++)
+            v_store(done + (r * V_TILE_V + x) * V_LANES, sum[r * V_TILE_V + x]);
     }
+    K(spread_join)(n, done, to, width, cut ? width - e : nv * V_LANES);
 }
 
 /* Column by column of tiles, so that the rows of one stay near while the keys go by. */
@@ -198,7 +232,7 @@ static void K(spread)(int64_t n, int64_t width, int parts, const attn__part *par
                                    double *) = {K(spread_rest), K(spread_one), K(spread_two),
                                                 K(spread_tiles)};
     bool some = false;
-    for (int p = 0; p < parts; p++) some = some || part[p].lanes;
+    for (int p = 0; p < parts; p++) some = some || part[p].lanes || part[p].n == 0;
     if (!some) K(spread_all)(n, width, parts, part, acc);
     for (int64_t e = 0; some && e < width;) {
         const int nv = K(spread_vectors)(width - e);
