@@ -88,6 +88,7 @@ set(ENGINE_SOURCES
     src/engine/check_norm.c
     src/engine/check_shape.c
     src/engine/check_source.c
+    src/engine/check_tensor.c
     src/engine/describe.c
     src/engine/few.c
     src/engine/half_mode.c

@@ -175,3 +175,17 @@ attn_status attn__cache_seq_check(const attn_cache *c, int64_t seq, const char *
                                 c->spec.sequences, seq);
     return ATTN_OK;
 }
+
+attn_status attn__cache_range_check(const attn_cache *c, int64_t seq, int64_t first, int64_t n,
+                                    attn_error *error)
+{
+    ATTN_TRY(attn__cache_seq_check(c, seq, "seq", error));
+    const int64_t length = c->length[seq];
+    if (first < 0 || first > length)
+        return attn__fail_count(error, ATTN_E_POSITION, "first", "is outside of the sequence",
+                                length, first);
+    if (n < 0 || n > length - first)
+        return attn__fail_count(error, ATTN_E_POSITION, "n", "goes beyond the sequence",
+                                length - first, n);
+    return ATTN_OK;
+}

@@ -71,8 +71,8 @@ static double code_element(const code_source *src, int64_t i)
 static void code_pairs(const attn__cache_job *job, int64_t *step, int64_t *apart)
 {
     int64_t first, second;
-    attn__rotate_pair(job->rope, job->R, 0, &first, apart);
-    attn__rotate_pair(job->rope, job->R, 1, step, &second);
+    attn__rotate_pair(job->rope.kind, job->R, 0, &first, apart);
+    attn__rotate_pair(job->rope.kind, job->R, 1, step, &second);
 }
 
 static void code_turn_f64(const attn__cache_job *job, const code_source *src, double *row)

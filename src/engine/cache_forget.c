@@ -47,14 +47,7 @@ attn_status attn_cache_clear(attn_cache *cache, int64_t seq, attn_error *error)
 attn_status attn_cache_evict(attn_cache *cache, int64_t seq, int64_t first, int64_t n,
                              attn_error *error)
 {
-    ATTN_TRY(attn__cache_seq_check(cache, seq, "seq", error));
-    const int64_t length = cache->length[seq];
-    if (first < 0 || first > length)
-        return attn__fail_count(error, ATTN_E_POSITION, "first", "is outside of the sequence",
-                                length, first);
-    if (n < 0 || n > length - first)
-        return attn__fail_count(error, ATTN_E_POSITION, "n", "goes beyond the sequence",
-                                length - first, n);
+    ATTN_TRY(attn__cache_range_check(cache, seq, first, n, error));
     forget_range(cache, seq, first, first + n);
     return ATTN_OK;
 }

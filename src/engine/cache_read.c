@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What a cache holds, for people: lengths, and rows as numbers again. */
 #include "engine/cache_rows.h"
+#include "engine/check_tensor.h"
 
 int64_t attn_cache_length(const attn_cache *cache, int64_t seq)
 {
@@ -18,13 +19,7 @@ bool attn_cache_holds(const attn_cache *cache, int64_t seq, int64_t position)
 static attn_status read_range(const attn_cache *c, int64_t seq, int64_t first, int64_t n,
                               attn_error *error)
 {
-    const int64_t length = c->length[seq];
-    if (first < 0 || first > length)
-        return attn__fail_count(error, ATTN_E_POSITION, "first", "is outside of the sequence",
-                                length, first);
-    if (n < 0 || n > length - first)
-        return attn__fail_count(error, ATTN_E_POSITION, "n", "goes beyond the sequence",
-                                length - first, n);
+    ATTN_TRY(attn__cache_range_check(c, seq, first, n, error));
     for (int64_t i = first; i < first + n; i++)
         if (!attn_cache_holds(c, seq, i))
             return attn__fail_count(error, ATTN_E_POSITION, "first",
@@ -38,9 +33,7 @@ static attn_status read_tensor(const attn_cache *c, const attn_tensor *t, const 
 {
     const int64_t want[] = {c->spec.heads, n, width};
     if (!attn__present(t)) return ATTN_OK;
-    ATTN_TRY(attn__tensor_check(t, where, error));
-    if (!attn__dtype_is_float(t->dtype))
-        return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
+    ATTN_TRY(attn__check_floats(t, where, error));
     if (t->rank != 3)
         return attn__fail_count(error, ATTN_E_RANK, where, "must be heads x keys x width", 3,
                                 t->rank);
@@ -48,8 +41,7 @@ static attn_status read_tensor(const attn_cache *c, const attn_tensor *t, const 
         if (t->shape[i] != want[i])
             return attn__fail_count(error, ATTN_E_SHAPE, where, "must be heads x keys x width",
                                     want[i], t->shape[i]);
-    if (!t->data && attn_tensor_count(*t) > 0)
-        return attn__fail(error, ATTN_E_NULL, where, "has elements but no data");
+    ATTN_TRY(attn__check_data(t, where, error));
     if (attn__tensor_self_overlap(t))
         return attn__fail(error, ATTN_E_ALIAS, where, "an output reaches an element twice");
     return ATTN_OK;
@@ -90,7 +82,6 @@ static void read_side(const attn_cache *c, int side, int64_t seq, int64_t first,
 attn_status attn_cache_read(const attn_cache *cache, int64_t seq, int64_t first, int64_t n,
                             attn_tensor k, attn_tensor v, attn_error *error)
 {
-    ATTN_TRY(attn__cache_seq_check(cache, seq, "seq", error));
     ATTN_TRY(read_range(cache, seq, first, n, error));
     ATTN_TRY(read_tensor(cache, &k, "k", n, cache->spec.key_width, error));
     ATTN_TRY(read_tensor(cache, &v, "v", n, cache->spec.value_width, error));

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "engine/cache_rows.h"
+#include "engine/check_tensor.h"
 
 int64_t attn__cache_job_seq(const attn__cache_job *job, int64_t b)
 {
@@ -34,40 +35,15 @@ static attn_status rows_size(const char *where, const char *what, int64_t want, 
     return attn__fail_count(error, ATTN_E_SHAPE, where, what, want, got);
 }
 
-static attn_status rows_data(const attn_tensor *t, const char *where, attn_error *error)
-{
-    if (t->data || attn_tensor_count(*t) == 0) return ATTN_OK;
-    return attn__fail(error, ATTN_E_NULL, where, "has elements but no data");
-}
-
-/* Rank 3 lacks the heads, rank 2 the batch too, as in attn_args. */
-static attn_status rows_float(attn_tensor *t, const char *where, attn_error *error)
-{
-    static const int orders[3][4] = {{2, 3, 0, 1}, {0, 3, 1, 2}, {0, 1, 2, 3}};
-    ATTN_TRY(attn__tensor_check(t, where, error));
-    if (!attn__dtype_is_float(t->dtype))
-        return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
-    if (t->rank < 2 || t->rank > 4)
-        return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 to 4 dimensions", 4,
-                                t->rank);
-    const int *order = orders[t->rank - 2];
-    for (int i = t->rank; i < ATTN_MAX_RANK; i++) t->shape[i] = 1, t->stride[i] = 0;
-    t->rank = 4;
-    *t = attn_tensor_permute(*t, order);
-    return rows_data(t, where, error);
-}
-
 static attn_status rows_list(const attn_tensor *t, const char *where, int64_t n,
                              attn_error *error)
 {
     if (!attn__present(t)) return ATTN_OK;
-    ATTN_TRY(attn__tensor_check(t, where, error));
-    if (!attn__dtype_is_int(t->dtype))
-        return attn__fail(error, ATTN_E_DTYPE, where, "must hold integers");
+    ATTN_TRY(attn__check_ints(t, where, error));
     if (t->rank != 1)
         return attn__fail_count(error, ATTN_E_RANK, where, "must have 1 dimension", 1, t->rank);
     ATTN_TRY(rows_size(where, "one number for each sequence", n, t->shape[0], error));
-    return rows_data(t, where, error);
+    return attn__check_data(t, where, error);
 }
 
 /* ---- keys and values -------------------------------------------------------------------- */
@@ -76,7 +52,7 @@ static attn_status rows_main(const attn__cache_job *job, attn_tensor *t, const c
                              int64_t width, attn_error *error)
 {
     if (!attn__present(t)) return attn__fail(error, ATTN_E_NULL, where, "is required");
-    ATTN_TRY(rows_float(t, where, error));
+    ATTN_TRY(attn__check_lift(t, where, error));
     ATTN_TRY(
         rows_size(where, "the heads of the cache", job->cache->spec.heads, t->shape[1], error));
     return rows_size(where, "the width of the cache", width, t->shape[3], error);
@@ -177,28 +153,24 @@ static attn_status rows_sequences(const attn__cache_job *job, attn_error *error)
 static attn_status rows_table(const attn__cache_job *job, const attn_tensor *t,
                               const char *where, attn_error *error)
 {
-    ATTN_TRY(attn__tensor_check(t, where, error));
-    if (!attn__dtype_is_float(t->dtype))
-        return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
+    ATTN_TRY(attn__check_floats(t, where, error));
     if (t->rank != 2)
         return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 dimensions", 2,
                                 t->rank);
     ATTN_TRY(rows_size(where, "one angle for each pair", job->R / 2, t->shape[1], error));
-    return rows_data(t, where, error);
+    return attn__check_data(t, where, error);
 }
 
 static attn_status rows_positions(const attn__cache_job *job, attn_error *error)
 {
     const attn_tensor *pos = &job->pos;
     if (!attn__present(pos)) return ATTN_OK;
-    ATTN_TRY(attn__tensor_check(pos, "rope_pos", error));
-    if (!attn__dtype_is_int(pos->dtype))
-        return attn__fail(error, ATTN_E_DTYPE, "rope_pos", "must hold integers");
+    ATTN_TRY(attn__check_ints(pos, "rope_pos", error));
     if (pos->rank != 2)
         return attn__fail_count(error, ATTN_E_RANK, "rope_pos", "must be B T", 2, pos->rank);
     ATTN_TRY(rows_size("rope_pos", "the batch of k", job->k.shape[0], pos->shape[0], error));
     ATTN_TRY(rows_size("rope_pos", "the rows of k", job->k.shape[2], pos->shape[1], error));
-    return rows_data(pos, "rope_pos", error);
+    return attn__check_data(pos, "rope_pos", error);
 }
 
 /* Every position must have its row in the tables, of numbers where those must be. */
@@ -239,7 +211,6 @@ int64_t attn__cache_job_position(const attn__cache_job *job, int64_t b, int64_t 
 static attn_status rows_rope_spec(attn__cache_job *job, const attn_rope_spec *rope,
                                   attn_error *error)
 {
-    const int64_t D = job->cache->spec.key_width;
     if ((unsigned)rope->kind > ATTN_ROPE_INTERLEAVED)
         return attn__fail(error, ATTN_E_ENUM, "rope.kind", "not an attn_rope_kind");
     const bool on = rope->kind != ATTN_ROPE_NONE;
@@ -248,14 +219,9 @@ static attn_status rows_rope_spec(attn__cache_job *job, const attn_rope_spec *ro
     for (int i = 0; i < 3; i++)
         if (!on && attn__present(extras[i]))
             return attn__fail(error, ATTN_E_PARAM, names[i], "needs rope");
-    job->rope = rope->kind;
-    job->R = !on ? 0 : rope->dims ? rope->dims : D;
-    job->base = rope->base == 0 ? 10000 : rope->base;
-    if (job->R < 0 || job->R > D || job->R % 2)
-        return attn__fail_count(error, ATTN_E_PARAM, "rope.dims",
-                                "must be even and at most the head width", D, job->R);
-    if (!(job->base > 0 && job->base <= ATTN__ROPE_BASE_MAX))
-        return attn__fail(error, ATTN_E_PARAM, "rope.base", "must be positive and finite");
+    job->rope = *rope;
+    ATTN_TRY(attn__check_rope(&job->rope, job->cache->spec.key_width, error));
+    job->R = on ? job->rope.dims : 0;
     return ATTN_OK;
 }
 

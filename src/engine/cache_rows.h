@@ -13,9 +13,8 @@ typedef struct attn__cache_job {
     attn_tensor k, v; /* B G T D, B G T E; packed: B = 1 */
     attn_tensor seq, len, cu;
     attn_tensor cos, sin, pos;
-    attn_rope_kind rope;
+    attn_rope_spec rope;
     int64_t B, R; /* sequences; turned elements, 0: none */
-    double base;
 } attn__cache_job;
 
 /* ---- cache_rows.c ----------------------------------------------------------------------- */

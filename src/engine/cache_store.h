@@ -127,6 +127,9 @@ attn_status attn__cache_head_read(attn_cache_spec *spec, const attn_tensor *t,
 /* Alive, and the sequence is one of its. */
 attn_status attn__cache_seq_check(const attn_cache *c, int64_t seq, const char *where,
                                   attn_error *error);
+/* The same, and positions first .. first + n are below its length. */
+attn_status attn__cache_range_check(const attn_cache *c, int64_t seq, int64_t first, int64_t n,
+                                    attn_error *error);
 /* The spec with its defaults filled in. */
 attn_status attn__cache_spec_check(attn_cache_spec *out, const attn_cache_spec *spec,
                                    attn_error *error);

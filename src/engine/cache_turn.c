@@ -6,7 +6,7 @@ void attn__cache_thetas(const attn__cache_job *job)
 {
     if (attn__present(&job->cos)) return;
     for (int64_t t = 0; t < job->R / 2; t++)
-        job->cache->theta[t] = attn__root_power(job->base, t, job->R / 2);
+        job->cache->theta[t] = attn__root_power(job->rope.base, t, job->R / 2);
 }
 
 void attn__cache_angles(const attn__cache_job *job, int64_t b, int64_t i, int64_t position)

@@ -5,7 +5,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "engine/engine.h"
+#include "engine/check_tensor.h"
 
 typedef struct merge_job {
     int64_t n;
@@ -18,9 +18,7 @@ typedef struct merge_job {
 static attn_status merge_tensor(const merge_job *job, const attn_tensor *t, int rank,
                                 const char *where, attn_error *error)
 {
-    ATTN_TRY(attn__tensor_check(t, where, error));
-    if (!attn__dtype_is_float(t->dtype))
-        return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
+    ATTN_TRY(attn__check_floats(t, where, error));
     if (t->rank != rank)
         return attn__fail_count(error, ATTN_E_RANK, where, "has another rank than its fellows",
                                 rank, t->rank);
@@ -29,9 +27,7 @@ static attn_status merge_tensor(const merge_job *job, const attn_tensor *t, int 
             return attn__fail_count(error, ATTN_E_SHAPE, where,
                                     "has another shape than its fellows", job->shape[i],
                                     t->shape[i]);
-    if (!t->data && attn_tensor_count(*t) > 0)
-        return attn__fail(error, ATTN_E_NULL, where, "has elements but no data");
-    return ATTN_OK;
+    return attn__check_data(t, where, error);
 }
 
 /* An output may be one of the parts itself, element for element, and overlap nothing else. */

@@ -2,6 +2,7 @@
  * The rotation as a call of its own, for those who turn keys before they store them.
  *   y_a = x_a cos - x_b sin,  y_b = x_b cos + x_a sin   for the pair (a, b) of angle t
  * Doubles inside, rounded once. */
+#include "engine/check_tensor.h"
 #include "engine/rotate.h"
 
 typedef struct rope_job {
@@ -9,35 +10,13 @@ typedef struct rope_job {
     attn_tensor pos;      /* B T or absent */
     attn_tensor cos, sin; /* B T R/2 or P R/2, or absent */
     bool by_token;        /* the tables have a row for each token */
-    attn_rope_kind kind;
-    int64_t R;
-    double base;
+    attn_rope_spec rope;
 } rope_job;
-
-/* Leading dims of size 1: a rank-3 tensor is B T D, a rank-2 one T D. */
-static attn_status rope_lift(attn_tensor *t, const char *where, attn_error *error)
-{
-    ATTN_TRY(attn__tensor_check(t, where, error));
-    if (!attn__dtype_is_float(t->dtype))
-        return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
-    if (t->rank < 2 || t->rank > 4)
-        return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 to 4 dimensions", 4,
-                                t->rank);
-    /* Dims that are missing stand behind as 1 and are moved to where H and B belong. */
-    static const int orders[3][4] = {{2, 3, 0, 1}, {0, 3, 1, 2}, {0, 1, 2, 3}};
-    const int *order = orders[t->rank - 2];
-    for (int i = t->rank; i < ATTN_MAX_RANK; i++) t->shape[i] = 1, t->stride[i] = 0;
-    t->rank = 4;
-    *t = attn_tensor_permute(*t, order);
-    if (!t->data && attn_tensor_count(*t) > 0)
-        return attn__fail(error, ATTN_E_NULL, where, "has elements but no data");
-    return ATTN_OK;
-}
 
 static attn_status rope_tensors(rope_job *job, attn_error *error)
 {
-    ATTN_TRY(rope_lift(&job->x, "x", error));
-    ATTN_TRY(rope_lift(&job->y, "y", error));
+    ATTN_TRY(attn__check_lift(&job->x, "x", error));
+    ATTN_TRY(attn__check_lift(&job->y, "y", error));
     for (int i = 0; i < 4; i++)
         if (job->x.shape[i] != job->y.shape[i])
             return attn__fail_count(error, ATTN_E_SHAPE, "y", "must have the shape of x",
@@ -52,16 +31,14 @@ static attn_status rope_tensors(rope_job *job, attn_error *error)
 static attn_status rope_table(const rope_job *job, const attn_tensor *t, const char *where,
                               attn_error *error)
 {
-    ATTN_TRY(attn__tensor_check(t, where, error));
-    if (!attn__dtype_is_float(t->dtype))
-        return attn__fail(error, ATTN_E_DTYPE, where, "must be f64, f32, bf16 or f16");
+    ATTN_TRY(attn__check_floats(t, where, error));
     const bool by_token = t->rank == 3;
     if (t->rank != 2 && t->rank != 3)
         return attn__fail_count(error, ATTN_E_RANK, where, "must have 2 or 3 dimensions", 2,
                                 t->rank);
-    if (t->shape[t->rank - 1] != job->R / 2)
+    if (t->shape[t->rank - 1] != job->rope.dims / 2)
         return attn__fail_count(error, ATTN_E_SHAPE, where, "one angle for each pair",
-                                job->R / 2, t->shape[t->rank - 1]);
+                                job->rope.dims / 2, t->shape[t->rank - 1]);
     if (by_token && (t->shape[0] != job->x.shape[0] || t->shape[1] != job->x.shape[2]))
         return attn__fail_count(error, ATTN_E_SHAPE, where, "one row for each token",
                                 job->x.shape[2], t->shape[1]);
@@ -79,9 +56,7 @@ static attn_status rope_positions(const rope_job *job, attn_error *error)
 {
     const attn_tensor *pos = &job->pos;
     if (!attn__present(pos)) return ATTN_OK;
-    ATTN_TRY(attn__tensor_check(pos, "pos", error));
-    if (!attn__dtype_is_int(pos->dtype))
-        return attn__fail(error, ATTN_E_DTYPE, "pos", "must hold integers");
+    ATTN_TRY(attn__check_ints(pos, "pos", error));
     if (pos->rank != 1 && pos->rank != 2)
         return attn__fail_count(error, ATTN_E_RANK, "pos", "must be B T or T", 2, pos->rank);
     if (pos->shape[pos->rank - 1] != job->x.shape[2] ||
@@ -124,7 +99,7 @@ static void rope_turn(const rope_job *job, double theta, int64_t b, int64_t i, i
 {
     const attn_tensor *x = &job->x, *y = &job->y;
     int64_t first, second;
-    attn__rotate_pair(job->kind, job->R, t, &first, &second);
+    attn__rotate_pair(job->rope.kind, job->rope.dims, t, &first, &second);
     double c, s;
     rope_angle(job, theta, b, i, t, &c, &s);
     for (int64_t h = 0; h < x->shape[1]; h++) {
@@ -137,7 +112,7 @@ static void rope_turn(const rope_job *job, double theta, int64_t b, int64_t i, i
 
 static void rope_pair(const rope_job *job, int64_t t)
 {
-    const double theta = attn__root_power(job->base, t, job->R / 2);
+    const double theta = attn__root_power(job->rope.base, t, job->rope.dims / 2);
     for (int64_t b = 0; b < job->x.shape[0]; b++)
         for (int64_t i = 0; i < job->x.shape[2]; i++) rope_turn(job, theta, b, i, t);
 }
@@ -147,24 +122,16 @@ static attn_status rope_rest(const rope_job *job, attn_error *error)
 {
     const int64_t D = job->x.shape[3];
     if (attn__same_view(&job->x, &job->y)) return ATTN_OK;
-    return attn_tensor_copy(attn_tensor_slice(job->y, 3, job->R, D),
-                            attn_tensor_slice(job->x, 3, job->R, D), error);
+    return attn_tensor_copy(attn_tensor_slice(job->y, 3, job->rope.dims, D),
+                            attn_tensor_slice(job->x, 3, job->rope.dims, D), error);
 }
 
 static attn_status rope_spec(rope_job *job, const attn_rope_spec *rope, attn_error *error)
 {
-    const int64_t D = job->x.shape[3];
+    job->rope = *rope;
     if (rope->kind != ATTN_ROPE_HALF && rope->kind != ATTN_ROPE_INTERLEAVED)
         return attn__fail(error, ATTN_E_ENUM, "rope.kind", "must be half or interleaved");
-    job->kind = rope->kind;
-    job->R = rope->dims ? rope->dims : D;
-    job->base = rope->base == 0 ? 10000 : rope->base;
-    if (job->R < 0 || job->R > D || job->R % 2)
-        return attn__fail_count(error, ATTN_E_PARAM, "rope.dims",
-                                "must be even and at most the head width", D, job->R);
-    if (!(job->base > 0 && job->base <= ATTN__ROPE_BASE_MAX))
-        return attn__fail(error, ATTN_E_PARAM, "rope.base", "must be positive and finite");
-    return ATTN_OK;
+    return attn__check_rope(&job->rope, job->x.shape[3], error);
 }
 
 attn_status attn_rope(const attn_rope_spec *rope, const attn_tensor *x, const attn_tensor *pos,
@@ -200,7 +167,7 @@ attn_status attn_rope(const attn_rope_spec *rope, const attn_tensor *x, const at
             return attn__fail(error, ATTN_E_ALIAS, "y", "overlaps positions or angles");
     ATTN_TRY(rope_rows(&job, error));
     const attn__fpenv saved = attn__fpenv_enter();
-    for (int64_t t = 0; t < job.R / 2; t++) rope_pair(&job, t);
+    for (int64_t t = 0; t < job.rope.dims / 2; t++) rope_pair(&job, t);
     const attn_status status = rope_rest(&job, error);
     attn__fpenv_leave(saved);
     return status;
