@@ -88,14 +88,9 @@ attn_status attn__cache_head_read(attn_cache_spec *s, const attn_tensor *t, attn
 
 /* ---- pieces ----------------------------------------------------------------------------- */
 
-/* How much of it is in use: over all sequences, and over the pool. */
-typedef struct entry_use {
-    int64_t places, pages;
-} entry_use;
-
-static entry_use entry_used(const attn_cache *c)
+static attn__cache_use entry_used(const attn_cache *c)
 {
-    entry_use use = {0, attn__cache_paged(c) ? 0 : c->pages};
+    attn__cache_use use = {0, attn__cache_paged(c) ? 0 : c->pages};
     for (int64_t b = 0; b < c->spec.sequences; b++)
         use.places = attn__max(use.places, c->length[b]);
     if (!attn__cache_paged(c)) use.places = attn__min(use.places, c->spec.capacity);
@@ -126,10 +121,9 @@ static attn__cache_entry entry_none(const char *name)
 }
 
 /* An array over pages, heads and slots, width of it each. */
-static attn__cache_entry entry_rows(const attn_cache *c, const char *name, void *data,
-                                    attn_dtype dtype, int rank, int64_t width)
+static attn__cache_entry entry_rows(const attn_cache *c, attn__cache_use use, const char *name,
+                                    void *data, attn_dtype dtype, int rank, int64_t width)
 {
-    const entry_use use = entry_used(c);
     const int64_t shape[] = {c->pages, c->spec.heads, c->span, width};
     const attn_tensor t = attn_tensor_make(data, dtype, rank, shape);
     if (!data) return entry_none(name);
@@ -137,7 +131,7 @@ static attn__cache_entry entry_rows(const attn_cache *c, const char *name, void 
                                 : entry_part(name, t, 2, use.places);
 }
 
-static attn__cache_entry entry_data(const attn_cache *c, const char *name,
+static attn__cache_entry entry_data(const attn_cache *c, attn__cache_use use, const char *name,
                                     const attn__cache_side *s)
 {
     const attn_dtype dtype = !s->coded      ? s->dtype
@@ -145,7 +139,7 @@ static attn__cache_entry entry_data(const attn_cache *c, const char *name,
                                             : ATTN_DTYPE_U8;
     const int64_t width = s->bits == 4 ? s->row : s->width;
     if (c->spec.latent && s == &c->side[1]) return entry_none(name);
-    return entry_rows(c, name, s->data, dtype, 4, width);
+    return entry_rows(c, use, name, s->data, dtype, 4, width);
 }
 
 static attn__cache_entry entry_columns(const attn_cache *c, const char *name,
@@ -156,42 +150,66 @@ static attn__cache_entry entry_columns(const attn_cache *c, const char *name,
 }
 
 /* k, k_scale, k_zero, k_columns, k_offsets; the same for v. */
-static attn__cache_entry entry_side(const attn_cache *c, int side, int i)
+static attn__cache_entry entry_side(const attn_cache *c, attn__cache_use use, int side, int i)
 {
     static const char *const names[2][5] = {
         {"k", "k_scale", "k_zero", "k_columns", "k_offsets"},
         {"v", "v_scale", "v_zero", "v_columns", "v_offsets"}};
     const attn__cache_side *s = &c->side[side];
     float *const lists[] = {s->scale, s->zero, s->columns, s->offsets};
-    if (i == 0) return entry_data(c, names[side][0], s);
-    if (i <= 2) return entry_rows(c, names[side][i], lists[i - 1], ATTN_DTYPE_F32, 3, 1);
+    if (i == 0) return entry_data(c, use, names[side][0], s);
+    if (i <= 2) return entry_rows(c, use, names[side][i], lists[i - 1], ATTN_DTYPE_F32, 3, 1);
     return entry_columns(c, names[side][i], s, lists[i - 1]);
 }
 
-attn__cache_entry attn__cache_entry_get(const attn_cache *c, int i)
+static attn__cache_entry entry_head(const attn_cache *c, attn__cache_use use)
 {
-    const int64_t n = c->spec.sequences, places = entry_used(c).places;
     int64_t *head = (int64_t *)(intptr_t)c->head; /* views are not const */
-    const attn_tensor start = ATTN_TENSOR(c->start, I64, n);
-    const attn_tensor table = ATTN_TENSOR(c->table, I64, n, c->columns);
-    const attn__cache_entry lists[] = {
-        entry_whole("cache", ATTN_TENSOR(head, I64, ATTN__CACHE_HEAD)),
-        entry_whole("length", ATTN_TENSOR(c->length, I64, n)),
-        c->spec.kind == ATTN_CACHE_RING ? entry_whole("start", start) : entry_none("start"),
-        entry_part("held", ATTN_TENSOR(c->held, U64, n, c->words), 1,
-                   attn__ceil_div(places, 64)),
-        attn__cache_paged(c) ? entry_part("table", table, 1, attn__ceil_div(places, c->span))
-                             : entry_none("table")};
+    (void)use;
+    return entry_whole("cache", ATTN_TENSOR(head, I64, ATTN__CACHE_HEAD));
+}
+
+static attn__cache_entry entry_length(const attn_cache *c, attn__cache_use use)
+{
+    (void)use;
+    return entry_whole("length", ATTN_TENSOR(c->length, I64, c->spec.sequences));
+}
+
+static attn__cache_entry entry_start(const attn_cache *c, attn__cache_use use)
+{
+    (void)use;
+    if (c->spec.kind != ATTN_CACHE_RING) return entry_none("start");
+    return entry_whole("start", ATTN_TENSOR(c->start, I64, c->spec.sequences));
+}
+
+static attn__cache_entry entry_held(const attn_cache *c, attn__cache_use use)
+{
+    return entry_part("held", ATTN_TENSOR(c->held, U64, c->spec.sequences, c->words), 1,
+                      attn__ceil_div(use.places, 64));
+}
+
+static attn__cache_entry entry_table(const attn_cache *c, attn__cache_use use)
+{
+    if (!attn__cache_paged(c)) return entry_none("table");
+    return entry_part("table", ATTN_TENSOR(c->table, I64, c->spec.sequences, c->columns), 1,
+                      attn__ceil_div(use.places, c->span));
+}
+
+attn__cache_entry attn__cache_entry_get(const attn_cache *c, attn__cache_use use, int i)
+{
+    static attn__cache_entry (*const lists[])(const attn_cache *, attn__cache_use) = {
+        entry_head, entry_length, entry_start, entry_held, entry_table};
     const int n_lists = sizeof lists / sizeof lists[0];
-    if (i < n_lists) return lists[i];
-    return entry_side(c, (i - n_lists) / 5, (i - n_lists) % 5);
+    if (i < n_lists) return lists[i](c, use);
+    return entry_side(c, use, (i - n_lists) / 5, (i - n_lists) % 5);
 }
 
 const char *attn_cache_entry(const attn_cache *cache, int64_t i, attn_tensor *view)
 {
     if (!attn__cache_alive(cache) || i < 0) return NULL;
+    const attn__cache_use use = entry_used(cache);
     for (int at = 0; at < ATTN__CACHE_ENTRIES; at++) {
-        const attn__cache_entry entry = attn__cache_entry_get(cache, at);
+        const attn__cache_entry entry = attn__cache_entry_get(cache, use, at);
         if (!attn__present(&entry.used) || i-- > 0) continue;
         if (view) *view = entry.used;
         return entry.name;

@@ -36,6 +36,12 @@ static attn_status restore_need(const restore_source *from, const char *name, at
     return attn__fail(error, ATTN_E_NAME, name, "this tensor of a cache is missing");
 }
 
+/* What matters here is the room of an entry. */
+static attn__cache_entry restore_room(const attn_cache *c, int i)
+{
+    return attn__cache_entry_get(c, (attn__cache_use){0, 0}, i);
+}
+
 /* ---- one tensor ------------------------------------------------------------------------- */
 
 /* Each dimension as large as the room, or, where only a part may be in use, smaller. */
@@ -130,7 +136,7 @@ static attn_status restore_saved(const attn_cache *c, const restore_source *from
 {
     *saved = attn__cache_paged(c) ? c->pages : c->span;
     for (int i = 0; i < ATTN__CACHE_ENTRIES; i++) {
-        const attn__cache_entry e = attn__cache_entry_get(c, i);
+        const attn__cache_entry e = restore_room(c, i);
         attn_tensor t;
         if (!attn__present(&e.whole) || e.whole.rank < 3) continue;
         ATTN_TRY(restore_find(from, e.name, &t, error));
@@ -162,7 +168,7 @@ static attn_status restore_rows(const attn_cache *c, int64_t saved, attn_error *
 static attn_status restore_fill(attn_cache *c, const restore_source *from, attn_error *error)
 {
     for (int i = 1; i < ATTN__CACHE_ENTRIES; i++) {
-        const attn__cache_entry e = attn__cache_entry_get(c, i);
+        const attn__cache_entry e = restore_room(c, i);
         if (attn__present(&e.whole)) ATTN_TRY(restore_entry(&e, from, error));
     }
     for (int64_t b = 0; b < c->spec.sequences; b++) {

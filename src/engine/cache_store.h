@@ -115,8 +115,13 @@ typedef struct attn__cache_entry {
     int part;          /* the dimension of which only so much may be in use; -1: none */
 } attn__cache_entry;
 
+/* How much of it is in use: over all sequences, and over the pool. */
+typedef struct attn__cache_use {
+    int64_t places, pages;
+} attn__cache_use;
+
 enum { ATTN__CACHE_ENTRIES = 15 };
-attn__cache_entry attn__cache_entry_get(const attn_cache *c, int i);
+attn__cache_entry attn__cache_entry_get(const attn_cache *c, attn__cache_use use, int i);
 /* The spec and the numbers of its head. */
 void attn__cache_head_write(const attn_cache_spec *spec, int64_t head[ATTN__CACHE_HEAD]);
 attn_status attn__cache_head_read(attn_cache_spec *spec, const attn_tensor *t,
