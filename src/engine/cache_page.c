@@ -74,7 +74,7 @@ int64_t attn__cache_own(attn_cache *c, int64_t seq, int64_t place)
     c->refs[*entry] = 1;
     if (old >= 0) {
         c->refs[old]--;
-        page_copy(c, old, *entry, c->span);
+        page_copy(c, old, *entry, place % c->span); /* those behind are still to come */
     }
     return *entry;
 }
