@@ -16,7 +16,7 @@
 #include "attn/cache.h"
 
 enum { MODEL_SEQS = 5, MODEL_HEADS = 3, MODEL_WIDTH = 11, MODEL_KEYS = 2100, MODEL_BATCH = 5 };
-enum { MODEL_NUMBERS = 2 * MODEL_HEADS * MODEL_WIDTH };
+enum { MODEL_RUN = 64 }; /* keys read at once */
 
 typedef struct model_choices {
     int64_t (*pick)(void *user, int64_t low, int64_t high); /* both included */
@@ -25,10 +25,16 @@ typedef struct model_choices {
 
 /* What a token should be read as: [k, v][head][element]. */
 typedef struct model_token {
-    struct model_token *next;
     double number[2][MODEL_HEADS][MODEL_WIDTH];
 } model_token;
 
+/* Those of one append. */
+typedef struct model_block {
+    struct model_block *next;
+    model_token token[];
+} model_block;
+
+/* Behind its length, and behind the page of its last key, all is 0. */
 typedef struct model_seq {
     int64_t length;
     const model_token *key[MODEL_KEYS]; /* NULL: forgotten */
@@ -40,11 +46,9 @@ typedef struct cache_model {
     attn_cache *cache;
     attn_cache_spec spec;
     float columns[4][MODEL_HEADS * MODEL_WIDTH];
-    model_token *tokens;
+    model_block *blocks;
     int64_t names; /* of pages, so far */
     model_seq seq[MODEL_SEQS], backup[MODEL_SEQS];
-    /* the tokens of one append */
-    double input[2][MODEL_BATCH][MODEL_KEYS][MODEL_HEADS][MODEL_WIDTH];
 } cache_model;
 
 static int64_t model_pick(const cache_model *m, int64_t low, int64_t high)
@@ -62,14 +66,10 @@ static int64_t model_among(const cache_model *m, const int64_t *list, int64_t n)
 
 /* ---- what numbers become ---------------------------------------------------------------- */
 
-static double model_rounded(attn_dtype dtype, double x)
+/* Every number rounded to the type of `to`. */
+static void model_copy(attn_tensor to, attn_tensor from)
 {
-    double stored = 0, back = 0;
-    attn_tensor a = ATTN_TENSOR(&x, F64, 1), c = ATTN_TENSOR(&back, F64, 1);
-    attn_tensor b = attn_tensor_make(&stored, dtype, 1, (const int64_t[]){1});
-    MODEL_REQUIRE(attn_tensor_copy(b, a, NULL) == ATTN_OK, "a number is rounded");
-    MODEL_REQUIRE(attn_tensor_copy(c, b, NULL) == ATTN_OK, "a number comes back");
-    return back;
+    MODEL_REQUIRE(attn_tensor_copy(to, from, NULL) == ATTN_OK, "numbers are rounded");
 }
 
 static bool model_coded(const attn_cache_format *f)
@@ -205,15 +205,20 @@ static void model_page_write(cache_model *m, int64_t seq, int64_t column)
     if (*page == 0 || model_page_shared(m, seq, column)) *page = ++m->names;
 }
 
-/* Pieces without a key have no page. */
-static void model_page_tidy(cache_model *m, int64_t seq)
+static int64_t model_columns(const cache_model *m, int64_t length)
+{
+    return (length + model_span(m) - 1) / model_span(m);
+}
+
+/* Pieces without a key have no page; the sequence had so many keys before. */
+static void model_page_tidy(cache_model *m, int64_t seq, int64_t before)
 {
     model_seq *s = &m->seq[seq];
     const int64_t span = model_span(m);
-    for (int64_t first = 0; first < MODEL_KEYS; first += span) {
+    for (int64_t first = 0; first < before; first += span) {
         bool any = false;
-        for (int64_t i = first; i < first + span && i < s->length; i++)
-            any = any || s->key[i] != NULL;
+        for (int64_t i = first; !any && i < first + span && i < s->length; i++)
+            any = s->key[i] != NULL;
         if (!any) s->page[first / span] = 0;
     }
 }
@@ -223,9 +228,9 @@ static void model_page_count(const cache_model *m, int64_t *used, int64_t *share
 {
     *used = *shared = 0;
     for (int64_t b = 0; b < m->spec.sequences; b++)
-        for (int64_t i = 0; i <= (MODEL_KEYS - 1) / model_span(m); i++) {
+        for (int64_t i = 0; i < model_columns(m, m->seq[b].length); i++) {
             int64_t others = 0, before = 0;
-            for (int64_t a = 0; a < m->spec.sequences; a++) {
+            for (int64_t a = 0; m->seq[b].page[i] && a < m->spec.sequences; a++) {
                 const bool same = a != b && m->seq[a].page[i] == m->seq[b].page[i];
                 others += same;
                 before += same && a < b;
@@ -234,6 +239,15 @@ static void model_page_count(const cache_model *m, int64_t *used, int64_t *share
             ++*used;
             *shared += others > 0;
         }
+}
+
+/* Copies what either of them has. */
+static void model_seq_copy(const cache_model *m, model_seq *to, const model_seq *from)
+{
+    const int64_t n = from->length > to->length ? from->length : to->length;
+    memcpy(to->key, from->key, (size_t)n * sizeof to->key[0]);
+    memcpy(to->page, from->page, (size_t)model_columns(m, n) * sizeof to->page[0]);
+    to->length = from->length;
 }
 
 #endif
