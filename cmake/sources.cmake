@@ -456,6 +456,7 @@ set(TEST_PROGRAMS
     test_kernel_softmax
     test_kernel_state
     test_kernel_table
+    test_kernel_turn
     test_manifest
     test_math
     test_matmul

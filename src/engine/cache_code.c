@@ -26,19 +26,6 @@ static void code_same(size_t size, const code_source *src, int64_t first, int64_
     for (int64_t i = 0; i < n; i++, from += step, dst += size) memcpy(dst, from, size);
 }
 
-/* The f32 from which any narrower type is rounded as from x itself: what is lost leaves its trace
- * in the last bit. */
-static float code_odd(double x)
-{
-    float y = (float)x;
-    uint32_t bits;
-    memcpy(&bits, &y, sizeof bits);
-    const uint32_t off = ((double)y != x) & (x == x) & ~bits & 1; /* no branch: it is chance */
-    bits += off * (2 * (uint32_t)(fabs((double)y) < fabs(x)) - 1);
-    memcpy(&y, &bits, sizeof y);
-    return y;
-}
-
 static bool code_half(attn_dtype dtype)
 {
     return dtype == ATTN_DTYPE_BF16 || dtype == ATTN_DTYPE_F16;
@@ -56,66 +43,45 @@ static void code_convert(const attn_cache *c, const code_source *src, int64_t fi
         code_same(attn_dtype_size(dtype), src, first, n, dst);
     else if (src->dtype == ATTN_DTYPE_F32 && src->stride == 1 && code_half(dtype))
         c->kernels->narrow[dtype](n, at, dst);
+    else if (dtype == ATTN_DTYPE_F32 && src->stride == 1 && code_half(src->dtype))
+        c->kernels->widen[src->dtype](n, at, dst);
     else
         attn__convert(to, dst, from, at, n);
 }
 
-static double code_element(const code_source *src, int64_t i)
-{
-    const int64_t at = i * src->stride;
-    if (src->dtype == ATTN_DTYPE_F32) return (double)((const float *)src->data)[at];
-    return attn__get(src->dtype, src->data, at);
-}
+/* ---- turned ----------------------------------------------------------------------------- */
 
-/* Element t * step and the one that far behind it are what angle t turns. */
-static void code_pairs(const attn__cache_job *job, int64_t *step, int64_t *apart)
+/* Where doubles come or go: a number at a time. */
+static void code_turn_wide(const attn__cache_job *job, const code_source *src, attn_dtype dtype,
+                           void *dst)
 {
-    int64_t first, second;
-    attn__rotate_pair(job->rope.kind, job->R, 0, &first, apart);
-    attn__rotate_pair(job->rope.kind, job->R, 1, step, &second);
-}
-
-static void code_turn_f64(const attn__cache_job *job, const code_source *src, double *row)
-{
-    const double *turn = job->cache->turn;
-    int64_t step, apart;
-    code_pairs(job, &step, &apart);
-    for (int64_t t = 0, i = 0; t < job->R / 2; t++, i += step, turn += 2) {
-        const double x = code_element(src, i), y = code_element(src, i + apart);
-        attn__put(ATTN_DTYPE_F64, row, i, x * turn[0] - y * turn[1]);
-        attn__put(ATTN_DTYPE_F64, row, i + apart, y * turn[0] + x * turn[1]);
+    const double *c = job->cache->turn, *s = c + job->R / 2;
+    for (int64_t t = 0; t < job->R / 2; t++) {
+        int64_t i, j;
+        attn__rotate_pair(job->rope.kind, job->R, t, &i, &j);
+        const double x = attn__get(src->dtype, src->data, i * src->stride);
+        const double y = attn__get(src->dtype, src->data, j * src->stride);
+        attn__put(dtype, dst, i, x * c[t] - y * s[t]);
+        attn__put(dtype, dst, j, y * c[t] + x * s[t]);
     }
 }
 
-/* odd: to be rounded once more. */
-static inline __attribute__((always_inline)) void
-code_turn_f32(const attn__cache_job *job, const code_source *src, bool odd, float *row)
-{
-    const double *turn = job->cache->turn;
-    int64_t step, apart;
-    code_pairs(job, &step, &apart);
-    for (int64_t t = 0, i = 0; t < job->R / 2; t++, i += step, turn += 2) {
-        const double x = code_element(src, i), y = code_element(src, i + apart);
-        const double first = x * turn[0] - y * turn[1], second = y * turn[0] + x * turn[1];
-        row[i] = odd ? code_odd(first) : first == first ? (float)first : NAN;
-        row[i + apart] = odd ? code_odd(second) : second == second ? (float)second : NAN;
-    }
-}
-
-/* The first R elements, turned, as doubles that are rounded once: to f64, to f32, or through
- * code_odd to halves. */
+/* The first R elements, turned, rounded once: halves by way of floats that know what was lost. */
 static void code_turn(const attn__cache_job *job, const code_source *src, attn_dtype dtype,
                       void *dst)
 {
-    float *row = job->cache->row;
-    if (dtype == ATTN_DTYPE_F64) {
-        code_turn_f64(job, src, dst);
-    } else if (dtype == ATTN_DTYPE_F32) {
-        code_turn_f32(job, src, false, dst);
-    } else {
-        code_turn_f32(job, src, true, row);
-        job->cache->kernels->narrow[dtype](job->R, row, dst);
+    const attn_cache *c = job->cache;
+    const double *cosine = c->turn, *sine = c->turn + job->R / 2;
+    float *row = code_half(dtype) ? c->row : dst;
+    int64_t first, apart;
+    if (src->dtype == ATTN_DTYPE_F64 || dtype == ATTN_DTYPE_F64) {
+        code_turn_wide(job, src, dtype, dst);
+        return;
     }
+    attn__rotate_pair(job->rope.kind, job->R, 0, &first, &apart);
+    code_convert(c, src, 0, job->R, ATTN_DTYPE_F32, row);
+    c->kernels->turn(job->R / 2, cosine, sine, apart, code_half(dtype), row);
+    if (code_half(dtype)) c->kernels->narrow[dtype](job->R, row, dst);
 }
 
 /* ---- coded ------------------------------------------------------------------------------ */

@@ -48,7 +48,9 @@ struct attn_cache {
     int64_t *wanted;          /* [pages]: copies of it that an append needs; 0 between calls */
     bool *taken;              /* [sequences]; false between calls */
     float *row;               /* of the wider side, before it is coded */
-    double *theta, *turn;     /* [D/2]; [D/2][2]: cosine, sine */
+    double *theta, *turn;     /* [R/2]; [2][R/2]: cosines, sines */
+    double theta_base;        /* whose thetas they are, and of how many; 0: none yet */
+    int64_t theta_n;
     int64_t head[ATTN__CACHE_HEAD]; /* the spec as numbers, for files */
 };
 

@@ -31,7 +31,7 @@ void *attn__rotated_tangent(const attn__run *r, const attn__seq *seq, int64_t g,
     return rotate_at(r, r->plan->t_keys, seq, g, j);
 }
 
-/* thetas [R/2], then cosines and sines of trig_n positions, [position][R/2][2]. */
+/* thetas [R/2], then cosines and sines of trig_n positions, [position][2][R/2]. */
 static double *rotate_thetas(const attn__run *r)
 {
     return (double *)(void *)(r->workspace + r->plan->trig);
@@ -53,7 +53,7 @@ static void rotate_table_share(void *arg, int thread)
         const int64_t m = r->trig_first + x;
         double *row = rotate_known(r, m);
         for (int64_t t = 0; t < pairs; t++)
-            attn__sincos((double)m * theta[t], &row[2 * t + 1], &row[2 * t]);
+            attn__sincos((double)m * theta[t], &row[pairs + t], &row[t]);
     }
     attn__fpenv_leave(saved);
 }
@@ -84,16 +84,22 @@ static void rotate_table(attn__run *r)
     attn__parallel(r->plan->ctx, r->plan->threads, rotate_table_share, r);
 }
 
+static bool rotate_is_known(const attn__run *r, int64_t position)
+{
+    return !attn__present(&r->p->at.rope_cos) && position >= r->trig_first &&
+           position - r->trig_first < r->trig_n;
+}
+
 static void rotate_angle(const attn__run *r, int64_t position, int64_t t, double *c, double *s)
 {
     const attn__problem *p = r->p;
     if (attn__present(&p->at.rope_cos)) {
         *c = attn__float_at(&p->at.rope_cos, position, t);
         *s = attn__float_at(&p->at.rope_sin, position, t);
-    } else if (position >= r->trig_first && position - r->trig_first < r->trig_n) {
+    } else if (rotate_is_known(r, position)) {
         const double *row = rotate_known(r, position);
-        *c = row[2 * t];
-        *s = row[2 * t + 1];
+        *c = row[t];
+        *s = row[p->R / 2 + t];
     } else {
         attn__sincos((double)position * rotate_thetas(r)[t], s, c);
     }
@@ -102,14 +108,20 @@ static void rotate_angle(const attn__run *r, int64_t position, int64_t t, double
 void attn__rotate_row(const attn__run *r, int64_t position, void *row)
 {
     const attn__kernels *k = r->plan->kernels;
-    for (int64_t t = 0; t < r->p->R / 2; t++) {
-        int64_t i, j;
-        attn__rotate_pair(r->p->spec.rope.kind, r->p->R, t, &i, &j);
-        const double x = attn__real_get(k, row, i), y = attn__real_get(k, row, j);
-        double c, s;
-        rotate_angle(r, position, t, &c, &s);
-        attn__real_put(k, row, i, x * c - y * s);
-        attn__real_put(k, row, j, y * c + x * s);
+    const int64_t pairs = r->p->R / 2;
+    int64_t first, step, apart, second;
+    attn__rotate_pair(r->p->spec.rope.kind, r->p->R, 0, &first, &apart);
+    attn__rotate_pair(r->p->spec.rope.kind, r->p->R, 1, &step, &second);
+    if (rotate_is_known(r, position)) {
+        const double *c = rotate_known(r, position);
+        k->turn(pairs, c, c + pairs, apart, false, row);
+        return;
+    }
+    double c[ATTN__BLOCK], s[ATTN__BLOCK];
+    for (int64_t t = 0; t < pairs; t += ATTN__BLOCK) {
+        const int64_t n = attn__min(ATTN__BLOCK, pairs - t);
+        for (int64_t i = 0; i < n; i++) rotate_angle(r, position, t + i, &c[i], &s[i]);
+        k->turn(n, c, s, apart, false, (char *)row + t * step * (int64_t)attn__real_size(k));
     }
 }
 

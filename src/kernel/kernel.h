@@ -166,6 +166,13 @@ typedef struct attn__kernels {
     void (*widen_rows[ATTN__N_ROWS])(const attn__rows *rows, int64_t n, int64_t width,
                                      void *dst);
 
+    /* Pair t < n of a row is elements t and t + apart, or, where apart is 1, 2 t and 2 t + 1:
+     * (a, b) becomes (a c[t] - b s[t], b c[t] + a s[t]) in doubles, rounded once; odd: to the
+     * next one of two reals whose last bit is 1, so that rounding it again to fewer bits is
+     * rounding once. A NaN becomes the one quiet NaN. */
+    void (*turn)(int64_t n, const double *c, const double *s, int64_t apart, bool odd,
+                 void *row);
+
     /* ---- rows to be coded: body/code.h; NULL in tables of f64 ------------------------------
      * The smallest and the largest of x[0 .. n), n > 0; whether all are finite. If they are not
      * the two are any, and a 0 may have any sign. */

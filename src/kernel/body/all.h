@@ -18,6 +18,7 @@
 #include "body/norm.h"
 #include "body/rows.h"
 #include "body/score.h"
+#include "body/turn.h"
 
 #define STRING2(x)  #x
 #define STRING(x)   STRING2(x)
@@ -37,6 +38,7 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
 #include "kernel/rows.def"
 #undef ROW
         },
+    .turn = K(turn),
     .extent = K_CODE(extent),
     .code = K_CODE(code),
     .pack = K(pack),
