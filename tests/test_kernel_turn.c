@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Pairs of a row that turn, against their definition in doubles: halves and neighbours, rounded
- * to the nearest real or to the odd one, rows and angles against guard pages. */
+ * Rotations: cosines and sines of a position, against those of one angle at a time, and pairs of
+ * a row that turn, against their definition in doubles: halves and neighbours, rounded to the
+ * nearest real or to the odd one. Rows and angles lie against guard pages. */
 #include "kernel_case.h"
 
 /* Of the two reals around u the one whose last bit is 1; u itself where it is a real. */
@@ -50,10 +51,31 @@ static void turn(kernel_case *c)
     }
 }
 
+/* Any position, as far as an angle goes and beyond. */
+static void sincos_position(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0);
+    double *theta = memory_place(0, c->side, (size_t)n * sizeof *theta);
+    double *angle = memory_place(1, c->side, (size_t)(2 * n) * sizeof *angle);
+    double m = (double)test_rng_range(&c->rng, -100000, 100000);
+    if (c->wild) m = ldexp(m, (int)test_rng_range(&c->rng, -30, 40));
+    for (int64_t t = 0; t < n; t++) theta[t] = exp2(-13.0 * (double)t / (double)n);
+    if (c->wild && n > 0 && test_rng_chance(&c->rng, 20)) theta[n - 1] = (double)INFINITY;
+    c->k->sincos(n, m, theta, angle, angle + n);
+    for (int64_t t = 0; t < n; t++) {
+        double cosine, sine;
+        attn__sincos(m * theta[t], &sine, &cosine);
+        if (!real_same(angle[t], cosine)) kernel_fail(c, "cosine", 0, t, angle[t], cosine);
+        if (!real_same(angle[n + t], sine)) kernel_fail(c, "sine", 0, t, angle[n + t], sine);
+    }
+}
+
+KERNEL_TEST(sincos_position)
 KERNEL_TEST(turn)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(turn_agrees)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sincos_position_agrees),
+                                       cmocka_unit_test(turn_agrees)};
     return cmocka_run_group_tests_name("kernel_turn", tests, memory_begin, memory_end);
 }

@@ -19,13 +19,14 @@ void attn__cache_angles(const attn__cache_job *job, int64_t b, int64_t i, int64_
 {
     const attn_cache *c = job->cache;
     const int64_t at = attn__cache_job_position(job, b, i, position);
-    double *cosine = c->turn, *sine = c->turn + job->R / 2;
-    for (int64_t t = 0; t < job->R / 2; t++) {
-        if (attn__present(&job->cos)) {
-            cosine[t] = attn__float_at(&job->cos, at, t);
-            sine[t] = attn__float_at(&job->sin, at, t);
-        } else {
-            attn__sincos((double)at * c->theta[t], &sine[t], &cosine[t]);
-        }
+    const int64_t pairs = job->R / 2;
+    double *cosine = c->turn, *sine = c->turn + pairs;
+    if (!attn__present(&job->cos)) {
+        c->kernels->sincos(pairs, (double)at, c->theta, cosine, sine);
+        return;
+    }
+    for (int64_t t = 0; t < pairs; t++) {
+        cosine[t] = attn__float_at(&job->cos, at, t);
+        sine[t] = attn__float_at(&job->sin, at, t);
     }
 }

@@ -52,8 +52,7 @@ static void rotate_table_share(void *arg, int thread)
     for (int64_t x = thread; x < r->trig_n; x += r->plan->threads) {
         const int64_t m = r->trig_first + x;
         double *row = rotate_known(r, m);
-        for (int64_t t = 0; t < pairs; t++)
-            attn__sincos((double)m * theta[t], &row[pairs + t], &row[t]);
+        r->plan->kernels->sincos(pairs, (double)m, theta, row, row + pairs);
     }
     attn__fpenv_leave(saved);
 }
@@ -105,6 +104,16 @@ static void rotate_angle(const attn__run *r, int64_t position, int64_t t, double
     }
 }
 
+/* Those of pairs t .. t + n. */
+static void rotate_angles(const attn__run *r, int64_t position, int64_t t, int64_t n, double *c,
+                          double *s)
+{
+    if (attn__present(&r->p->at.rope_cos))
+        for (int64_t i = 0; i < n; i++) rotate_angle(r, position, t + i, &c[i], &s[i]);
+    else
+        r->plan->kernels->sincos(n, (double)position, rotate_thetas(r) + t, c, s);
+}
+
 void attn__rotate_row(const attn__run *r, int64_t position, void *row)
 {
     const attn__kernels *k = r->plan->kernels;
@@ -120,7 +129,7 @@ void attn__rotate_row(const attn__run *r, int64_t position, void *row)
     double c[ATTN__BLOCK], s[ATTN__BLOCK];
     for (int64_t t = 0; t < pairs; t += ATTN__BLOCK) {
         const int64_t n = attn__min(ATTN__BLOCK, pairs - t);
-        for (int64_t i = 0; i < n; i++) rotate_angle(r, position, t + i, &c[i], &s[i]);
+        rotate_angles(r, position, t, n, c, s);
         k->turn(n, c, s, apart, false, (char *)row + t * step * (int64_t)attn__real_size(k));
     }
 }

@@ -166,6 +166,8 @@ typedef struct attn__kernels {
     void (*widen_rows[ATTN__N_ROWS])(const attn__rows *rows, int64_t n, int64_t width,
                                      void *dst);
 
+    /* c[t], s[t] = cosine and sine of m theta[t], t < n: the bits of attn__sincos. */
+    void (*sincos)(int64_t n, double m, const double *theta, double *c, double *s);
     /* Pair t < n of a row is elements t and t + apart, or, where apart is 1, 2 t and 2 t + 1:
      * (a, b) becomes (a c[t] - b s[t], b c[t] + a s[t]) in doubles, rounded once; odd: to the
      * next one of two reals whose last bit is 1, so that rounding it again to fewer bits is

@@ -38,6 +38,7 @@ const attn__kernels GLUE(attn__kernels, REAL_NAME, VEC_NAME) = {
 #include "kernel/rows.def"
 #undef ROW
         },
+    .sincos = K(sincos),
     .turn = K(turn),
     .extent = K_CODE(extent),
     .code = K_CODE(code),
