@@ -389,6 +389,7 @@ set(TEST_PROGRAMS
     test_cache_decode
     test_cache_model
     test_cache_promise
+    test_cache_recipes
     test_cache_refused
     test_cache_restore
     test_cache_spec
