@@ -486,6 +486,7 @@ set(TEST_PROGRAMS
     test_regression_number
     test_regression_pages
     test_regression_position
+    test_rope_bits
     test_scan
     test_scan_bad
     test_scan_bits

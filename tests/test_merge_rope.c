@@ -213,9 +213,10 @@ typedef struct rope_row {
 } rope_row;
 
 static const rope_row rope_rows[] = {
-    {ATTN_ROPE_HALF, 0, 8, 0},   {ATTN_ROPE_INTERLEAVED, 0, 8, 0},
-    {ATTN_ROPE_HALF, 4, 9, 500}, {ATTN_ROPE_INTERLEAVED, 6, 7, 1e6},
-    {ATTN_ROPE_HALF, 2, 2, 1},   {ATTN_ROPE_INTERLEAVED, 64, 65, 0},
+    {ATTN_ROPE_HALF, 0, 8, 0},     {ATTN_ROPE_INTERLEAVED, 0, 8, 0},
+    {ATTN_ROPE_HALF, 4, 9, 500},   {ATTN_ROPE_INTERLEAVED, 6, 7, 1e6},
+    {ATTN_ROPE_HALF, 2, 2, 1},     {ATTN_ROPE_INTERLEAVED, 64, 65, 0},
+    {ATTN_ROPE_HALF, 260, 261, 0}, {ATTN_ROPE_INTERLEAVED, 132, 140, 0},
 };
 
 /* Element d of the turned row x at an angle table by pair. */
@@ -243,7 +244,7 @@ static double rope_angle(const rope_row *r, int64_t pair, double position)
 static void rope_judge(const rope_row *r, attn_tensor x, attn_tensor y, const attn_tensor *pos,
                        double tolerance)
 {
-    double row[80];
+    double row[261];
     for (int64_t n = 0; n < B * H * T; n++) {
         int64_t t = n % T, b = n / T / H;
         double m = pos == NULL ? (double)t : safety_at(*pos, (pos->rank == 2 ? b * T : 0) + t);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The rotation as a call of its own, for those who turn keys before they store them.
  *   y_a = x_a cos - x_b sin,  y_b = x_b cos + x_a sin   for the pair (a, b) of angle t
- * Doubles inside, rounded once. */
+ * Doubles inside, rounded once. A block of pairs at a time: its frequencies, then for every token
+ * its angles, then for every head its elements, by the kernels that turn rows in a run. */
 #include "engine/check_tensor.h"
 #include "engine/rotate.h"
 
@@ -11,6 +12,7 @@ typedef struct rope_job {
     attn_tensor cos, sin; /* B T R/2 or P R/2, or absent */
     bool by_token;        /* the tables have a row for each token */
     attn_rope_spec rope;
+    const attn__kernels *kernels; /* f64 where doubles come or go, else f32 */
 } rope_job;
 
 static attn_status rope_tensors(rope_job *job, attn_error *error)
@@ -81,40 +83,85 @@ static attn_status rope_rows(const rope_job *job, attn_error *error)
     return ATTN_OK;
 }
 
-static void rope_angle(const rope_job *job, double theta, int64_t b, int64_t i, int64_t t,
-                       double *c, double *s)
+/* Pairs t .. t + n of all tokens and heads. */
+typedef struct rope_block {
+    int64_t t, n;
+    double theta[ATTN__BLOCK], c[ATTN__BLOCK], s[ATTN__BLOCK];
+} rope_block;
+
+/* Cosines and sines of one token. */
+static void rope_angles(const rope_job *job, rope_block *block, int64_t b, int64_t i)
 {
-    if (!attn__present(&job->cos)) {
-        attn__sincos((double)rope_position(job, b, i) * theta, s, c);
+    const attn_tensor *cosine = &job->cos, *sine = &job->sin;
+    if (!attn__present(cosine)) {
+        job->kernels->sincos(block->n, (double)rope_position(job, b, i), block->theta, block->c,
+                             block->s);
         return;
     }
     const int64_t row = job->by_token ? i : rope_position(job, b, i);
-    const int64_t first = job->by_token ? b : row, second = job->by_token ? row : t;
-    *c = attn__get(job->cos.dtype, attn__at(&job->cos, first, second, t, 0), 0);
-    *s = attn__get(job->sin.dtype, attn__at(&job->sin, first, second, t, 0), 0);
-}
-
-/* Pair t of one token, in every head. */
-static void rope_turn(const rope_job *job, double theta, int64_t b, int64_t i, int64_t t)
-{
-    const attn_tensor *x = &job->x, *y = &job->y;
-    int64_t first, second;
-    attn__rotate_pair(job->rope.kind, job->rope.dims, t, &first, &second);
-    double c, s;
-    rope_angle(job, theta, b, i, t, &c, &s);
-    for (int64_t h = 0; h < x->shape[1]; h++) {
-        const double u = attn__get(x->dtype, attn__at(x, b, h, i, first), 0);
-        const double v = attn__get(x->dtype, attn__at(x, b, h, i, second), 0);
-        attn__put(y->dtype, attn__at(y, b, h, i, first), 0, u * c - v * s);
-        attn__put(y->dtype, attn__at(y, b, h, i, second), 0, v * c + u * s);
+    for (int64_t x = 0; x < block->n; x++) {
+        const int64_t t = block->t + x;
+        const int64_t at[] = {job->by_token ? b : row, job->by_token ? row : t, t};
+        block->c[x] = attn__get(cosine->dtype, attn__at(cosine, at[0], at[1], at[2], 0), 0);
+        block->s[x] = attn__get(sine->dtype, attn__at(sine, at[0], at[1], at[2], 0), 0);
     }
 }
 
-static void rope_pair(const rope_job *job, int64_t t)
+/* n reals become elements of y. */
+static void rope_put(const attn__kernels *k, int64_t n, const void *reals, attn__row to,
+                     void *dst)
 {
-    const double theta = attn__root_power(job->rope.base, t, job->rope.dims / 2);
+    const attn__row from = {k->dtype, 1};
+    if (to.stride == 1)
+        k->narrow[to.dtype](n, reals, dst);
+    else if (to.dtype != from.dtype)
+        attn__convert(to, dst, from, reals, n);
+    else
+        for (int64_t i = 0; i < n; i++)
+            attn__put(to.dtype, dst, i * to.stride, attn__real_get(k, reals, i));
+}
+
+/* The pairs are two runs of elements, or one in which they are neighbours. */
+static void rope_head(const rope_job *job, const rope_block *block, int64_t b, int64_t h,
+                      int64_t i)
+{
+    const attn_tensor *x = &job->x, *y = &job->y;
+    const attn__kernels *k = job->kernels;
+    const bool apart = job->rope.kind == ATTN_ROPE_HALF;
+    const int64_t runs = apart ? 2 : 1, n = 2 * block->n / runs;
+    const bool odd = attn_dtype_size(y->dtype) < attn__real_size(k);
+    double memory[2 * ATTN__BLOCK];
+    char *run[] = {(char *)memory, (char *)memory + n * (int64_t)attn__real_size(k)};
+    int64_t e[2];
+    attn__rotate_pair(job->rope.kind, job->rope.dims, block->t, &e[0], &e[1]);
+    for (int a = 0; a < runs; a++)
+        attn__stage_row(k, x->dtype, attn__at(x, b, h, i, e[a]), x->stride[3], n, run[a]);
+    k->turn(block->n, block->c, block->s, apart ? n : 1, odd, memory);
+    for (int a = 0; a < runs; a++)
+        rope_put(k, n, run[a], (attn__row){y->dtype, y->stride[3]}, attn__at(y, b, h, i, e[a]));
+}
+
+static void rope_turn(const rope_job *job, int64_t t)
+{
+    const int64_t pairs = job->rope.dims / 2;
+    rope_block block = {.t = t, .n = attn__min(ATTN__BLOCK, pairs - t)};
+    for (int64_t x = 0; x < block.n; x++)
+        block.theta[x] = attn__root_power(job->rope.base, t + x, pairs);
     for (int64_t b = 0; b < job->x.shape[0]; b++)
-        for (int64_t i = 0; i < job->x.shape[2]; i++) rope_turn(job, theta, b, i, t);
+        for (int64_t i = 0; i < job->x.shape[2]; i++) {
+            rope_angles(job, &block, b, i);
+            for (int64_t h = 0; h < job->x.shape[1]; h++) rope_head(job, &block, b, h, i);
+        }
+}
+
+static attn_status rope_kernels(rope_job *job, attn_error *error)
+{
+    const bool wide = job->x.dtype == ATTN_DTYPE_F64 || job->y.dtype == ATTN_DTYPE_F64;
+    uint32_t allowed;
+    ATTN_TRY(attn__isa_allowed(NULL, &allowed, error));
+    job->kernels = attn__kernels_pick(wide ? ATTN_DTYPE_F64 : ATTN_DTYPE_F32, allowed);
+    if (job->kernels) return ATTN_OK;
+    return attn__fail(error, ATTN_E_ISA, "ctx", "no kernels for these instruction sets");
 }
 
 /* The elements beyond R stay. */
@@ -166,8 +213,9 @@ attn_status attn_rope(const attn_rope_spec *rope, const attn_tensor *x, const at
         if (attn__present(read[i]) && attn__tensor_overlap(&job.y, read[i]))
             return attn__fail(error, ATTN_E_ALIAS, "y", "overlaps positions or angles");
     ATTN_TRY(rope_rows(&job, error));
+    ATTN_TRY(rope_kernels(&job, error));
     const attn__fpenv saved = attn__fpenv_enter();
-    for (int64_t t = 0; t < job.rope.dims / 2; t++) rope_pair(&job, t);
+    for (int64_t t = 0; t < job.rope.dims / 2; t += ATTN__BLOCK) rope_turn(&job, t);
     const attn_status status = rope_rest(&job, error);
     attn__fpenv_leave(saved);
     return status;
