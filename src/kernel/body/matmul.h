@@ -8,8 +8,10 @@
 
 enum { LINE = 64 / sizeof(real) }; /* reals in a cache line */
 
-/* Between two tiles, because only there the registers are free: rows first .. end. */
-static void K(ask)(const attn__soon *soon, int64_t first, int64_t end)
+/* Rows first .. end, between two tiles, because only there the registers are free. Never a call:
+ * one that only asks does nothing in the eyes of a compiler, and may be left out. */
+static inline __attribute__((always_inline)) void K(ask)(const attn__soon *soon, int64_t first,
+                                                         int64_t end)
 {
     const char *row = soon->row + first * soon->step;
     for (int64_t i = first; i < end && i < soon->rows; i++, row += soon->step)
@@ -20,16 +22,17 @@ static void K(ask)(const attn__soon *soon, int64_t first, int64_t end)
                 __builtin_prefetch(row + at);
 }
 
-/* V_TILE_R keys (fewer when n is: the last one stands in for the missing ones and is not
- * stored) by nv vectors. The largest joins top, unless that is NULL, while it is in registers. */
+/* V_TILE_R keys (fewer when n is and the tile not whole: the last one stands in for the missing
+ * ones and is not stored) by nv vectors. The largest joins top, unless that is NULL, while it
+ * is in registers. */
 static inline __attribute__((always_inline)) void
 K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const real *q, int ld,
-               real *s, const int nv, real *top)
+               real *s, const int nv, real *top, const bool whole)
 {
     const real *row[V_TILE_R];
     v_vec acc[V_TILE_R * V_TILE_V];
     UNROLL(8)
-    for (int r = 0; r < V_TILE_R; r++) row[r] = k + k_stride * (r < n ? r : n - 1);
+    for (int r = 0; r < V_TILE_R; r++) row[r] = k + k_stride * (whole || r < n ? r : n - 1);
     UNROLL(32)
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) acc[a] = v_set(0);
     for (int64_t d = 0; d < depth; d++, q += ld) {
@@ -51,7 +54,7 @@ K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const 
     }
     UNROLL(8)
     for (int r = 0; r < V_TILE_R; r++) {
-        if (r >= n) break;
+        if (!whole && r >= n) break;
         UNROLL(4)
         for (int v = 0; v < nv; v++) v_store(s + r * ld + v * V_LANES, acc[r * V_TILE_V + v]);
     }
@@ -71,14 +74,17 @@ K(scores_all)(int64_t n, int w, int64_t depth, const real *k, int64_t k_stride, 
 {
     enum { WIDE = V_TILE_V * V_LANES, PAIR = 2 * V_LANES };
     for (int64_t j = 0; j < n; j += V_TILE_R, k += V_TILE_R * k_stride, s += V_TILE_R * ld) {
+        const bool whole = j + V_TILE_R <= n;
         int l = 0;
         if (soon) K(ask)(soon, j, j + V_TILE_R);
+        for (; l + WIDE <= w && whole; l += WIDE) K(scores_tile)
+        (n - j, depth, k, k_stride, q + l, ld, s + l, V_TILE_V, top ? top + l : NULL, true);
         for (; l + WIDE <= w; l += WIDE) K(scores_tile)
-        (n - j, depth, k, k_stride, q + l, ld, s + l, V_TILE_V, top ? top + l : NULL);
+        (n - j, depth, k, k_stride, q + l, ld, s + l, V_TILE_V, top ? top + l : NULL, false);
         for (; l + PAIR <= w; l += PAIR) K(scores_tile)
-        (n - j, depth, k, k_stride, q + l, ld, s + l, 2, top ? top + l : NULL);
+        (n - j, depth, k, k_stride, q + l, ld, s + l, 2, top ? top + l : NULL, false);
         if (l < w) K(scores_tile)
-        (n - j, depth, k, k_stride, q + l, ld, s + l, 1, top ? top + l : NULL);
+        (n - j, depth, k, k_stride, q + l, ld, s + l, 1, top ? top + l : NULL, false);
     }
 }
 
