@@ -152,7 +152,8 @@ static void mask_ranges(attn__tile *t)
         t->allowed[from] ^= (mask_word)1 << l;
         if (to < t->n) t->allowed[to] ^= (mask_word)1 << l;
     }
-    for (int64_t j = 1; j < t->n; j++) t->allowed[j] ^= t->allowed[j - 1];
+    mask_word lanes = 0; /* not in memory, where each key would wait for the one before it */
+    for (int64_t j = 0; j < t->n; j++) t->allowed[j] = lanes ^= t->allowed[j];
 }
 
 /* Keys that nobody sees are cut off at both ends; a tile without a cleared bit is unmasked. The

@@ -152,10 +152,11 @@ void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int6
 
 void attn__panel_reach(attn__panel *panel)
 {
-    memset(panel->reach, 0, sizeof panel->reach);
-    for (int l = 0; l < panel->n; l++) {
-        int64_t *reach = &panel->reach[l / ATTN__SLICE];
-        *reach = attn__max(*reach, panel->hi[l]);
+    for (int x = 0, l = 0; x < ATTN__SLICES; x++) {
+        const int end = panel->n < (x + 1) * ATTN__SLICE ? panel->n : (x + 1) * ATTN__SLICE;
+        int64_t reach = 0;
+        for (; l < end; l++) reach = attn__max(reach, panel->hi[l]);
+        panel->reach[x] = reach;
     }
 }
 
