@@ -8,6 +8,7 @@
 #   make format     clang-format 14              make qemu       ARM64, and x86 without AVX
 #   make tidy       clang-tidy 14                make clean
 #   make bench-compare              beside PyTorch and others; SUITES="prefill decode -t 2"
+#   make bench-kernels              the kernels alone, in cycles, beside their floors
 #   make performance                docs/performance.md, measured anew (twenty minutes), or some
 #                                   of it: PARTS="--parts bench,compare --suites half,decode"
 #   make pages      the gallery's pages and recorded values; COSTS=--measure measures anew
@@ -27,7 +28,7 @@ attn  = $(BUILD)/release/attn
 # They start first, so that none runs alone at the end.
 long_tests = consumer,test_grid,cli_grad_test,test_grad_grid,test_gallery,checks,test_norm_grid
 
-.PHONY: all run test long bench bench-compare performance peers install sanitize fuzz qemu format tidy clean release pages
+.PHONY: all run test long bench bench-compare bench-kernels performance peers install sanitize fuzz qemu format tidy clean release pages
 
 all: release
 	@echo "$(attn) is ready; try: make run, or $(attn) help"
@@ -50,6 +51,11 @@ peers: release
 
 bench-compare: peers
 	@$(BUILD)/peers/bin/python bench/compare.py --build $(BUILD)/release $(SUITES)
+
+bench-kernels: release
+	@$(CMAKE) --build $(BUILD)/release --target attn_kernels > $(BUILD)/release/kernels.log || \
+	    { tail -n 30 $(BUILD)/release/kernels.log; exit 1; }
+	@$(BUILD)/release/attn_kernels
 
 performance: peers
 	@$(PYTHON) tools/make_performance.py --build $(BUILD)/release \

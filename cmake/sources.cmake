@@ -299,6 +299,10 @@ set(CLI_SOURCES
 set(BENCH_SOURCES
     bench/compare_attn.c)
 
+# The kernels alone.
+set(BENCH_KERNELS_SOURCES
+    tests/time_kernels.c)
+
 set(ORACLE_SOURCES
     tests/oracle/oracle_call.c
     tests/oracle/oracle_head.c

@@ -11,18 +11,14 @@
 
 #include <string.h>
 
-/* A tile of keys is asked for while the one before it is worked on: up to 64 rows. */
+/* A tile of keys is asked for while the one before it is worked on: 32 rows of reals, 64 of other
+ * kinds; both together fill half of the first cache. */
 enum { FEW_AHEAD_ROWS = ATTN__BLOCK / 2, FEW_AHEAD_BYTES = 16384 };
-
-static const attn__row_kind few_kinds[ATTN__N_FLOATS] = {[ATTN_DTYPE_F64] = ATTN__ROW_F64,
-                                                         [ATTN_DTYPE_F32] = ATTN__ROW_F32,
-                                                         [ATTN_DTYPE_BF16] = ATTN__ROW_BF16,
-                                                         [ATTN_DTYPE_F16] = ATTN__ROW_F16};
 
 static bool few_reads(const attn__kernels *k, const attn_tensor *t)
 {
     return t->shape[3] > 0 && (t->stride[3] == 1 || t->shape[3] == 1) &&
-           k->few_scores[few_kinds[t->dtype]] != NULL;
+           k->few_scores[attn__row_kind_of(t->dtype)] != NULL;
 }
 
 /* Keys that are still to be turned wait in the workspace, as reals; those of caches and pages
@@ -56,7 +52,7 @@ static attn__row_kind few_keys(const attn__run *r, const attn__seq *seq, int64_t
     const int64_t step = turned ? r->p->D * (int64_t)attn_dtype_size(real)
                                 : t->stride[2] * (int64_t)attn_dtype_size(t->dtype);
     for (int64_t i = 0; i < n; i++, at += step) row[i] = at;
-    return few_kinds[turned ? real : t->dtype];
+    return attn__row_kind_of(turned ? real : t->dtype);
 }
 
 static attn__row_kind few_values(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j,
@@ -66,7 +62,7 @@ static attn__row_kind few_values(const attn__run *r, const attn__seq *seq, int64
     const int64_t step = t->stride[2] * (int64_t)attn_dtype_size(t->dtype);
     const char *at = attn__at(t, seq->kb, g, seq->k0 + j, 0);
     for (int64_t i = 0; i < n; i++, at += step) row[i] = at;
-    return few_kinds[t->dtype];
+    return attn__row_kind_of(t->dtype);
 }
 
 /* How many rows further on to ask. */

@@ -15,16 +15,6 @@ static bool source_rows_cache(const attn__run *r, char *scratch, const attn__seq
     return attn__cache_rows(r->p->at.cache, seq->held, g, j0, n, look, k, v);
 }
 
-/* ORDER attn_dtype attn__row_kind */
-static attn__row_kind source_kind(attn_dtype dtype)
-{
-    static const attn__row_kind kinds[ATTN__N_FLOATS] = {[ATTN_DTYPE_F64] = ATTN__ROW_F64,
-                                                         [ATTN_DTYPE_F32] = ATTN__ROW_F32,
-                                                         [ATTN_DTYPE_BF16] = ATTN__ROW_BF16,
-                                                         [ATTN_DTYPE_F16] = ATTN__ROW_F16};
-    return kinds[dtype];
-}
-
 /* Rows whose elements lie apart are gathered into memory, as reals. */
 static attn__rows source_rows_pool(const attn__run *r, const attn__seq *seq, int64_t g,
                                    int64_t j0, int64_t n, const attn_tensor *pool, char *memory,
@@ -42,7 +32,8 @@ static attn__rows source_rows_pool(const attn__run *r, const attn__seq *seq, int
                         memory + i * real);
         row[i] = memory + i * real;
     }
-    return (attn__rows){.kind = source_kind(apart ? kernels->dtype : pool->dtype), .row = row};
+    return (attn__rows){.kind = attn__row_kind_of(apart ? kernels->dtype : pool->dtype),
+                        .row = row};
 }
 
 static bool source_rows_pages(const attn__run *r, char *scratch, const attn__seq *seq,
@@ -70,7 +61,7 @@ static bool source_even(const attn__kernels *k, const attn__rows *rows, int64_t 
 {
     const intptr_t real = (intptr_t)attn__real_size(k), first = (intptr_t)rows->row[0];
     const intptr_t step = n > 1 ? (intptr_t)rows->row[1] - first : 0;
-    if (rows->kind != source_kind(k->dtype) || first % real || step % real) return false;
+    if (rows->kind != attn__row_kind_of(k->dtype) || first % real || step % real) return false;
     for (int64_t i = 1; i < n; i++)
         if ((intptr_t)rows->row[i] - first != i * step) return false;
     *stride = step / real;

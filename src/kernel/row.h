@@ -28,6 +28,16 @@ static inline attn__row_form attn__row_form_of(attn__row_kind kind)
     return forms[kind];
 }
 
+/* Of a tensor of floats. ORDER attn_dtype attn__row_kind */
+static inline attn__row_kind attn__row_kind_of(attn_dtype dtype)
+{
+    static const attn__row_kind kinds[] = {[ATTN_DTYPE_F64] = ATTN__ROW_F64,
+                                           [ATTN_DTYPE_F32] = ATTN__ROW_F32,
+                                           [ATTN_DTYPE_BF16] = ATTN__ROW_BF16,
+                                           [ATTN_DTYPE_F16] = ATTN__ROW_F16};
+    return kinds[dtype];
+}
+
 /* Keys or values wherever they lie: element d of row i is the number q at row[i], and stands for
  * q, or, when coded, for fma(q, scale, zero) in f32 with the scale and zero of the row, or of
  * the column. A zero that is NULL counts as 0. Each row is contiguous; its address is aligned
