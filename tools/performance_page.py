@@ -270,7 +270,7 @@ def page(data):
            "that compute in f16. Caches of attn's own have the fastest peer of any type on tensors "
            "of the same sizes, not in turn: no peer here keeps coded caches. A dash: not measured. "
            f"Bold: the target is met; the gain of threads is to be {THREADS_TARGET[0]}, "
-           f"{THREADS_TARGET[1]} is aimed at.\n")
+           f"{THREADS_TARGET[1]} is aimed at. What bounds the others: [limits](limits.md).\n")
     yield "\n".join(targets_table(data, counts))
     yield "\n## Decoding\n"
     yield ("Peers called directly (targets 2.8 in f32, 2 else), and with the trick that helps them "
