@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The kernels of a forward call alone, on warm data: cycles of one thread, beside the fewest that
  * their multiply-adds can take. A cycle is that of the probe of multiply-adds, two vectors of them
- * to a cycle, measured around every round; of the rounds the fastest tenth counts, because who shares
- * a core with a neighbour has half of its instructions and most of its multiply-adds.
+ * to a cycle, measured around every round; of the rounds the fastest tenth counts, because who
+ * shares a core with a neighbour has half of its instructions and most of its multiply-adds.
  * docs/limits.md reads it.
  *
  *   make bench-kernels
@@ -174,8 +174,10 @@ int main(void)
                  {ATTN__ROW_F16, "f16"},
                  {ATTN__ROW_I8, "int8"},
                  {ATTN__ROW_I4, "int4"}};
-    kernels_bench b = {.k = attn__kernels_pick(ATTN_DTYPE_F32, UINT32_MAX)};
-    if (!made(&b)) return EXIT_FAILURE;
+    uint32_t allowed;
+    kernels_bench b = {.D = 0};
+    if (attn__isa_allowed(NULL, &allowed, NULL) != ATTN_OK || !made(&b)) return EXIT_FAILURE;
+    b.k = attn__kernels_pick(ATTN_DTYPE_F32, allowed);
     double rate = 0;
     for (int i = 0; i < ROUNDS; i++) rate = 1e-9 * rate_of(b.k);
     printf("%s: %.1f GFLOP/s of multiply-adds = %.2f GHz, if a cycle takes two vectors\n"

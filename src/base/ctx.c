@@ -23,7 +23,7 @@ static size_t ctx_served(size_t size)
 }
 
 /* Large blocks, caches of keys and values above all, lie in huge pages where the system has
- * them: decoding from 4 KiB pages waits a quarter longer (docs/caches.md). */
+ * them: docs/caches.md says what that is worth. */
 static void *ctx_malloc(size_t size)
 {
     void *ptr = NULL;

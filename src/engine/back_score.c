@@ -59,17 +59,6 @@ static attn__pairs score_pairs(const attn__tile *t, const attn__back_unit *u, in
                          .weight = (const char *)panel->wt + lane * real};
 }
 
-/* Where the slices of lanes stop to see keys of the tile, as in tile.c: lanes rise with the
- * query. */
-static void score_stops(const attn__tile *t, int64_t *stop)
-{
-    int64_t reach = 0;
-    for (int x = 0; x < ATTN__SLICES; x++) {
-        reach = attn__max(reach, t->panel->reach[x] - t->j0);
-        stop[x] = attn__min(reach, t->n);
-    }
-}
-
 /* One chain for every lane that sees any of the block. */
 static void score_dot(attn__tile *t, attn__back_panel *panel, const attn__back_unit *u)
 {
@@ -89,7 +78,7 @@ static void score_dot(attn__tile *t, attn__back_panel *panel, const attn__back_u
     bool fresh;
     const int lane = attn__tile_first_lane(t, t->j0, &until);
     char *acc = score_acc(t, panel, lane, &fresh);
-    score_stops(t, stop);
+    attn__tile_stops(t, 0, t->n, stop);
     k->weigh_steps(stop + lane / ATTN__SLICE, w - lane, D, (char *)t->ds + lane * real, w, keys,
                    u->staged.k_stride, false, fresh, acc,
                    attn__warm_take(t->warm, t->n, &soon));

@@ -320,6 +320,9 @@ bool attn__tile_next(const attn__tile *t, attn__slice *slice);
 /* Row of the lane in an operand B H T S, at the tile's first key. */
 const void *attn__operand_row(const attn__tile *t, const attn_tensor *operand, int l);
 int attn__tile_first_lane(const attn__tile *t, int64_t j, int64_t *until);
+/* Where the slices of lanes stop to see keys first .. first + n, counted from the first: lanes
+ * rise with the query, so under a causal mask the first slices stop first. */
+void attn__tile_stops(const attn__tile *t, int64_t first, int64_t n, int64_t *stop);
 /* keep[x], bit l: the weight of key first + x for lane l is not dropped. */
 void attn__tile_keep(const attn__tile *t, int64_t first, int64_t n, uint64_t *keep);
 bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);

@@ -11,8 +11,8 @@
 
 #include <string.h>
 
-/* A tile of keys is asked for while the one before it is worked on: 32 rows of reals, 64 of other
- * kinds; both together fill half of the first cache. */
+/* A tile of keys is asked for while the one before it is worked on: 16 KiB of
+ * rows, 32 at least, which fit into the first cache beside it. */
 enum { FEW_AHEAD_ROWS = ATTN__BLOCK / 2, FEW_AHEAD_BYTES = 16384 };
 
 static bool few_reads(const attn__kernels *k, const attn_tensor *t)

@@ -180,11 +180,12 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
     int parts = warm.n;
     run_open(r, scratch, &task, scratch + r->plan->at.panels);
     attn__cascade_take(r, &task.seq, task.g, &task.panels[0]);
-    for (int64_t c = run_next(r, &task, attn__max(task.lo, task.seq.shared)); c < task.hi;
-         c = run_next(r, &task, c + 1)) {
+    int64_t next = run_next(r, &task, attn__max(task.lo, task.seq.shared));
+    for (int64_t c = next; c < task.hi; c = next) {
         const attn__staged staged = run_rows(r, scratch, &task, c);
+        next = run_next(r, &task, c + 1);
         warm.n = parts = (int)attn__min(parts, warm.n);
-        if (!staged.few) run_warm_chunk(r, &task, c, run_next(r, &task, c + 1), &warm);
+        if (!staged.few) run_warm_chunk(r, &task, c, next, &warm);
         for (int64_t x = 0; x < task.n; x++) {
             attn__tile tile = run_tile(r, scratch, &task, x, c);
             tile.warm = &warm;

@@ -79,9 +79,7 @@ static bool tile_finite(const attn__kernels *k, int64_t n, int64_t width, const 
     return finite;
 }
 
-/* Where the slices of lanes stop to see keys first .. first + n, counted from the first: lanes
- * rise with the query, so under a causal mask the first slices stop first. */
-static void tile_stops(const attn__tile *t, int64_t first, int64_t n, int64_t *stop)
+void attn__tile_stops(const attn__tile *t, int64_t first, int64_t n, int64_t *stop)
 {
     int64_t reach = 0;
     for (int x = 0; x < ATTN__SLICES; x++) {
@@ -107,7 +105,7 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
         return;
     }
     attn__soon soon;
-    tile_stops(t, first, n, stop);
+    attn__tile_stops(t, first, n, stop);
     k->weigh_steps(stop, w, E, (char *)t->s + first * w * real, w, values, staged->v_stride,
                    masked && !t->counts, first == 0, acc, attn__warm_take(t->warm, n, &soon));
 }
