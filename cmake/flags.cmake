@@ -9,8 +9,10 @@ set(ATTN_WARNINGS -Wall -Wextra -Wno-missing-field-initializers -Wpedantic -Wsha
     -Wdouble-promotion -Wundef -Wvla -Wcast-align -Wformat=2 -Wstrict-prototypes
     -Wmissing-prototypes $<$<BOOL:${ATTN_WERROR}>:-Werror>)
 
-# Tests run with assertions, whatever the build type says.
-set(ATTN_OPTIMISE $<$<CONFIG:Release>:-O2 -g> $<$<BOOL:${ATTN_TESTS}>:-UNDEBUG>)
+# Tests run with assertions, whatever the build type says. -g1: functions and lines, for whoever
+# reads a stack or a profile; types and variables of kernels that are one function after inlining are
+# fifteen times their code, and each of 150 programs would carry them.
+set(ATTN_OPTIMISE $<$<CONFIG:Release>:-O2 -g1 -gz> $<$<BOOL:${ATTN_TESTS}>:-UNDEBUG>)
 
 if(ATTN_SANITIZE)
     list(TRANSFORM ATTN_SANITIZE REPLACE "^fuzzer$" "fuzzer-no-link" OUTPUT_VARIABLE ATTN_CHECKS)
@@ -24,7 +26,7 @@ function(attn_target name)
         C_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)
     target_compile_options(${name} PRIVATE
         "${ATTN_WARNINGS}" "${ATTN_OPTIMISE}" -ffp-contract=off ${ATTN_CHECKS})
-    target_link_options(${name} PRIVATE ${ATTN_CHECKS})
+    target_link_options(${name} PRIVATE $<$<CONFIG:Release>:-gz> ${ATTN_CHECKS})
 endfunction()
 
 # One file, one instruction set: a kernel table is only called after the CPU was asked.
