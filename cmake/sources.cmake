@@ -452,6 +452,7 @@ set(TEST_PROGRAMS
     test_kernel_few
     test_kernel_gemm
     test_kernel_half
+    test_kernel_half_exp
     test_kernel_map
     test_kernel_norm
     test_kernel_product

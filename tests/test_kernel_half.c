@@ -2,26 +2,13 @@
  * The loops of the half mode against plain ones in C integers, where this machine has them: the
  * same bits, in guarded memory. Integers are as large as they may be, so that a sum which left
  * its 32 bits would show. */
-#include "kernel_case.h"
-
-static const attn__half *half_of(const kernel_case *c)
-{
-    return attn__half_pick(c->k);
-}
+#include "half_case.h"
 
 /* x times factor as an integer. */
 static int16_t half_whole(double x, float factor)
 {
     const float magic = 0x1.8p23f;
     return (int16_t)(fmaf((float)x, factor, magic) - magic);
-}
-
-static float *half_floats(kernel_case *c, int slot, int64_t n, double least, double most)
-{
-    float *x = memory_place(slot, c->side, (size_t)n * sizeof *x);
-    for (int64_t i = 0; i < n; i++)
-        x[i] = (float)(least + (most - least) * test_rng_uniform(&c->rng));
-    return x;
 }
 
 /* Any int16 but the least. */
@@ -34,18 +21,6 @@ static int16_t *half_integers(kernel_case *c, int slot, int64_t n)
         x[i] = (int16_t)(large ? ATTN__HALF_MOST : y);
     }
     return x;
-}
-
-static void half_expect(const kernel_case *c, const char *what, int64_t i, double got,
-                        double want)
-{
-    if (!real_same(got, want)) kernel_fail(c, what, i, 0, got, want);
-}
-
-static void half_expect_floats(const kernel_case *c, const char *what, const float *got,
-                               const float *want, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) half_expect(c, what, i, (double)got[i], (double)want[i]);
 }
 
 /* ---- rows to integers -------------------------------------------------------------------- */
@@ -134,19 +109,34 @@ static void keys(kernel_case *c)
                         half_whole(d < depth ? matrix_get(&k, j, d) : 0, factor[j]));
 }
 
+/* Where key j of a block and column e lie. */
+static int64_t half_value(int64_t j, int64_t e, int64_t width)
+{
+    const int64_t begin = e - e % ATTN__HALF_GROUP, left = width - begin;
+    const int64_t group = left < ATTN__HALF_GROUP ? left : ATTN__HALF_GROUP;
+    return begin * ATTN__HALF_BLOCK + (j / 2 * group + e - begin) * 2 + j % 2;
+}
+
+/* Some keys of a block; the others stay as they are. */
 static void values(kernel_case *c)
 {
-    const int64_t n = kernel_size(c, 0), width = kernel_size(c, 0), even = n + n % 2;
-    const int64_t stride = width + test_rng_range(&c->rng, 0, 3);
+    const int64_t first = test_rng_range(&c->rng, 0, ATTN__HALF_BLOCK / 2 - 1) * 2;
+    const int64_t n = test_rng_range(&c->rng, 1, ATTN__HALF_BLOCK - first);
+    const int64_t width = kernel_size(c, 0), stride = width + test_rng_range(&c->rng, 0, 3);
     if (!half_of(c)) return;
     matrix v = half_rows(c, 0, n, width, stride);
     float *factor = half_floats(c, 1, n, 0, ATTN__HALF_MOST);
-    int16_t *pairs = half_integers(c, 2, even * width);
-    half_of(c)->values(n, width, v.p, stride, factor, pairs);
-    for (int64_t j = 0; j < even; j++)
-        for (int64_t e = 0; e < width; e++)
-            half_expect(c, "values", j * width + e, pairs[(j / 2 * width + e) * 2 + j % 2],
-                        j < n ? half_whole(matrix_get(&v, j, e), factor[j]) : 0);
+    int16_t *block = half_integers(c, 2, ATTN__HALF_BLOCK * width);
+    for (int64_t i = 0; i < ATTN__HALF_BLOCK * width; i++) block[i] = -1;
+    half_of(c)->values(first, n, width, v.p, stride, factor, block);
+    for (int64_t j = 0; j < ATTN__HALF_BLOCK; j++)
+        for (int64_t e = 0; e < width; e++) {
+            const int64_t x = j - first;
+            const int want = x >= 0 && x < n   ? half_whole(matrix_get(&v, x, e), factor[x])
+                             : x == n && n % 2 ? 0
+                                               : -1;
+            half_expect(c, "values", j * width + e, block[half_value(j, e, width)], want);
+        }
 }
 
 /* ---- products ---------------------------------------------------------------------------- */
@@ -214,7 +204,7 @@ static void half_weighed(kernel_case *c, const matrix *p, const attn__half_block
             const int at = b->first + j;
             const double x = real_mul(c, matrix_get(p, j, l), (double)b->unit[at]);
             const int16_t n = half_whole(x, worth > 0 ? 1 / worth : 0);
-            total += n * b->v[(at / 2 * width + e) * 2 + at % 2];
+            total += n * b->v[half_value(at, e, width)];
         }
         assert_true(total <= INT32_MAX && total >= -INT32_MAX);
         double *to = &want[e * p->cols + l];
@@ -260,81 +250,14 @@ static void weigh(kernel_case *c)
         half_weighed(c, &p, &b, width, l, want);
     }
     if (known) b.sum = sum, b.most = most;
+    if (known && b.n == ATTN__HALF_BLOCK && test_rng_chance(&c->rng, 50)) {
+        for (int i = 0; i < b.n * w; i++)
+            matrix_put(&p, i / w, i % w,
+                       real_mul(c, matrix_get(&p, i / w, i % w), (double)b.unit[i / w]));
+        b.unit = NULL;
+    }
     half_of(c)->weigh(&b, w, width, p.p, ld, fresh, acc.p);
     kernel_expect_all(c, "half weigh", &acc, want);
-}
-
-/* 2^x for x <= 0 by section 17 of docs/numerics.md. */
-static float half_exp2(float x)
-{
-    static const float terms[] = {0x1.62e12cp-1f, 0x1.ec0378p-3f, 0x1.c9fc46p-5f,
-                                  0x1.3a02ccp-7f};
-    if (x < -125) return 0;
-    const float n = nearbyintf(x), f = x - n;
-    float p = terms[3];
-    for (int i = 2; i >= 0; i--) p = fmaf(p, f, terms[i]);
-    return ldexpf(fmaf(p, f, 1), (int)n);
-}
-
-typedef struct half_made {
-    float *m, *l, *sum, *most;
-} half_made;
-
-/* Lane x of it by plain loops; s gets the weights. */
-static void half_weights_of(const matrix *s, int x, int first, double coef,
-                            const uint64_t *allowed, const float *unit, half_made *made)
-{
-    float total = 0, part[4] = {0};
-    const float top = made->m[x] < -FLT_MAX ? 0 : made->m[x];
-    for (int j = 0; j < s->rows; j++) {
-        const bool on = !allowed || (allowed[j] >> x & 1);
-        const float p = half_exp2((float)matrix_get(s, j, x) * (float)coef - top);
-        matrix_put(s, j, x, on ? (double)p : -0.0);
-        if (!on) continue;
-        const float y = p * unit[first + j];
-        total += p;
-        part[(first + j) % 4] += y;
-        if (y > made->most[x]) made->most[x] = y;
-    }
-    made->l[x] += total;
-    made->sum[x] += (part[0] + part[1]) + (part[2] + part[3]);
-}
-
-/* Scores up to the largest, which may be -inf; all keys of a block or some, all allowed or not. */
-static void exponential(kernel_case *c)
-{
-    const int w = kernel_width(c);
-    const double coef = fabs(test_rng_normal(&c->rng));
-    const bool whole = test_rng_chance(&c->rng, 40);
-    const int first = whole ? 0 : (int)test_rng_range(&c->rng, 0, 63);
-    const int n = whole ? 64 : (int)test_rng_range(&c->rng, 1, 64 - first);
-    if (!half_of(c)) return;
-    float *unit = half_floats(c, 0, ATTN__BLOCK, 0, 1);
-    uint64_t *bits = memory_place(1, c->side, (size_t)n * sizeof *bits);
-    const uint64_t *allowed = test_rng_chance(&c->rng, 50) ? bits : NULL;
-    for (int j = 0; j < n; j++) bits[j] = test_rng_next(&c->rng) | test_rng_next(&c->rng);
-    matrix s = matrix_make(c, 2, n, w, w), same = matrix_make(c, 3, n, w, w);
-    half_made made = {half_floats(c, 4, w, 0, 3), half_floats(c, 5, w, 0, 9),
-                      half_floats(c, 6, w, 0, 1), half_floats(c, 7, w, 0, 1)};
-    float l[ATTN__PANEL], sum[ATTN__PANEL], most[ATTN__PANEL];
-    for (int x = 0; x < w; x++) {
-        if (test_rng_chance(&c->rng, 3)) made.m[x] = -INFINITY;
-        l[x] = made.l[x], sum[x] = made.sum[x], most[x] = made.most[x];
-    }
-    for (int i = 0; i < n * w; i++) {
-        const double below = fabs(test_rng_normal(&c->rng)) * 9;
-        const bool least = test_rng_chance(&c->rng, 3);
-        matrix_put(&s, i / w, i % w,
-                   least ? -(double)INFINITY : ((double)made.m[i % w] - below) / coef);
-    }
-    matrix_load(&same, matrix_copy(c, &s));
-    half_made want = {made.m, l, sum, most};
-    for (int x = 0; x < w; x++) half_weights_of(&same, x, first, coef, allowed, unit, &want);
-    half_of(c)->exp(first, n, w, coef, s.p, allowed, unit, made.m, made.l, made.sum, made.most);
-    kernel_expect_all(c, "half exp", &s, matrix_copy(c, &same));
-    half_expect_floats(c, "sum of weights", made.l, l, w);
-    half_expect_floats(c, "sum for weigh", made.sum, sum, w);
-    half_expect_floats(c, "most for weigh", made.most, most, w);
 }
 
 KERNEL_TEST(sizes)
@@ -344,7 +267,6 @@ KERNEL_TEST(keys)
 KERNEL_TEST(values)
 KERNEL_TEST(scores)
 KERNEL_TEST(weigh)
-KERNEL_TEST(exponential)
 
 int main(void)
 {
@@ -352,7 +274,7 @@ int main(void)
         cmocka_unit_test(sizes_agrees),   cmocka_unit_test(most_agrees),
         cmocka_unit_test(queries_agrees), cmocka_unit_test(keys_agrees),
         cmocka_unit_test(values_agrees),  cmocka_unit_test(scores_agrees),
-        cmocka_unit_test(weigh_agrees),   cmocka_unit_test(exponential_agrees),
+        cmocka_unit_test(weigh_agrees),
     };
     return cmocka_run_group_tests_name("kernel_half", tests, memory_begin, memory_end);
 }

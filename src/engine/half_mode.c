@@ -17,6 +17,11 @@
 #define HALF_LEAST 0x1p-40 /* the largest number of a row that is rounded, at least */
 #define HALF_MOST  0x1p40
 
+enum {
+    HALF_ROWS = 32, /* that are rounded at a time, while they are warm; a part of a block */
+    HALF_WARM = 8   /* rows of queries and results asked for with every product */
+};
+
 /* ---- plan -------------------------------------------------------------------------------- */
 
 /* Normalisers whose weights are at most 1. */
@@ -77,7 +82,7 @@ static int16_t *half_keys(const attn__run *r, int64_t row)
     return (int16_t *)(void *)(r->workspace + half->keys) + 2 * row * half->pairs;
 }
 
-/* Of an even row. */
+/* Of a row that begins a block. */
 static int16_t *half_values(const attn__run *r, int64_t row)
 {
     return (int16_t *)(void *)(r->workspace + r->plan->half.values) + row * r->p->E;
@@ -129,7 +134,7 @@ static void half_mark(const attn__run *r, int64_t words, int64_t row)
     *half_bad(r, words, row) |= (uint64_t)1 << row % ATTN__BLOCK;
 }
 
-/* At most a panel of rows of a chunk, k_stride and v_stride apart; row: of the first. */
+/* A few rows of a chunk, k_stride and v_stride apart; row: of the first. */
 static void half_round_keys(const attn__run *r, char *scratch, const attn__staged *rows,
                             int64_t n, int64_t row)
 {
@@ -157,7 +162,9 @@ static void half_round_values(const attn__run *r, const attn__staged *rows, int6
     for (int64_t j = 0; j < n; j++)
         if (!half_scale((double)most[j], (double)INFINITY, &factor[j], &unit[j]))
             half_mark(r, half->v_bad, row + j);
-    half->kernels->values(n, r->p->E, rows->v, rows->v_stride, factor, half_values(r, row));
+    const int64_t first = row % ATTN__HALF_BLOCK;
+    half->kernels->values(first, n, r->p->E, rows->v, rows->v_stride, factor,
+                          half_values(r, row - first));
 }
 
 /* What lies behind the last key of a chunk, to the end of its block, takes no part. */
@@ -171,6 +178,16 @@ static void half_clear(const attn__run *r, int64_t n, int64_t row)
     memset(half_unit(r, half->v_unit, row + n), 0, (size_t)units);
 }
 
+/* Asks for the rows that come next, as they lie with the caller. */
+static void half_ask(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j, int64_t n)
+{
+    attn__warm warm = {0};
+    if (n <= 0) return;
+    attn__warm_add(&warm, &r->p->at.v, seq->kb, g, seq->k0 + j, n);
+    if (!r->p->turns_keys) attn__warm_add(&warm, &r->p->at.k, seq->kb, g, seq->k0 + j, n);
+    attn__warm_some(&warm, 2 * n);
+}
+
 /* One chunk of one head of one sequence, a few rows at a time, while they are warm. */
 static void half_chunk(attn__run *r, char *scratch, int64_t index)
 {
@@ -182,7 +199,8 @@ static void half_chunk(attn__run *r, char *scratch, int64_t index)
     if (end <= j0) return;
     half_clear(r, end - j0, half_row(r, seq, g, j0));
     for (int64_t j = j0, n; j < end; j += n) {
-        n = attn__min(ATTN__PANEL, end - j);
+        n = attn__min(HALF_ROWS, end - j);
+        half_ask(r, seq, g, j + n, attn__min(HALF_ROWS, seq->S - j - n));
         const attn__staged rows = attn__stage_reals(r, scratch, seq, g, j, j + n);
         half_round_keys(r, scratch, &rows, n, half_row(r, seq, g, j));
         half_round_values(r, &rows, n, half_row(r, seq, g, j));
@@ -260,6 +278,7 @@ void attn__half_scores(attn__tile *t)
     for (int l = 0; l < w; l++) rest[l] = -INFINITY;
     for (attn__slice s = attn__tile_slices(t); attn__tile_next(t, &s);) {
         const int64_t row = first + s.j - t->j0;
+        if (t->warm) attn__warm_some(t->warm, HALF_WARM);
         float *top = t->top && s.j >= t->open && s.j < t->shut ? (float *)t->top : rest;
         half->kernels->scores(s.n, w - s.lane, half->pairs, half_keys(r, row),
                               half_unit(r, half->k_unit, row), panel->hq + 2 * s.lane,
@@ -298,13 +317,31 @@ static bool half_open(const attn__tile *t, int64_t first, int64_t n)
     return open;
 }
 
+/* Whether a whole block is weighed and then forgotten: nobody asks for its weights again. */
+static bool half_alone(const attn__tile *t, int64_t first, int64_t n)
+{
+    const attn__run *r = t->r;
+    if (n < ATTN__HALF_BLOCK || r->p->spec.dropout > 0 || attn__present(&r->p->at.rel_v))
+        return false;
+    const int64_t row = half_row(r, t->seq, t->g, t->j0 + first);
+    const uint64_t *bad = half_bad(r, r->plan->half.v_bad, row);
+    return !(bad[0] | bad[1]) && half_open(t, first, n);
+}
+
 bool attn__half_weights(const attn__tile *t, int64_t first, int64_t n, const void *m, void *l,
                         attn__half_sums *sums)
 {
     const attn__run *r = t->r;
     const int w = t->panel->w;
     if (attn__norm_of(r->p)->op >= 0) return false;
-    *sums = (attn__half_sums){{0}, {0}};
+    *sums = (attn__half_sums){.times = half_alone(t, first, n)};
+    if (sums->times) {
+        const float *unit =
+            half_unit(r, r->plan->half.v_unit, half_row(r, t->seq, t->g, t->j0 + first));
+        r->plan->half.kernels->exp_block(w, t->coef, (float *)t->s + first * w, unit, m, l,
+                                         sums->sum, sums->most);
+        return true;
+    }
     for (int64_t x = first, some; x < first + n; x += some) {
         const int64_t j = t->j0 + x, inside = j % ATTN__BLOCK;
         some = attn__min(ATTN__BLOCK - inside, first + n - x);
@@ -326,14 +363,16 @@ void attn__half_weigh(const attn__tile *t, int64_t first, int64_t n, attn__half_
     float *acc = (float *)(void *)(t->scratch + r->plan->at.acc);
     int64_t until;
     const int lane = attn__tile_first_lane(t, j, &until);
-    const attn__half_block block = {.first = (int)inside,
-                                    .n = (int)n,
-                                    .v = half_values(r, row),
-                                    .unit = half_unit(r, r->plan->half.v_unit, row),
-                                    .sum = sums ? sums->sum + lane : NULL,
-                                    .most = sums ? sums->most + lane : NULL};
+    const attn__half_block block = {
+        .first = (int)inside,
+        .n = (int)n,
+        .v = half_values(r, row),
+        .unit = sums && sums->times ? NULL : half_unit(r, r->plan->half.v_unit, row),
+        .sum = sums ? sums->sum + lane : NULL,
+        .most = sums ? sums->most + lane : NULL};
+    if (t->warm) attn__warm_some(t->warm, HALF_WARM);
     if (first == 0 && lane > 0) memset(acc, 0, (size_t)(E * w) * sizeof *acc);
     r->plan->half.kernels->weigh(&block, w - lane, E, (float *)t->s + first * w + lane, w,
                                  first == 0 && lane == 0, acc + lane);
-    half_bad_values(t, first, n);
+    if (!sums || !sums->times) half_bad_values(t, first, n);
 }

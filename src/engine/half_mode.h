@@ -8,6 +8,7 @@
 /* What the weights of each lane come to, times their units. */
 typedef struct attn__half_sums {
     float sum[ATTN__PANEL], most[ATTN__PANEL];
+    bool times; /* t->s holds these products, no longer the weights */
 } attn__half_sums;
 
 void attn__half_choose(attn_plan *plan); /* whether */

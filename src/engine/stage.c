@@ -53,10 +53,15 @@ const void *attn__stage_rows(const attn__kernels *k, const attn_tensor *t, int64
         return attn__at(t, b, g, row0, 0);
     }
     const int64_t width = t->shape[3], bytes = width * (int64_t)attn__real_size(k);
+    const int64_t step = t->stride[2] * (int64_t)attn_dtype_size(t->dtype);
+    const char *row = attn__at(t, b, g, row0, 0);
     *stride = width;
+    if (t->stride[3] == 1 && t->stride[2] == width) { /* one long row */
+        k->widen[t->dtype](n * width, row, memory);
+        return memory;
+    }
     for (int64_t j = 0; j < n; j++)
-        attn__stage_row(k, t->dtype, attn__at(t, b, g, row0 + j, 0), t->stride[3], width,
-                        memory + j * bytes);
+        attn__stage_row(k, t->dtype, row + j * step, t->stride[3], width, memory + j * bytes);
     return memory;
 }
 

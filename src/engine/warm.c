@@ -38,6 +38,12 @@ void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t
                                          .rows = t->stride[2] ? rows : 1};
 }
 
+void attn__warm_rows(attn__warm *warm, const void *const *list, int64_t bytes, int64_t n)
+{
+    if (n <= 0 || warm->n == ATTN__WARM_PARTS) return;
+    warm->part[warm->n++] = (attn__soon){.list = list, .bytes = bytes, .rows = n};
+}
+
 void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes)
 {
     enum { PIECE = 4 * WARM_LINE };
@@ -46,16 +52,27 @@ void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes)
         (attn__soon){.row = memory, .step = PIECE, .bytes = PIECE, .rows = bytes / PIECE};
 }
 
+static void warm_step(attn__soon *part, int64_t rows)
+{
+    if (part->list)
+        part->list += rows;
+    else
+        part->row += rows * part->step;
+    part->rows -= rows;
+}
+
 void attn__warm_some(attn__warm *warm, int64_t rows)
 {
     while (warm->n > 0 && rows > 0) {
         attn__soon *part = &warm->part[warm->n - 1];
-        for (; part->rows > 0 && rows > 0; part->rows--, rows--, part->row += part->step)
+        for (; part->rows > 0 && rows > 0; rows--, warm_step(part, 1)) {
+            const char *row = part->list ? *part->list : part->row;
             for (int64_t x = 0; x < part->bytes; x += WARM_LINE)
                 if (part->write)
-                    __builtin_prefetch(part->row + x, 1);
+                    __builtin_prefetch(row + x, 1);
                 else
-                    __builtin_prefetch(part->row + x);
+                    __builtin_prefetch(row + x);
+        }
         if (part->rows == 0) warm->n--;
     }
 }
@@ -66,8 +83,7 @@ const attn__soon *attn__warm_take(attn__warm *warm, int64_t n, attn__soon *soon)
     attn__soon *part = &warm->part[warm->n - 1];
     *soon = *part;
     soon->rows = attn__min(n, part->rows);
-    part->row += soon->rows * part->step;
-    part->rows -= soon->rows;
+    warm_step(part, soon->rows);
     if (part->rows == 0) warm->n--;
     return soon;
 }

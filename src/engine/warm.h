@@ -18,6 +18,8 @@ void attn__warm_out(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h
 /* Columns j .. j + n of rows of an operand B H T S. */
 void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
                       int64_t rows, int64_t j, int64_t n);
+/* n rows anywhere, of which the list stays. */
+void attn__warm_rows(attn__warm *warm, const void *const *list, int64_t bytes, int64_t n);
 void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes);
 void attn__warm_some(attn__warm *warm, int64_t rows);
 /* Up to n rows that a kernel asks for instead; NULL: there are none. */

@@ -8,6 +8,7 @@
 
 enum {
     ATTN__HALF_BLOCK = 128,    /* keys whose weights are rounded together */
+    ATTN__HALF_GROUP = 8,      /* columns whose values lie together */
     ATTN__HALF_MOST = 32767,   /* of an int16 */
     ATTN__HALF_NORM = 46000,   /* of a row of int16, so that no product of two leaves int32 */
     ATTN__HALF_SUM = 65000,    /* of the weights of a block, before they are rounded */
@@ -15,11 +16,14 @@ enum {
     ATTN__HALF_DEPTH = 1 << 16 /* features at most */
 };
 
-/* Keys first .. first + n of a block of ATTN__HALF_BLOCK; values and units from its key 0. */
+/* Keys first .. first + n of a block of ATTN__HALF_BLOCK; values and units from its key 0. Values
+ * lie in groups of ATTN__HALF_GROUP columns, [width / group][pairs of the block][group], as the
+ * product walks them; columns that are left over are a narrower group. */
 typedef struct attn__half_block {
     int first, n;
-    const int16_t *v;        /* [ATTN__HALF_BLOCK / 2][width] pairs of keys */
-    const float *unit;       /* [ATTN__HALF_BLOCK]; 0: the key takes no part */
+    const int16_t *v; /* [ATTN__HALF_BLOCK / 2] pairs of keys for each column */
+    const float
+        *unit; /* [ATTN__HALF_BLOCK]; 0: the key takes no part; NULL: exp_block was here */
     const float *sum, *most; /* [w]: as exp left them; NULL: to be made */
 } attn__half_block;
 
@@ -36,10 +40,10 @@ typedef struct attn__half {
     /* rows[j][d] = k[j * k_stride + d] times factor[j]; a row is depth rounded up to even. */
     void (*keys)(int64_t n, int64_t depth, const void *k, int64_t k_stride, const float *factor,
                  int16_t *rows);
-    /* pairs[j / 2][e] = v[j * v_stride + e] and v[(j + 1) * v_stride + e] times their factors;
-     * 0 beyond n. */
-    void (*values)(int64_t n, int64_t width, const void *v, int64_t v_stride,
-                   const float *factor, int16_t *pairs);
+    /* Keys first .. first + n of a block, first even: v[j * v_stride + e] times factor[j]; the
+     * last of a pair is 0 beyond n. */
+    void (*values)(int64_t first, int64_t n, int64_t width, const void *v, int64_t v_stride,
+                   const float *factor, int16_t *block);
     /* s[j * ld + l] = ((float) sum over the pairs of k[j] and lane l * k_unit[j]) * q_unit[l];
      * top[l] = max(top[l], s[j][l]). */
     void (*scores)(int64_t n, int w, int64_t pairs, const int16_t *k, const float *k_unit,
@@ -49,6 +53,9 @@ typedef struct attn__half {
      * most[l] = max(most[l], x_j). first + n is at most ATTN__BLOCK. */
     void (*exp)(int first, int n, int w, double coef, void *s, const uint64_t *allowed,
                 const float *unit, const float *m, float *l, float *sum, float *most);
+    /* The same over a whole block that every lane sees, and s[j][l] = x_j in place of the weight. */
+    void (*exp_block)(int w, double coef, void *s, const float *unit, const float *m, float *l,
+                      float *sum, float *most);
     /* L, most: sum over the two halves of the block, and most, of exp; g = max(L / 65000, most /
      * 32700), n_j = x_j times 1 / g; where L is below 2^-100 both are 0. acc[e * ld + l] +=
      * (float) sum of n_j v_je, times g, one fma. fresh: acc counts as 0. */

@@ -48,7 +48,8 @@ typedef struct attn__gemm {
 
 /* Memory needed soon, of which a kernel asks for a row with each key on its way. */
 typedef struct attn__soon {
-    const char *row; /* rows of bytes each, step apart */
+    const char *row;         /* rows of bytes each, step apart, */
+    const void *const *list; /* or, unless this is NULL, anywhere */
     int64_t step, bytes, rows;
     bool write;
 } attn__soon;

@@ -69,16 +69,78 @@ K(half_exp_keys)(const half_span *b, int j, int lane, v_vec top, v_vec coef, v_v
     }
 }
 
+/* Four keys on their way: x = n + f, and where 2^x counts. The next four begin before these end,
+ * because one chain is longer than what the hardware sees ahead: 5.2 cycles a vector, not 5.5. */
+typedef struct half_parts {
+    v_vec n[HALF_CHAINS], f[HALF_CHAINS];
+    v_mask on[HALF_CHAINS];
+} half_parts;
+
+static inline __attribute__((always_inline)) void
+K(half_exp_begin)(const real *s, int w, v_vec coef, v_vec top, half_parts *next)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < HALF_CHAINS; i++) {
+        const v_vec x = v_sub(v_mul(v_load(s + i * w), coef), top);
+        next->n[i] = v_round(x);
+        next->f[i] = v_sub(x, next->n[i]);
+        next->on[i] = i_from(x, v_set(REAL_LOWEST2));
+    }
+}
+
+/* x_j in place of the scores, and the sums. */
+static inline __attribute__((always_inline)) void
+K(half_exp_end)(const half_parts *now, real *s, int w, const float *unit, v_vec *sums)
+{
+    v_vec p[HALF_CHAINS];
+#pragma GCC unroll 4
+    for (int i = 0; i < HALF_CHAINS; i++) p[i] = v_set(half_c[HALF_TERMS - 1]);
+#pragma GCC unroll 3
+    for (int term = HALF_TERMS - 2; term >= 0; term--)
+#pragma GCC unroll 4
+        for (int i = 0; i < HALF_CHAINS; i++)
+            p[i] = v_fma(p[i], now->f[i], v_set(half_c[term]));
+#pragma GCC unroll 4
+    for (int i = 0; i < HALF_CHAINS; i++) {
+        p[i] = i_scale2(v_fma(p[i], now->f[i], v_set(1)), now->n[i], now->on[i]);
+        const v_vec x = v_mul(p[i], v_set(unit[i]));
+        sums[i] = v_add(sums[i], x);
+        sums[HALF_TOTAL] = v_add(sums[HALF_TOTAL], p[i]);
+        sums[HALF_MOST] = v_max(x, sums[HALF_MOST]);
+        v_store(s + i * w, x);
+    }
+}
+
+/* 64 keys of one vector of lanes, all of them in the span; x_j stays, not the weight. */
+static inline __attribute__((always_inline)) void
+K(half_exp_times)(const half_span *b, int lane, v_vec top, v_vec coef, v_vec *sums)
+{
+    const int w = b->w;
+    const float *unit = b->unit;
+    real *s = b->s + lane;
+    half_parts now, next;
+    K(half_exp_begin)(s, w, coef, top, &next);
+#pragma GCC unroll 1
+    for (int j = HALF_CHAINS; j < ATTN__BLOCK; j += HALF_CHAINS) {
+        now = next;
+        K(half_exp_begin)(s + j * w, w, coef, top, &next);
+        K(half_exp_end)(&now, s + (j - HALF_CHAINS) * w, w, unit + j - HALF_CHAINS, sums);
+    }
+    const int last = ATTN__BLOCK - HALF_CHAINS;
+    K(half_exp_end)(&next, s + last * w, w, unit + last, sums);
+}
+
 static inline __attribute__((always_inline)) void
 K(half_exp_lane)(const half_span *b, int lane, v_vec coef, const float *m, float *l, float *sum,
-                 float *most, const bool whole, const bool masked)
+                 float *most, const bool whole, const bool masked, const bool times)
 {
     v_vec top = v_load(m + lane), sums[HALF_SUMS];
 #pragma GCC unroll 6
     for (int i = 0; i < HALF_SUMS; i++) sums[i] = v_set(0);
     top = v_select(v_lt(top, v_set(-REAL_MAX)), v_set(0), top);
-    for (int j = whole ? 0 : b->first & -HALF_CHAINS; j < (whole ? ATTN__BLOCK : b->end);
-         j += HALF_CHAINS) {
+    if (times) K(half_exp_times)(b, lane, top, coef, sums);
+    for (int j = whole ? 0 : b->first & -HALF_CHAINS;
+         j < (whole ? ATTN__BLOCK : b->end) && !times; j += HALF_CHAINS) {
         if (whole || (j >= b->first && j + HALF_CHAINS <= b->end))
             K(half_exp_keys)(b, j, lane, top, coef, sums, true, masked);
         else
@@ -97,11 +159,22 @@ static void K(half_exp)(int first, int n, int w, double coef, void *s, const uin
     const v_vec c = v_set((real)coef);
     for (int x = 0; x < w; x += V_LANES) {
         if (allowed)
-            K(half_exp_lane)(&b, x, c, m, l, sum, most, false, true);
+            K(half_exp_lane)(&b, x, c, m, l, sum, most, false, true, false);
         else if (n == ATTN__BLOCK)
-            K(half_exp_lane)(&b, x, c, m, l, sum, most, true, false);
+            K(half_exp_lane)(&b, x, c, m, l, sum, most, true, false, false);
         else
-            K(half_exp_lane)(&b, x, c, m, l, sum, most, false, false);
+            K(half_exp_lane)(&b, x, c, m, l, sum, most, false, false, false);
+    }
+}
+
+static void K(half_exp_block)(int w, double coef, void *s, const float *unit, const float *m,
+                              float *l, float *sum, float *most)
+{
+    const v_vec c = v_set((real)coef);
+    for (int j = 0; j < ATTN__HALF_BLOCK; j += ATTN__BLOCK) {
+        const half_span b = {0, ATTN__BLOCK, w, NULL, unit + j, (real *)s + j * w};
+        for (int x = 0; x < w; x += V_LANES)
+            K(half_exp_lane)(&b, x, c, m, l, sum, most, true, false, true);
     }
 }
 

@@ -66,18 +66,30 @@ static void K(half_keys)(int64_t n, int64_t depth, const void *k, int64_t k_stri
     }
 }
 
-static void K(half_values)(int64_t n, int64_t width, const void *v, int64_t v_stride,
-                           const float *factor, int16_t *pairs)
+/* Pairs of columns e .. e + V_LANES; left: columns from e on; at: the first group's pair. */
+static inline void K(half_spread)(i_vec x, int64_t left, int64_t pair, int16_t *group)
 {
-    for (int64_t j = 0; j < n; j += 2, pairs += 2 * width) {
-        const real *x = (const real *)v + j * v_stride;
-        const v_vec f = v_set(factor[j]), g = v_set(j + 1 < n ? factor[j + 1] : 0);
-        for (int64_t e = 0; e < width; e += V_LANES) {
-            v_vec low = K(half_whole)(v_load_n(x + e, width - e), f), high = v_set(0);
-            if (j + 1 < n) high = K(half_whole)(v_load_n(x + v_stride + e, width - e), g);
-            i_store_n(pairs + 2 * e, i_pairs(low, high), width - e);
-        }
+    enum { PAIRS = ATTN__HALF_BLOCK / 2, GROUP = ATTN__HALF_GROUP };
+    for (int part = 0; part < V_LANES && part < left; part += GROUP) {
+        const int64_t n = left - part < GROUP ? left - part : GROUP;
+        i_store_n(group + 2 * (part * PAIRS + pair * n), x, n);
+        x = i_upper(x);
     }
+}
+
+static void K(half_values)(int64_t first, int64_t n, int64_t width, const void *v,
+                           int64_t v_stride, const float *factor, int16_t *block)
+{
+    for (int64_t e = 0; e < width; e += V_LANES)
+        for (int64_t j = 0; j < n; j += 2) {
+            const bool both = j + 1 < n;
+            const real *x = (const real *)v + j * v_stride + e;
+            const v_vec f = v_set(factor[j]), g = v_set(both ? factor[j + 1] : 0);
+            v_vec low = K(half_whole)(v_load_n(x, width - e), f), high = v_set(0);
+            if (both) high = K(half_whole)(v_load_n(x + v_stride, width - e), g);
+            K(half_spread)
+            (i_pairs(low, high), width - e, (first + j) / 2, block + e * ATTN__HALF_BLOCK);
+        }
 }
 
 #endif

@@ -25,6 +25,11 @@ static inline void i_store_n(int16_t *p, i_vec x, int64_t n)
 {
     _mm512_mask_storeu_epi32(p, s_first(n), x);
 }
+/* The upper half, in the lower. */
+static inline i_vec i_upper(i_vec x)
+{
+    return _mm512_shuffle_i64x2(x, x, 0xEE);
+}
 /* The pair at p in every lane. */
 static inline i_vec i_spread(const int16_t *p)
 {
@@ -59,6 +64,16 @@ static inline float i_largest(i_vec x)
     float result;
     memcpy(&result, &most, sizeof result);
     return result;
+}
+/* Not less. */
+static inline s_mask i_from(s_vec x, s_vec least)
+{
+    return _mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ);
+}
+/* s_scale2 where on, 0 elsewhere. */
+static inline s_vec i_scale2(s_vec x, s_vec n, s_mask on)
+{
+    return _mm512_maskz_scalef_ps(on, x, n);
 }
 static inline s_vec i_real(i_vec x)
 {
