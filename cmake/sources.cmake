@@ -93,6 +93,7 @@ set(ENGINE_SOURCES
     src/engine/few.c
     src/engine/half_mode.c
     src/engine/jvp.c
+    src/engine/late.c
     src/engine/masks.c
     src/engine/merge.c
     src/engine/norm.c

@@ -163,6 +163,20 @@ static inline int kernel_width(kernel_case *c)
     return (w + step - 1) / step * step;
 }
 
+/* Of a row of scores for so many lanes at least: one of the narrow ones below step, or whole
+ * vectors. */
+static inline int kernel_narrow(kernel_case *c, int lanes)
+{
+    static const int narrow[] = {1, 4, 8};
+    const int w = narrow[test_rng_range(&c->rng, 0, 2)], step = c->k->step;
+    return lanes <= w && w < step ? w : (lanes + step - 1) / step * step;
+}
+
+static inline int kernel_scores_width(kernel_case *c)
+{
+    return test_rng_chance(&c->rng, 50) ? kernel_narrow(c, 1) : kernel_width(c);
+}
+
 /* ---- matrices -------------------------------------------------------------------------- */
 
 typedef struct matrix {

@@ -148,6 +148,9 @@ static void model_check_look(const cache_model *m, int64_t seq, int64_t g, int64
         model_check_row(&v, i, m->spec.value_width, t ? t->number[1][g] : NULL, "a look at v");
     }
     MODEL_REQUIRE(answer == all, "a look knows whether all are held");
+    attn__cache_keys(m->cache, seq, g, j0, n, look.row + 2 * n);
+    for (int64_t i = 0; i < n; i++)
+        MODEL_REQUIRE(look.row[2 * n + i] == k.row[i], "keys alone lie where a look says");
     for (int64_t i = n; i < ATTN__CHUNK; i++)
         MODEL_REQUIRE((look.held[i / 64] >> i % 64 & 1) == 0, "nothing beyond the look");
 }

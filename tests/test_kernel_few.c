@@ -110,23 +110,19 @@ static void few_code(kernel_case *c, few_operand *o, int64_t n, int64_t width)
         }
 }
 
-static int few_w(const kernel_case *c, int lanes)
-{
-    return (lanes + c->k->step - 1) / c->k->step * c->k->step;
-}
-
 static void few_scores_kind(kernel_case *c, attn__row_kind kind)
 {
     few_operand k = {.value = NULL};
     const int64_t n = test_rng_range(&c->rng, 1, FEW_ROWS);
     const int64_t depth = test_rng_range(&c->rng, 1, test_rng_chance(&c->rng, 20) ? 200 : 40);
-    const int lanes = (int)test_rng_range(&c->rng, 1, ATTN__FEW), w = few_w(c, lanes);
-    matrix q = matrix_make(c, 1, depth, w, w), s = matrix_make(c, 2, n, w, w);
+    const int lanes = (int)test_rng_range(&c->rng, 1, ATTN__FEW), w = kernel_narrow(c, lanes);
+    const int ld = (w + c->k->step - 1) / c->k->step * c->k->step;
+    matrix q = matrix_make(c, 1, depth, ld, ld), s = matrix_make(c, 2, n, w, w);
     few_make(c, &k, 0, kind, n, depth);
     few_code(c, &k, n, depth);
     matrix_fill(c, &q);
     for (int64_t d = 0; d < depth; d++)
-        for (int l = lanes; l < w; l++) matrix_put(&q, d, l, 0);
+        for (int l = lanes; l < ld; l++) matrix_put(&q, d, l, 0);
     double *want = matrix_copy(c, &s);
     for (int64_t j = 0; j < n; j++)
         for (int l = 0; l < w; l++) {
@@ -135,7 +131,7 @@ static void few_scores_kind(kernel_case *c, attn__row_kind kind)
                 sum = real_fma(c, matrix_get(&q, d, l), k.value[j * depth + d], sum);
             want[j * w + l] = sum;
         }
-    c->k->few_scores[kind](n, lanes, w, depth, &k.rows, q.p, s.p);
+    c->k->few_scores[kind](n, lanes, w, depth, &k.rows, q.p, ld, s.p);
     for (int64_t j = 0; j < n; j++)
         for (int l = 0; l < lanes; l++)
             kernel_expect(c, "few_scores", &s, j, l, want[j * w + l]);
@@ -156,13 +152,22 @@ static void few_weigh_kind(kernel_case *c, attn__row_kind kind)
     few_operand v = {.value = NULL};
     const int64_t n = test_rng_range(&c->rng, 0, ATTN__BLOCK);
     const int64_t width = test_rng_range(&c->rng, 1, test_rng_chance(&c->rng, 20) ? 200 : 40);
-    const int lanes = (int)test_rng_range(&c->rng, 1, ATTN__FEW), w = few_w(c, lanes);
+    const int lanes = (int)test_rng_range(&c->rng, 1, ATTN__FEW), w = kernel_narrow(c, lanes);
     const int64_t ld = (width + c->k->step - 1) / c->k->step * c->k->step;
     const bool masked = test_rng_chance(&c->rng, 50), fresh = test_rng_chance(&c->rng, 30);
     matrix p = matrix_make(c, 0, n, w, w), acc = matrix_make(c, 2, w, ld, ld);
+    matrix total = matrix_make(c, 3, 1, w, w);
+    const bool sums = test_rng_chance(&c->rng, 50);
     few_make(c, &v, 1, kind, n, width);
     few_code(c, &v, n, width);
     few_weights(c, &p, masked);
+    matrix_fill(c, &total);
+    double *all = matrix_copy(c, &total);
+    for (int l = 0; l < lanes && sums; l++) {
+        double sum = 0;
+        for (int64_t j = 0; j < n; j++) sum = real_add(c, sum, matrix_get(&p, j, l));
+        all[l] = real_add(c, all[l], sum);
+    }
     if (!fresh) matrix_fill(c, &acc); /* else it stays NaN: it is only written */
     double *want = matrix_copy(c, &acc);
     for (int l = 0; l < lanes; l++)
@@ -175,7 +180,9 @@ static void few_weigh_kind(kernel_case *c, attn__row_kind kind)
             }
             want[l * ld + e] = real_add(c, fresh ? 0 : want[l * ld + e], sum);
         }
-    c->k->few_weigh[kind](n, lanes, w, width, p.p, &v.rows, masked, fresh, acc.p, ld);
+    c->k->few_weigh[kind](n, lanes, w, width, p.p, sums ? total.p : NULL, &v.rows, masked,
+                          fresh, acc.p, ld);
+    for (int l = 0; l < lanes; l++) kernel_expect(c, "sums of weights", &total, 0, l, all[l]);
     for (int l = 0; l < lanes; l++)
         for (int64_t e = 0; e < width; e++)
             kernel_expect(c, masked ? "few_weigh, masked" : "few_weigh", &acc, l, e,

@@ -29,21 +29,49 @@ static const attn__soon *product_soon(kernel_case *c, attn__soon *soon)
     return test_rng_chance(&c->rng, 70) ? soon : NULL;
 }
 
-/* The same numbers, and the largest of each lane beside what was there; NaN is passed over. */
+/* Where slices of lanes stop, never before the slice in front; mostly the last sees all keys. */
+static void product_stops(kernel_case *c, int64_t n, bool steps, int64_t *stop)
+{
+    int64_t least = 0;
+    for (int x = 0; x < ATTN__SLICES; x++) {
+        if (steps) least = test_rng_range(&c->rng, least, n);
+        stop[x] = steps ? least : n;
+    }
+}
+
+/* Keys of whole tiles that no lane misses; to the end where all lanes go there. */
+static void scores_open(kernel_case *c, int64_t n, int64_t least, int64_t *open)
+{
+    const int64_t tile = c->k->gemm_rows;
+    open[0] = test_rng_range(&c->rng, 0, least) / tile * tile;
+    open[1] = open[0] + test_rng_range(&c->rng, 0, least - open[0]) / tile * tile;
+    if (least == n && test_rng_chance(&c->rng, 50)) open[1] = n;
+}
+
+/* The same numbers where lanes have not stopped, and the largest of each lane among open keys,
+ * beside what was there; NaN is passed over. */
 static void scores_top(kernel_case *c, const matrix *s, int64_t n, int w, const matrix *k,
                        const matrix *q, int64_t k_stride, int ld, const double *want)
 {
     matrix m = matrix_make(c, 3, 1, w, w);
     attn__soon soon;
+    int64_t stop[ATTN__SLICES], open[2];
     double *most = test_alloc(&c->arena, (size_t)w * sizeof *most);
+    product_stops(c, n, test_rng_chance(&c->rng, 50), stop);
+    stop[(w - 1) / ATTN__SLICE] = n;
+    scores_open(c, n, stop[0], open);
     for (int l = 0; l < w; l++) matrix_put(&m, 0, l, l % 2 ? -(double)INFINITY : real_draw(c));
     for (int l = 0; l < w; l++) most[l] = matrix_get(&m, 0, l);
-    for (int64_t j = 0; j < n; j++)
+    for (int64_t j = open[0]; j < open[1]; j++)
         for (int l = 0; l < w; l++)
             if (want[j * w + l] > most[l]) most[l] = want[j * w + l];
-    c->k->scores_max(n, w, k->cols, k->p, k_stride, q->p, ld, s->p, m.p,
+    for (int64_t i = 0; i < n * w; i++) matrix_put(s, i / w, i % w, (double)NAN);
+    c->k->scores_max(stop, w, k->cols, k->p, k_stride, q->p, ld, s->p, open, m.p,
                      product_soon(c, &soon));
-    kernel_expect_all(c, "scores of scores_max", s, want);
+    for (int64_t j = 0; j < n; j++)
+        for (int l = 0; l < w; l++)
+            if (j < stop[l / ATTN__SLICE])
+                kernel_expect(c, "scores of scores_max", s, j, l, want[j * w + l]);
     for (int l = 0; l < w; l++)
         if (matrix_get(&m, 0, l) != most[l]) kernel_expect(c, "scores_max", &m, 0, l, most[l]);
 }
@@ -86,16 +114,6 @@ static void weigh_fill(kernel_case *c, const matrix *p, const matrix *v, bool ma
     }
 }
 
-/* Where slices of lanes stop, never before the slice in front; mostly the last sees all keys. */
-static void weigh_stops(kernel_case *c, int64_t n, bool steps, int64_t *stop)
-{
-    int64_t least = 0;
-    for (int x = 0; x < ATTN__SLICES; x++) {
-        if (steps) least = test_rng_range(&c->rng, least, n);
-        stop[x] = steps ? least : n;
-    }
-}
-
 static void weigh(kernel_case *c)
 {
     const int64_t n = kernel_size(c, 0), width = kernel_size(c, 1);
@@ -109,7 +127,7 @@ static void weigh(kernel_case *c)
     matrix acc = matrix_make(c, 2, width, w, ld);
     if (!fresh) matrix_fill(c, &acc); /* else it stays NaN: it is only written */
     weigh_fill(c, &p, &v, masked);
-    weigh_stops(c, n, steps, stop);
+    product_stops(c, n, steps, stop);
     double *want = matrix_copy(c, &acc);
     for (int64_t e = 0; e < width; e++)
         for (int l = 0; l < w; l++) {

@@ -79,13 +79,23 @@ static void drop(kernel_case *c)
 
 /* ---- down the columns -------------------------------------------------------------------- */
 
-/* The largest, and the same one on every table: of two zeros either may stand for both. */
+/* Where slices of lanes stop to see keys, never before the slice in front; mostly at the end. */
+static void tile_stops(kernel_case *c, int64_t n, int64_t *stop)
+{
+    int64_t least = test_rng_chance(&c->rng, 50) ? n : 0;
+    for (int x = 0; x < ATTN__SLICES; x++) stop[x] = least = test_rng_range(&c->rng, least, n);
+}
+
+/* The largest, and the same one on every table unless rows are narrow: of two zeros either may
+ * stand for both. */
 static void row_max(kernel_case *c)
 {
     const int64_t n = kernel_size(c, 0);
-    const int w = kernel_width(c);
+    const int w = kernel_scores_width(c);
     matrix s = tile_make(c, 0, n, w), m = tile_make(c, 1, 1, w), same = tile_make(c, 3, 1, w);
     uint64_t *allowed = test_rng_chance(&c->rng, 30) ? NULL : tile_bits(c, 2, n);
+    int64_t stop[ATTN__SLICES];
+    tile_stops(c, n, stop);
     matrix_fill(c, &s);
     for (int l = 0; l < w; l++) matrix_put(&m, 0, l, l % 2 ? -(double)INFINITY : real_draw(c));
     double *want = matrix_copy(c, &m);
@@ -93,11 +103,12 @@ static void row_max(kernel_case *c)
     for (int64_t j = 0; j < n; j++)
         for (int l = 0; l < w; l++) {
             double x = matrix_get(&s, j, l);
+            if (j >= stop[l / ATTN__SLICE]) continue;
             if (tile_bit(allowed, j, l) && x > want[l]) want[l] = x;
         }
-    c->scalar->row_max(n, w, s.p, allowed, same.p);
-    c->k->row_max(n, w, s.p, allowed, m.p);
-    kernel_expect_all(c, "row_max", &m, matrix_copy(c, &same));
+    c->scalar->row_max(stop, w, s.p, allowed, same.p);
+    c->k->row_max(stop, w, s.p, allowed, m.p);
+    if (w >= c->k->step) kernel_expect_all(c, "row_max", &m, matrix_copy(c, &same));
     for (int l = 0; l < w; l++)
         if (matrix_get(&m, 0, l) != want[l] || isnan(want[l]))
             kernel_expect(c, "row_max", &m, 0, l, want[l]);
@@ -141,10 +152,18 @@ static void exp_sum_judge(kernel_case *c, const matrix *p, const matrix *sum,
     }
 }
 
+/* All lanes up to n. */
+static void exp_sum_all(const attn__kernels *k, int64_t n, int w, double coef, const matrix *s,
+                        const uint64_t *allowed, const matrix *m, const matrix *sum)
+{
+    const int64_t stop[ATTN__SLICES] = {n, n, n};
+    k->exp_sum(stop, w, coef, s->p, allowed, m->p, sum->p);
+}
+
 static void exp_sum(kernel_case *c)
 {
     const int64_t n = kernel_size(c, 0);
-    const int w = kernel_width(c);
+    const int w = kernel_scores_width(c);
     const double coef = real_round(c, 0.5 + test_rng_uniform(&c->rng));
     uint64_t *allowed = test_rng_chance(&c->rng, 30) ? NULL : tile_bits(c, 3, n);
     matrix s = tile_make(c, 0, n, w), m = tile_make(c, 1, 1, w), sum = tile_make(c, 2, 1, w);
@@ -156,15 +175,44 @@ static void exp_sum(kernel_case *c)
         matrix_put(&other, 0, l, 0);
     }
     double *before = matrix_copy(c, &sum);
-    c->scalar->exp_sum(n, w, coef, copy.p, allowed, m.p, other.p);
-    c->k->exp_sum(n, w, coef, s.p, allowed, m.p, sum.p);
+    exp_sum_all(c->scalar, n, w, coef, &copy, allowed, &m, &other);
+    exp_sum_all(c->k, n, w, coef, &s, allowed, &m, &sum);
     exp_sum_judge(c, &s, &sum, matrix_copy(c, &copy), before, allowed);
+}
+
+/* Lanes that stop have the sums of what is before, and weights up to there. */
+static void exp_sum_stops(kernel_case *c)
+{
+    const int64_t n = kernel_size(c, 0);
+    const int w = kernel_width(c);
+    int64_t stop[ATTN__SLICES];
+    matrix s = tile_make(c, 0, n, w), m = tile_make(c, 1, 1, w), sum = tile_make(c, 2, 1, w);
+    uint64_t *allowed = test_rng_chance(&c->rng, 30) ? NULL : tile_bits(c, 3, n);
+    matrix copy = tile_make(c, 4, n, w), part = tile_make(c, 5, 1, w);
+    exp_sum_fill(c, &s, &m, 1, allowed);
+    matrix_load(&copy, matrix_copy(c, &s));
+    for (int l = 0; l < w; l++) matrix_put(&sum, 0, l, l);
+    tile_stops(c, n, stop);
+    c->k->exp_sum(stop, w, 1, s.p, allowed, m.p, sum.p);
+    for (int l = 0, x = -1; l < w; l++) {
+        if (x != l / ATTN__SLICE) {
+            x = l / ATTN__SLICE;
+            matrix again = tile_make(c, 6 + x, n, w);
+            matrix_load(&again, matrix_copy(c, &copy));
+            for (int i = 0; i < w; i++) matrix_put(&part, 0, i, i);
+            exp_sum_all(c->k, stop[x], w, 1, &again, allowed, &m, &part);
+            for (int64_t j = 0; j < stop[x]; j++)
+                for (int i = l; i < w && i < l + ATTN__SLICE; i++)
+                    kernel_expect(c, "exp_sum_stops", &s, j, i, matrix_get(&again, j, i));
+        }
+        kernel_expect(c, "sum of exp_sum_stops", &sum, 0, l, matrix_get(&part, 0, l));
+    }
 }
 
 /* However large the scores are, the largest of a lane weighs 1, and one far below it nothing. */
 static void exp_sum_top(kernel_case *c)
 {
-    const int w = kernel_width(c);
+    const int w = kernel_scores_width(c);
     const double coef = real_round(c, 0.1 + test_rng_uniform(&c->rng));
     matrix s = tile_make(c, 0, 2, w), m = tile_make(c, 1, 1, w), sum = tile_make(c, 2, 1, w);
     for (int l = 0; l < w; l++) {
@@ -174,7 +222,7 @@ static void exp_sum_top(kernel_case *c)
         matrix_put(&m, 0, l, real_mul(c, coef, x));
         matrix_put(&sum, 0, l, 0);
     }
-    c->k->exp_sum(2, w, coef, s.p, NULL, m.p, sum.p);
+    exp_sum_all(c->k, 2, w, coef, &s, NULL, &m, &sum);
     for (int l = 0; l < w; l++) {
         const double p = matrix_get(&s, 0, l), low = matrix_get(&s, 1, l);
         if (p != 1) kernel_fail(c, "the largest weight", 0, l, p, 1);
@@ -196,8 +244,8 @@ static void exp_sum_scaled(kernel_case *c)
     matrix_load(&scaled, matrix_copy(c, &s));
     matrix_load(&other, matrix_copy(c, &sum));
     c->k->scale(n, w, coef, scaled.p);
-    c->k->exp_sum(n, w, 1, scaled.p, allowed, m.p, other.p);
-    c->k->exp_sum(n, w, coef, s.p, allowed, m.p, sum.p);
+    exp_sum_all(c->k, n, w, 1, &scaled, allowed, &m, &other);
+    exp_sum_all(c->k, n, w, coef, &s, allowed, &m, &sum);
     kernel_expect_all(c, "weights of scaled scores", &s, matrix_copy(c, &scaled));
     kernel_expect_all(c, "their sums", &sum, matrix_copy(c, &other));
 }
@@ -226,7 +274,7 @@ static void sweep_exp2(kernel_case *c, const double *x, const attn__kernels *k, 
         matrix_put(&m, 0, i, 0);
         matrix_put(&l, 0, i, 0);
     }
-    k->exp_sum(SWEEP_ROWS, ATTN__PANEL, 1, p->p, NULL, m.p, l.p);
+    exp_sum_all(k, SWEEP_ROWS, ATTN__PANEL, 1, p, NULL, &m, &l);
 }
 
 /* 2^x within 0.85 ulp: half from q = 1 + f P(f), one fma; near f = -1/2, where q falls below 1,
@@ -334,6 +382,7 @@ KERNEL_TEST(add)
 KERNEL_TEST(drop)
 KERNEL_TEST(row_max)
 KERNEL_TEST(exp_sum)
+KERNEL_TEST(exp_sum_stops)
 KERNEL_TEST(exp_sum_top)
 KERNEL_TEST(exp_sum_scaled)
 
@@ -344,7 +393,7 @@ int main(void)
         cmocka_unit_test(drop_agrees),           cmocka_unit_test(row_max_agrees),
         cmocka_unit_test(exp_sum_agrees),        cmocka_unit_test(exp_sum_top_agrees),
         cmocka_unit_test(exp_sum_scaled_agrees), cmocka_unit_test(exp2_is_near),
-        cmocka_unit_test(cap_is_near),
+        cmocka_unit_test(exp_sum_stops_agrees),  cmocka_unit_test(cap_is_near),
     };
     return cmocka_run_group_tests_name("kernel_softmax", tests, memory_begin, memory_end);
 }

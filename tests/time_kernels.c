@@ -18,6 +18,7 @@ enum { KEYS = 64, WIDE = 48, FEW = 4, MOST = 128, ROUNDS = 201, REPEAT = 64, PRO
 
 typedef struct kernels_bench {
     const attn__kernels *k;
+    const attn__half *half; /* or NULL */
     int64_t D;
     attn__row_kind kind;
     float *q, *s, *acc, *rows, *m, *l, *out, *scale; /* q [D][w], s [64][w], acc [D][w] */
@@ -42,7 +43,8 @@ static attn__rows bench_rows(kernels_bench *b)
 
 static void run_scores(kernels_bench *b)
 {
-    b->k->scores_max(KEYS, WIDE, b->D, b->rows, b->D, b->q, WIDE, b->s, b->m, NULL);
+    const int64_t stop[ATTN__SLICES] = {KEYS, KEYS, KEYS}, open[] = {0, KEYS};
+    b->k->scores_max(stop, WIDE, b->D, b->rows, b->D, b->q, WIDE, b->s, open, b->m, NULL);
 }
 
 static void run_weigh(kernels_bench *b)
@@ -53,7 +55,8 @@ static void run_weigh(kernels_bench *b)
 
 static void run_exp(kernels_bench *b)
 {
-    b->k->exp_sum(KEYS, WIDE, 1e-3, b->s, NULL, b->m, b->l);
+    const int64_t stop[ATTN__SLICES] = {KEYS, KEYS, KEYS};
+    b->k->exp_sum(stop, WIDE, 1e-3, b->s, NULL, b->m, b->l);
 }
 
 static void run_pack(kernels_bench *b)
@@ -66,34 +69,82 @@ static void run_finish(kernels_bench *b)
     b->k->finish_chunk(WIDE, WIDE, b->D, b->m, b->acc, b->inv, b->to);
 }
 
+/* As close as scores of few lie. */
+static int bench_width(const kernels_bench *b)
+{
+    return b->k->step > FEW ? FEW : b->k->step;
+}
+
 static void run_few_scores(kernels_bench *b)
 {
     const attn__rows rows = bench_rows(b);
-    b->k->few_scores[b->kind](KEYS, FEW, ATTN__SLICE, b->D, &rows, b->q, b->s);
+    b->k->few_scores[b->kind](KEYS, FEW, bench_width(b), b->D, &rows, b->q, ATTN__SLICE, b->s);
+}
+
+static void run_few_exp(kernels_bench *b)
+{
+    const int64_t stop[ATTN__SLICES] = {KEYS, KEYS, KEYS};
+    b->k->row_max(stop, bench_width(b), b->s, NULL, b->m);
+    b->k->exp_sum(stop, bench_width(b), 1e-3, b->s, NULL, b->m, NULL);
 }
 
 static void run_few_weigh(kernels_bench *b)
 {
     const attn__rows rows = bench_rows(b);
-    b->k->few_weigh[b->kind](KEYS, FEW, ATTN__SLICE, b->D, b->s, &rows, false, false, b->acc,
-                             b->D);
+    b->k->few_weigh[b->kind](KEYS, FEW, bench_width(b), b->D, b->s, b->l, &rows, false, false,
+                             b->acc, b->D);
 }
 
-/* What is counted: a vector of scores (keys x lanes), of a panel (lanes x D), or a key. */
-typedef enum kernels_unit { SCORES, PANEL, KEY } kernels_unit;
+static const int16_t *bench_pairs(const float *x)
+{
+    return (const int16_t *)(const void *)x;
+}
+
+static void run_half_scores(kernels_bench *b)
+{
+    b->half->scores(KEYS, WIDE, b->D / 2, bench_pairs(b->rows), b->scale, bench_pairs(b->q),
+                    b->scale, WIDE, b->s, b->m);
+}
+
+static void run_half_exp(kernels_bench *b)
+{
+    b->half->exp_block(WIDE, 1e-3, b->s, b->scale, b->m, b->l, b->out, b->out + WIDE);
+}
+
+static void run_half_weigh(kernels_bench *b)
+{
+    const attn__half_block block = {.n = ATTN__HALF_BLOCK,
+                                    .v = bench_pairs(b->rows),
+                                    .sum = b->scale + 1,
+                                    .most = b->scale + 1};
+    b->half->weigh(&block, WIDE, b->D, b->s, WIDE, false, b->acc);
+}
+
+/* What is counted: a vector of scores (keys x lanes, of a few keys or of a block of the half
+ * mode), of a panel (lanes x D), or a key. */
+typedef enum kernels_unit { SCORES, BLOCK, PANEL, KEY } kernels_unit;
 static const struct {
     const char *name;
     void (*run)(kernels_bench *);
     kernels_unit unit;
-    int products; /* of D multiply-adds each, in a vector of scores or a key and query */
-    bool codes;   /* numbers are decoded, a multiply-add for each */
+    int at_once; /* of D multiply-adds a score, by one instruction; 0: there are none */
+    bool codes;  /* numbers are decoded, a multiply-add for each */
+    bool half;   /* a kernel of the half mode */
 } kernels_rows[] = {
-    {"scores_max", run_scores, SCORES, 1, false},  {"weigh_steps", run_weigh, SCORES, 1, false},
-    {"exp_sum", run_exp, SCORES, 0, false},        {"pack", run_pack, PANEL, 0, false},
-    {"finish_chunk", run_finish, PANEL, 0, false}, {"few_scores", run_few_scores, KEY, 1, true},
-    {"few_weigh", run_few_weigh, KEY, 1, true},
+    {"scores_max", run_scores, SCORES, 1, false, false},
+    {"weigh_steps", run_weigh, SCORES, 1, false, false},
+    {"exp_sum", run_exp, SCORES, 0, false, false},
+    {"pack", run_pack, PANEL, 0, false, false},
+    {"finish_chunk", run_finish, PANEL, 0, false, false},
+    {"half_scores", run_half_scores, SCORES, 2, false, true},
+    {"half_weigh", run_half_weigh, BLOCK, 2, false, true},
+    {"half_exp", run_half_exp, BLOCK, 0, false, true},
+    {"few_scores", run_few_scores, KEY, 1, true, false},
+    {"few_exp", run_few_exp, KEY, 0, false, false},
+    {"few_weigh", run_few_weigh, KEY, 1, true, false},
 };
-static const char *const kernels_units[] = {"score vector", "panel vector", "key, 4 queries"};
+static const char *const kernels_units[] = {"score vector", "score vector", "panel vector",
+                                            "key, 4 queries"};
 
 static double rate_of(const attn__kernels *k)
 {
@@ -114,6 +165,7 @@ static double measured(kernels_bench *b, int row)
     const int lanes = b->k->step;
     const kernels_unit unit = kernels_rows[row].unit;
     const double units = unit == SCORES  ? (double)KEYS * WIDE / lanes
+                         : unit == BLOCK ? (double)ATTN__HALF_BLOCK * WIDE / lanes
                          : unit == PANEL ? (double)b->D * WIDE / lanes
                                          : KEYS;
     double cycles[ROUNDS];
@@ -128,12 +180,12 @@ static double measured(kernels_bench *b, int row)
     return cycles[ROUNDS / 10];
 }
 
-/* Cycles that the multiply-adds alone take, two vectors to a cycle. */
+/* Cycles that the multiply-adds alone take, two instructions to a cycle. */
 static double floor_of(const kernels_bench *b, int row)
 {
     const double D = (double)b->D, numbers = D / b->k->step;
-    if (kernels_rows[row].products == 0) return 0;
-    if (kernels_rows[row].unit == SCORES) return D / 2;
+    if (kernels_rows[row].at_once == 0) return 0;
+    if (kernels_rows[row].unit != KEY) return D / 2 / kernels_rows[row].at_once;
     const bool coded = kernels_rows[row].codes && attn__row_form_of(b->kind).coded;
     return numbers * (FEW + (coded ? 1 : 0)) / 2;
 }
@@ -178,6 +230,7 @@ int main(void)
     kernels_bench b = {.D = 0};
     if (attn__isa_allowed(NULL, &allowed, NULL) != ATTN_OK || !made(&b)) return EXIT_FAILURE;
     b.k = attn__kernels_pick(ATTN_DTYPE_F32, allowed);
+    b.half = attn__half_pick(b.k);
     double rate = 0;
     for (int i = 0; i < ROUNDS; i++) rate = 1e-9 * rate_of(b.k);
     printf("%s: %.1f GFLOP/s of multiply-adds = %.2f GHz, if a cycle takes two vectors\n"
@@ -187,9 +240,11 @@ int main(void)
         for (b.D = 64; b.D <= MOST; b.D *= 2) {
             const bool few = kernels_rows[row].unit == KEY;
             if (few && (b.D < MOST || !b.k->few_scores[ATTN__ROW_F32])) continue;
-            for (size_t i = 0; i < (few ? sizeof kinds / sizeof kinds[0] : 1); i++) {
+            if (kernels_rows[row].half && !b.half) continue;
+            const bool read = few && kernels_rows[row].at_once > 0;
+            for (size_t i = 0; i < (read ? sizeof kinds / sizeof kinds[0] : 1); i++) {
                 b.kind = kinds[i].kind;
-                report(&b, row, kinds[i].name);
+                report(&b, row, kernels_rows[row].half ? "int16" : kinds[i].name);
             }
         }
     return EXIT_SUCCESS;

@@ -19,7 +19,7 @@ alone=test_grid,test_manifest # have another share
 # qemu 7 loads whole vectors where AVX2 was asked for a part, which guard pages notice.
 guarded="test_guard*,test_kernel_state,test_kernel_backward,test_kernel_gemm,test_kernel_map"
 guarded="$guarded,test_kernel_score,test_kernel_table,test_matmul_safety,test_regression_layout"
-guarded="$guarded,test_vec"
+guarded="$guarded,test_vec,test_kernel_few,test_kernel_softmax"
 # This machine has run the scalar and the AVX2 tables on these; they take the longest.
 native="test_regression_grad*,test_special_hide,test_half*,test_cache_decode,test_cache_promise"
 first="test_regression_grad*,test_grid,test_grad_grid,test_manifest,test_guard,test_bits_parts"

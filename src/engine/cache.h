@@ -12,7 +12,7 @@ const attn_cache_spec *attn__cache_spec(const attn_cache *cache);
 
 /* Memory for a look at up to ATTN__CHUNK keys. */
 typedef struct attn__cache_look {
-    const void *k_row[ATTN__CHUNK], *v_row[ATTN__CHUNK];
+    const void *row[3 * ATTN__CHUNK]; /* n keys, n values, room for keys behind them */
     float k_scale[ATTN__CHUNK], k_zero[ATTN__CHUNK], v_scale[ATTN__CHUNK], v_zero[ATTN__CHUNK];
     uint64_t held[ATTN__CHUNK / 64]; /* bit i of the words: key j0 + i is held */
 } attn__cache_look;
@@ -22,6 +22,9 @@ typedef struct attn__cache_look {
  * Returns whether all are held. */
 bool attn__cache_rows(const attn_cache *cache, int64_t seq, int64_t g, int64_t j0, int64_t n,
                       attn__cache_look *look, attn__rows *k, attn__rows *v);
+/* Addresses of the same keys alone. */
+void attn__cache_keys(const attn_cache *cache, int64_t seq, int64_t g, int64_t j0, int64_t n,
+                      const void **row);
 /* The first held position at or beyond j, or the length. */
 int64_t attn__cache_next(const attn_cache *cache, int64_t seq, int64_t j);
 /* How many leading chunks of ATTN__CHUNK keys two sequences share in memory. */

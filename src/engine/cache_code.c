@@ -114,23 +114,6 @@ static void code_measure(const attn_cache *c, const attn__cache_side *s, const f
     if (!finite) *zero = 0;
 }
 
-static int code_load(const attn__cache_side *s, const char *row, int64_t d)
-{
-    if (s->bits == 8) return (signed char)row[d];
-    const int q = (unsigned char)row[d / 2] >> d % 2 * 4 & 15;
-    return q >= 8 ? q - 16 : q;
-}
-
-/* Scale and zero of element d of a row of head g. */
-static void code_of(const attn__cache_side *s, int64_t g, int64_t row, int64_t d, float *scale,
-                    float *zero)
-{
-    const int64_t column = g * s->width + d;
-    *scale = s->by_column ? s->columns[column] : s->scale[row];
-    *zero = 0;
-    if (s->asymmetric) *zero = s->by_column ? s->offsets[column] : s->zero[row];
-}
-
 /* x becomes row number `row` of head g. */
 static void code_encode(const attn_cache *c, const attn__cache_side *s, const float *x,
                         int64_t g, int64_t row)
@@ -155,17 +138,6 @@ static void code_encode(const attn_cache *c, const attn__cache_side *s, const fl
         memset(dst, 0, (size_t)s->row);
 }
 
-static void code_decode(const attn__cache_side *s, int64_t g, int64_t row, int64_t first,
-                        int64_t n, float *x)
-{
-    const char *src = s->data + row * s->row;
-    for (int64_t i = 0; i < n; i++) {
-        float scale, zero;
-        code_of(s, g, row, first + i, &scale, &zero);
-        x[i] = fmaf((float)code_load(s, src, first + i), scale, zero);
-    }
-}
-
 /* ---- rows ------------------------------------------------------------------------------- */
 
 void attn__cache_put(const attn__cache_job *job, int side, const void *src, int64_t g,
@@ -183,13 +155,16 @@ void attn__cache_put(const attn__cache_job *job, int side, const void *src, int6
     if (s->coded) code_encode(c, s, c->row, g, row);
 }
 
-void attn__cache_get(const attn_cache *c, int side, int64_t g, int64_t row, int64_t first,
-                     int64_t n, void *dst)
+attn__rows attn__cache_row(const attn_cache *c, int side, int64_t g, int64_t row, int64_t first,
+                           const void **at)
 {
     const attn__cache_side *s = &c->side[side];
-    const int64_t size = (int64_t)attn_dtype_size(s->dtype);
-    if (s->coded)
-        code_decode(s, g, row, first, n, dst);
-    else
-        memcpy(dst, s->data + row * s->row + first * size, (size_t)(n * size));
+    const int64_t column = g * s->width + first;
+    attn__rows rows = {.kind = s->kind, .row = at};
+    *at = s->data + row * s->row + first * s->bits / 8;
+    if (s->scale) rows.scale = s->scale + row;
+    if (s->zero) rows.zero = s->zero + row;
+    if (s->columns) rows.columns = s->columns + column;
+    if (s->offsets) rows.offsets = s->offsets + column;
+    return rows;
 }

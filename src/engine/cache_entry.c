@@ -125,8 +125,12 @@ static attn__cache_entry entry_rows(const attn_cache *c, attn__cache_use use, co
                                     void *data, attn_dtype dtype, int rank, int64_t width)
 {
     const int64_t shape[] = {c->pages, c->spec.heads, c->span, width};
-    const attn_tensor t = attn_tensor_make(data, dtype, rank, shape);
+    attn_tensor t = attn_tensor_make(data, dtype, rank, shape);
     if (!data) return entry_none(name);
+    if (attn__cache_paged(c)) {
+        t.stride[0] = c->span * (rank > 3 ? width : 1);
+        t.stride[1] = c->pages * t.stride[0];
+    }
     return attn__cache_paged(c) ? entry_part(name, t, 0, use.pages)
                                 : entry_part(name, t, 2, use.places);
 }

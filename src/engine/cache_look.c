@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: MIT
- * Where the rows of a chunk lie. Positions that follow each other stand side by side until a page
- * ends or a ring turns: such a run is laid out at once. */
+ * Where the rows of a chunk lie. Positions that follow each other stand side by side until a ring
+ * turns or a page ends that is not followed by the next one: such a run is laid out at once. */
 #include <string.h>
 
 #include "engine/cache_store.h"
+#include "engine/rows.h"
 
 typedef struct look_run {
-    int64_t n;          /* positions; within it all lie in one page, or none is there */
-    int64_t place;      /* of the first one */
-    int64_t page, slot; /* page -1: none is there */
+    int64_t n;            /* positions; within it all lie in one stretch, or none is there */
+    int64_t place;        /* of the first one */
+    int64_t column, slot; /* where it stands in the table and its page */
+    int64_t page;         /* -1: none is there */
 } look_run;
+
+/* As many whole pages more as follow in memory, or are missing as well; n positions at most. */
+static void look_on(const attn_cache *c, int64_t seq, look_run *run, int64_t n)
+{
+    const int64_t *pages = attn__cache_pages(c, seq) + run->column;
+    const int64_t step = run->page >= 0;
+    for (int64_t i = 1; run->n < n && pages[i] == run->page + i * step; i++)
+        run->n = attn__min(n, run->n + c->span);
+}
 
 /* The run that begins at a position below the length, n at most. */
 static look_run look_at(const attn_cache *c, int64_t seq, int64_t position, int64_t n)
@@ -20,13 +31,29 @@ static look_run look_at(const attn_cache *c, int64_t seq, int64_t position, int6
         return (look_run){.n = attn__min(n, start - position), .page = -1};
     if (ring && position < sinks) n = attn__min(n, sinks - position);
     look_run run = {.place = attn__cache_place(c, position)};
+    run.column = run.place / c->span;
     run.slot = run.place % c->span;
-    run.page = attn__cache_pages(c, seq)[run.place / c->span];
+    run.page = attn__cache_pages(c, seq)[run.column];
     run.n = attn__min(n, c->span - run.slot);
+    if (attn__cache_paged(c)) look_on(c, seq, &run, n);
     return run;
 }
 
-/* Bits i .. i + run.n of look->held; whether all are set. */
+/* Bits 0 .. n of look->held where places are positions: whole words, however many pages they
+ * cross. A position without a page has none. Whether all are set. */
+static bool look_words(const attn_cache *c, int64_t seq, int64_t j, int64_t n,
+                       attn__cache_look *look)
+{
+    bool all = true;
+    for (int64_t i = 0, m; i < n; i += m) {
+        m = attn__min(64, n - i);
+        look->held[i / 64] = attn__cache_word(c, seq, j + i, m);
+        all = all && look->held[i / 64] == UINT64_MAX >> (64 - m);
+    }
+    return all;
+}
+
+/* Bits i .. i + run.n of a ring; whether all are set. */
 static bool look_held(const attn_cache *c, int64_t seq, const look_run *run, int64_t i,
                       attn__cache_look *look)
 {
@@ -51,8 +78,7 @@ typedef struct look_side {
 static void look_rows(const look_side *l, int64_t row, int64_t i, int64_t n)
 {
     const attn__cache_side *s = l->side;
-    const char *at = s->data + row * s->row;
-    for (int64_t x = 0; x < n; x++) l->row[i + x] = at + x * s->row;
+    attn__rows_list(l->row + i, s->data + row * s->row, s->row, n);
     if (s->scale) memcpy(l->scale + i, s->scale + row, (size_t)n * sizeof(float));
     if (s->zero) memcpy(l->zero + i, s->zero + row, (size_t)n * sizeof(float));
 }
@@ -85,8 +111,8 @@ static attn__rows look_latent(const attn_cache *c, const attn__rows *k, int64_t 
     const int64_t from = c->spec.value_from;
     const int64_t skip = from * s->bits / 8;
     attn__rows v = *k;
-    for (int64_t i = 0; i < n; i++) look->v_row[i] = (const char *)look->k_row[i] + skip;
-    v.row = look->v_row;
+    for (int64_t i = 0; i < n; i++) look->row[n + i] = (const char *)look->row[i] + skip;
+    v.row = look->row + n;
     if (v.columns) v.columns += from;
     if (v.offsets) v.offsets += from;
     return v;
@@ -95,14 +121,16 @@ static attn__rows look_latent(const attn_cache *c, const attn__rows *k, int64_t 
 bool attn__cache_rows(const attn_cache *c, int64_t seq, int64_t g, int64_t j0, int64_t n,
                       attn__cache_look *look, attn__rows *k, attn__rows *v)
 {
-    const look_side sides[] = {{&c->side[0], look->k_row, look->k_scale, look->k_zero},
-                               {&c->side[1], look->v_row, look->v_scale, look->v_zero}};
+    const look_side sides[] = {{&c->side[0], look->row, look->k_scale, look->k_zero},
+                               {&c->side[1], look->row + n, look->v_scale, look->v_zero}};
     const int n_sides = c->spec.latent ? 1 : 2;
+    const bool ring = c->spec.kind == ATTN_CACHE_RING;
     bool all = true;
     memset(look->held, 0, sizeof look->held);
+    if (!ring) all = look_words(c, seq, j0, n, look);
     for (int64_t i = 0; i < n;) {
         const look_run run = look_at(c, seq, j0 + i, n - i);
-        all = look_held(c, seq, &run, i, look) && all;
+        if (ring) all = look_held(c, seq, &run, i, look) && all;
         for (int x = 0; x < n_sides; x++) {
             if (run.page < 0)
                 look_nothing(&sides[x], i, run.n);
@@ -115,6 +143,19 @@ bool attn__cache_rows(const attn_cache *c, int64_t seq, int64_t g, int64_t j0, i
     *k = look_face(&sides[0], g);
     *v = n_sides == 2 ? look_face(&sides[1], g) : look_latent(c, k, n, look);
     return all;
+}
+
+void attn__cache_keys(const attn_cache *c, int64_t seq, int64_t g, int64_t j0, int64_t n,
+                      const void **row)
+{
+    for (int64_t i = 0; i < n;) {
+        const look_run run = look_at(c, seq, j0 + i, n - i);
+        const int64_t first =
+            run.page < 0 ? 0 : attn__cache_first_row(c, run.page, g) + run.slot;
+        const attn__cache_side *s = &c->side[0];
+        attn__rows_list(row + i, s->data + first * s->row, run.page < 0 ? 0 : s->row, run.n);
+        i += run.n;
+    }
 }
 
 /* ---- positions -------------------------------------------------------------------------- */

@@ -3,6 +3,8 @@
 #include "engine/cache_rows.h"
 #include "engine/check_tensor.h"
 
+#include <string.h>
+
 int64_t attn_cache_length(const attn_cache *cache, int64_t seq)
 {
     if (attn__cache_seq_check(cache, seq, "seq", NULL) != ATTN_OK) return -1;
@@ -47,23 +49,41 @@ static attn_status read_tensor(const attn_cache *c, const attn_tensor *t, const 
     return ATTN_OK;
 }
 
-/* One row of head g, into row i of t, a block at a time. */
+/* n numbers of a row, as floats or as they lie, into a tensor that is to have them so. */
+static void read_numbers(const attn_cache *c, const attn__rows *row, attn_dtype dtype,
+                         int64_t n, void *dst)
+{
+    if (dtype == ATTN_DTYPE_F32)
+        c->kernels->widen_rows[row->kind](row, 1, n, dst);
+    else
+        memcpy(dst, row->row[0], (size_t)n * attn_dtype_size(dtype));
+}
+
+/* One row of head g, into row i of t: at once where it is read as floats or as it lies, else a
+ * block at a time. Doubles are no floats. */
 static void read_row(const attn_cache *c, int side, int64_t g, int64_t row, int64_t i,
                      const attn_tensor *t)
 {
     const bool latent = side == 1 && c->spec.latent;
     const int from_side = latent ? 0 : side;
-    const int64_t skip = latent ? c->spec.value_from : 0;
+    const int64_t skip = latent ? c->spec.value_from : 0, width = t->shape[2];
+    const attn_dtype dtype = c->side[from_side].dtype;
+    const bool dense = t->stride[2] == 1 || width == 1, wide = dtype == ATTN_DTYPE_F64;
+    const bool same = dense && (t->dtype == dtype || (t->dtype == ATTN_DTYPE_F32 && !wide));
+    const attn_dtype as = same ? t->dtype : dtype;
+    const int64_t piece = same ? width : ATTN__BLOCK;
     double block[ATTN__BLOCK];
-    for (int64_t e = 0; e < t->shape[2]; e += ATTN__BLOCK) {
-        const int64_t n = attn__min(ATTN__BLOCK, t->shape[2] - e);
-        attn__cache_get(c, from_side, g, row, skip + e, n, block);
-        const attn_tensor from =
-            attn_tensor_make(block, c->side[from_side].dtype, 1, (const int64_t[]){n});
-        attn_tensor to =
-            attn_tensor_make(attn__at(t, g, i, e, 0), t->dtype, 1, (const int64_t[]){n});
+    for (int64_t e = 0; e < width; e += piece) {
+        const void *at;
+        const attn__rows from = attn__cache_row(c, from_side, g, row, skip + e, &at);
+        const int64_t n = attn__min(piece, width - e);
+        void *dst = attn__at(t, g, i, e, 0);
+        read_numbers(c, &from, as, n, same ? dst : block);
+        if (same) continue;
+        attn_tensor to = attn_tensor_make(dst, t->dtype, 1, &n);
         to.stride[0] = t->stride[2];
-        (void)attn_tensor_copy(to, from, NULL); /* both are as they should be */
+        (void)attn_tensor_copy(to, attn_tensor_make(block, as, 1, &n),
+                               NULL); /* both are good */
     }
 }
 

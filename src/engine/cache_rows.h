@@ -43,8 +43,8 @@ void attn__cache_angles(const attn__cache_job *job, int64_t b, int64_t i, int64_
  * the job turns. */
 void attn__cache_put(const attn__cache_job *job, int side, const void *src, int64_t g,
                      int64_t row);
-/* Elements first .. first + n of a row, n at most ATTN__BLOCK, in the type of side->dtype. */
-void attn__cache_get(const attn_cache *c, int side, int64_t g, int64_t row, int64_t first,
-                     int64_t n, void *dst);
+/* A row of head g from element `first` on, as kernels read rows; at: for its address. */
+attn__rows attn__cache_row(const attn_cache *c, int side, int64_t g, int64_t row, int64_t first,
+                           const void **at);
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * How a cache lies in memory: one block, taken when it is created.
  *
- * Rows stand in pages of `span` keys, heads outermost: data is [pages][G][span][row], so a task
- * of one head reads one stretch. A sequence that is not PAGED owns one page as long as its room.
+ * Rows stand in pages of `span` keys, and a task of one head reads one stretch of each: data is
+ * [pages][G][span][row], PAGED [G][pages][span][row], so that pages that were taken one after the
+ * other are a single stretch: memory is read a quarter slower in pieces of 4 KiB. A sequence that
+ * is not PAGED owns one page as long as its room.
  * The place of a position is where it stands in its sequence: itself, or in a ring behind the
  * sinks the remainder by what the ring holds. Bit `place` of held says whether its key is still
  * there, table[place / span] in which page.
@@ -26,7 +28,7 @@ typedef struct attn__cache_side {
     int bits;           /* of an element */
     int64_t width, row; /* elements, bytes */
     char *data;
-    float *scale, *zero;      /* [pages][G][span] */
+    float *scale, *zero;      /* [pages][G][span], PAGED [G][pages][span] */
     float *columns, *offsets; /* [G][width] */
 } attn__cache_side;
 
@@ -85,7 +87,7 @@ static inline int64_t *attn__cache_pages(const attn_cache *c, int64_t seq)
 /* Row number, over all pages, of slot 0 of a head's rows in a page. */
 static inline int64_t attn__cache_first_row(const attn_cache *c, int64_t page, int64_t g)
 {
-    return (page * c->spec.heads + g) * c->span;
+    return (attn__cache_paged(c) ? g * c->pages + page : page * c->spec.heads + g) * c->span;
 }
 
 /* ---- cache_page.c: bits and pages ------------------------------------------------------- */

@@ -105,7 +105,7 @@ bool attn__same_view(const attn_tensor *a, const attn_tensor *b);
 
 /* ---- plan.c: the only place that chooses ------------------------------------------------- */
 
-enum { ATTN__PANELS = 4, ATTN__SLOT_HEAD = 64 };
+enum { ATTN__PANELS = 4, ATTN__SLOT_HEAD = 64, ATTN__THETAS = 128 };
 
 /* Offsets in bytes into one thread's scratch, -1 where there is nothing. */
 typedef struct attn__layout {
@@ -159,6 +159,7 @@ struct attn_plan {
     int threads;
     int panels_per_task;
     bool few;   /* panels of few queries read rows where they lie: few.h */
+    bool late;  /* tasks of one panel widen rows block by block: late.h */
     bool split; /* chunks of one task go to several threads */
     int64_t max_tasks;
     int64_t slots; /* split: chunks held at once over all tasks */
@@ -167,7 +168,8 @@ struct attn_plan {
     int64_t joints;   /* at most */
     int64_t trig_n;   /* positions in the table of angles */
     int64_t bytes;
-    int buckets[256]; /* REL_BUCKET: distance at which bucket i begins */
+    int buckets[256];           /* REL_BUCKET: distance at which bucket i begins */
+    double theta[ATTN__THETAS]; /* of the first pairs of a rotation */
     attn__back_plan back;
     attn__half_plan half;
 };
@@ -199,6 +201,7 @@ void attn__run_go(const attn_plan *plan, const attn__problem *p, void *workspace
 typedef struct attn__panel {
     bool fresh;                               /* nothing folded yet: the state is not written */
     bool closed;                              /* its rows are out */
+    bool stairs;                              /* lo is 0, hi never falls from lane to lane */
     int n, w;                                 /* queries, and lanes: n rounded up to the step */
     int64_t any_lo, any_hi;                   /* keys that some lane may see */
     int64_t all_lo, all_hi;                   /* keys that every lane may see */
@@ -275,6 +278,7 @@ typedef struct attn__tile {
     int64_t g;
     int64_t j0, n;        /* keys j0 .. j0+n of the sequence */
     void *s;              /* [n][w] */
+    int w;                /* the panel's, or narrow (few.h) */
     double coef;          /* what s is still to be multiplied by, to be in units of log 2 */
     bool masked;          /* allowed counts */
     int64_t open, shut;   /* keys open .. shut of the sequence: every lane may see them */
@@ -282,21 +286,20 @@ typedef struct attn__tile {
     uint64_t *allowed;    /* [n]: bit l: query of lane l may see the key */
     const uint64_t *held; /* bits of the keys held0 on that are not forgotten; NULL: all */
     int64_t held0;
-    /* When a derivative will be wanted: [n][w], filled on the way by the softcap and the tile
-     * callback. */
+    /* For a derivative: [n][w], filled on the way by the softcap and the tile callback. */
     void *capped, *slope;
     void *ds;                     /* [n][w]: the derivative by the scores */
     struct attn__back_tile *back; /* whose sums it joins */
-    uint64_t *counts; /* forward, where the sign of a weight says nothing: [n] words, bit l: it
-                         counts */
+    uint64_t *counts; /* [n], where no sign of a weight tells: bit l: it counts; or NULL */
 } attn__tile;
 
 typedef struct attn__staged {
     const void *k, *v; /* of key 0 of the chunk */
     int64_t k_stride, v_stride;
-    bool few; /* nothing is staged; rows, for attn__few_scores and attn__few_weigh */
+    bool few, late; /* nothing is staged, there are rows: few.h, late.h */
     attn__rows k_rows, v_rows;
-    const uint64_t *held; /* bits of its keys that are not forgotten; NULL: all */
+    int64_t n_rows, n_next; /* late: rows of the chunk, and of keys behind the rows of values */
+    const uint64_t *held;   /* bits of its keys that are not forgotten; NULL: all */
 } attn__staged;
 
 /* Scores, weights, weighted sum of chunk c by m, l, acc of the scratch. False: nothing allowed,

@@ -7,9 +7,8 @@
 #include "engine/few.h"
 #include "engine/norm.h"
 #include "engine/rotate.h"
+#include "engine/rows.h"
 #include "engine/source.h"
-
-#include <string.h>
 
 /* A tile of keys is asked for while the one before it is worked on: 16 KiB of
  * rows, 32 at least, which fit into the first cache beside it. */
@@ -51,7 +50,7 @@ static attn__row_kind few_keys(const attn__run *r, const attn__seq *seq, int64_t
         turned ? attn__rotated_key(r, seq, g, j) : attn__at(t, seq->kb, g, seq->k0 + j, 0);
     const int64_t step = turned ? r->p->D * (int64_t)attn_dtype_size(real)
                                 : t->stride[2] * (int64_t)attn_dtype_size(t->dtype);
-    for (int64_t i = 0; i < n; i++, at += step) row[i] = at;
+    attn__rows_list(row, at, step, n);
     return attn__row_kind_of(turned ? real : t->dtype);
 }
 
@@ -61,7 +60,7 @@ static attn__row_kind few_values(const attn__run *r, const attn__seq *seq, int64
     const attn_tensor *t = &r->p->at.v;
     const int64_t step = t->stride[2] * (int64_t)attn_dtype_size(t->dtype);
     const char *at = attn__at(t, seq->kb, g, seq->k0 + j, 0);
-    for (int64_t i = 0; i < n; i++, at += step) row[i] = at;
+    attn__rows_list(row, at, step, n);
     return attn__row_kind_of(t->dtype);
 }
 
@@ -88,35 +87,28 @@ static void few_tensors(const attn__run *r, const few_piece *at, attn__staged *s
     if (at->next > 0) few_keys(r, at->seq, at->g, at->j0 + n, at->next, at->row + 2 * n);
 }
 
-/* The look at the next keys comes first, because the memory of looks is one. */
-static void few_source(const attn__run *r, char *scratch, const few_piece *at,
-                       attn__staged *staged)
+static void few_source(const attn__run *r, char *scratch, few_piece *at, attn__staged *staged)
 {
-    const attn__cache_look *look =
-        (const attn__cache_look *)(void *)(scratch + r->plan->at.look);
-    const size_t size = sizeof *at->row;
-    attn__rows *k = &staged->k_rows, *v = &staged->v_rows;
-    if (at->next > 0) {
-        attn__source_rows(r, scratch, at->seq, at->g, at->j0 + at->n, at->next, k, v);
-        memcpy(at->row + 2 * at->n, k->row, (size_t)at->next * size);
-    }
-    if (!attn__source_rows(r, scratch, at->seq, at->g, at->j0, at->n, k, v))
+    attn__cache_look *look = (attn__cache_look *)(void *)(scratch + r->plan->at.look);
+    if (!attn__source_rows(r, scratch, at->seq, at->g, at->j0, at->n, &staged->k_rows,
+                           &staged->v_rows))
         staged->held = look->held;
-    memcpy(at->row, k->row, (size_t)at->n * size);
-    memcpy(at->row + at->n, v->row, (size_t)at->n * size);
+    if (at->next > 0) attn__source_behind(r, scratch, at->seq, at->g, at->j0, at->n, at->next);
+    at->row = look->row;
 }
 
 attn__staged attn__few_stage(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
                              int64_t j0, int64_t j1)
 {
-    const void **row = (const void **)(void *)(scratch + r->plan->at.few_rows);
     const int64_t n = j1 - j0, next = attn__min(ATTN__FEW_AHEAD, seq->S - j1);
-    const few_piece piece = {seq, g, j0, n, next, row};
+    few_piece piece = {seq, g,    j0,
+                       n,   next, (const void **)(void *)(scratch + r->plan->at.few_rows)};
     attn__staged staged = {.few = true};
     if (r->p->source == ATTN__SOURCE_TENSORS)
         few_tensors(r, &piece, &staged);
     else
         few_source(r, scratch, &piece, &staged);
+    const void **row = piece.row;
     for (int64_t i = attn__max(0, next); i < ATTN__FEW_AHEAD; i++)
         row[2 * n + i] = row[2 * n - 1];
     staged.k_rows.row = row;
@@ -126,21 +118,26 @@ attn__staged attn__few_stage(const attn__run *r, char *scratch, const attn__seq 
     return staged;
 }
 
-static attn__rows few_rows(const attn__rows *all, int64_t first)
+/* Scores that nothing but the softmax touches lie as close as the kernels for few lanes can
+ * leave them: a vector of exponentials is full, and rows to come keep their place in the first
+ * cache. */
+int attn__few_width(const attn__tile *t)
 {
-    attn__rows rows = *all;
-    rows.row += first;
-    if (rows.ahead) rows.ahead += first;
-    if (rows.scale) rows.scale += first;
-    if (rows.scale && rows.zero) rows.zero += first;
-    return rows;
+    static const int narrow[] = {1, 4, 8};
+    const attn__problem *p = t->r->p;
+    const int step = t->r->plan->kernels->step;
+    if (!t->r->plan->plain || p->spec.dropout > 0 || attn__present(&p->at.rel_v))
+        return t->panel->w;
+    for (size_t i = 0; i < sizeof narrow / sizeof *narrow; i++)
+        if (t->panel->n <= narrow[i] && narrow[i] < step) return narrow[i];
+    return t->panel->w;
 }
 
 void attn__few_scores(const attn__tile *t, const attn__staged *staged, int64_t chunk0)
 {
-    const attn__rows keys = few_rows(&staged->k_rows, t->j0 - chunk0);
-    t->r->plan->kernels->few_scores[keys.kind](t->n, t->panel->n, t->panel->w, t->r->p->D,
-                                               &keys, t->panel->qt, t->s);
+    const attn__rows keys = attn__rows_from(&staged->k_rows, t->j0 - chunk0);
+    t->r->plan->kernels->few_scores[keys.kind](t->n, t->panel->n, t->w, t->r->p->D, &keys,
+                                               t->panel->qt, t->panel->w, t->s);
 }
 
 static int64_t few_ld(const attn__run *r)
@@ -152,9 +149,10 @@ void attn__few_weigh(const attn__tile *t, const attn__staged *staged, int64_t ch
                      int64_t first, int64_t n, bool masked)
 {
     const attn__kernels *k = t->r->plan->kernels;
-    const attn__rows values = few_rows(&staged->v_rows, t->j0 + first - chunk0);
-    const char *p = (const char *)t->s + first * t->panel->w * (int64_t)attn__real_size(k);
-    k->few_weigh[values.kind](n, t->panel->n, t->panel->w, t->r->p->E, p, &values, masked,
+    const attn__rows values = attn__rows_from(&staged->v_rows, t->j0 + first - chunk0);
+    const char *p = (const char *)t->s + first * t->w * (int64_t)attn__real_size(k);
+    void *total = t->w < k->step ? t->scratch + t->r->plan->at.l : NULL;
+    k->few_weigh[values.kind](n, t->panel->n, t->w, t->r->p->E, p, total, &values, masked,
                               first == 0, t->scratch + t->r->plan->at.few_acc, few_ld(t->r));
 }
 

@@ -17,6 +17,8 @@ static inline int64_t attn__few_ld(const attn__kernels *k, int64_t width)
 /* attn__stage_chunk, with rows in place of what is staged. */
 attn__staged attn__few_stage(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
                              int64_t j0, int64_t j1);
+/* Reals of a row of the tile's scores. */
+int attn__few_width(const attn__tile *t);
 void attn__few_scores(const attn__tile *t, const attn__staged *staged, int64_t chunk0);
 /* As tile_weigh; the sums wait in memory of their own until attn__few_turn makes acc of them. */
 void attn__few_weigh(const attn__tile *t, const attn__staged *staged, int64_t chunk0,

@@ -156,6 +156,22 @@ static void mask_ranges(attn__tile *t)
     for (int64_t j = 0; j < t->n; j++) t->allowed[j] = lanes ^= t->allowed[j];
 }
 
+/* The same where every lane begins at key 0 and stops no earlier than the one before it: lanes
+ * drop out one after the other behind the keys that all see. */
+static void mask_stairs(attn__tile *t)
+{
+    const attn__panel *panel = t->panel;
+    const mask_word all = mask_lanes(panel->n);
+    const int64_t shut = attn__max(t->j0, attn__min(panel->all_hi, t->j0 + t->n));
+    for (int64_t j = t->j0; j < shut; j++) t->allowed[j - t->j0] = all;
+    mask_word lanes = all;
+    for (int64_t j = shut, l = 0; j < t->j0 + t->n; j++) {
+        for (; panel->hi[l] <= j; l++) lanes &= lanes - 1;
+        t->allowed[j - t->j0] = lanes;
+    }
+    t->shut = shut;
+}
+
 /* Keys that nobody sees are cut off at both ends; a tile without a cleared bit is unmasked. The
  * first run of keys that all see is what a causal mask or a window has in its middle. */
 static bool mask_settle(attn__tile *t)
@@ -187,9 +203,13 @@ bool attn__masks_apply(attn__tile *t)
     t->shut = to;
     t->n = to - from;
     t->masked = from < panel->all_lo || to > panel->all_hi;
-    bool bits = t->masked;
-    for (int i = 0; i < MASK_RULES; i++) bits = bits || mask_rules[i].on(t);
-    if (!bits) return true;
+    bool rules = false;
+    for (int i = 0; i < MASK_RULES; i++) rules = rules || mask_rules[i].on(t);
+    if (!rules && !t->masked) return true;
+    if (!rules && panel->stairs) {
+        mask_stairs(t);
+        return true;
+    }
     mask_ranges(t);
     for (int i = 0; i < MASK_RULES; i++)
         if (mask_rules[i].on(t)) mask_rules[i].apply(t);

@@ -57,7 +57,8 @@ static void entmax_start(entmax_search *e)
     attn__norm_rows *rows = &panel->norm->rows;
     double most[ATTN__PANEL]; /* holds reals */
     for (int l = 0; l < panel->w; l++) attn__real_put(k, most, l, -(double)INFINITY);
-    k->row_max(look->n, panel->w, look->scores, NULL, most);
+    const int64_t stop[] = {look->n, look->n, look->n};
+    k->row_max(stop, panel->w, look->scores, NULL, most);
     for (int l = 0; l < panel->w; l++) {
         double sinks[2], top = attn__real_get(k, most, l);
         const int64_t h = panel->h[l < panel->n ? l : 0];

@@ -125,6 +125,47 @@ void attn__panel_first(const attn__problem *p, const attn__seq *seq, int64_t g, 
     *h = attn__panel_head(p, g, member);
 }
 
+/* Queries i0 .. of one head, and keys 0 .. hi where hi never falls: all there is unless an option
+ * says otherwise. Every lane is filled, which is shorter than counting those in use. */
+static void panel_head(const attn__problem *p, const attn__seq *seq, int64_t h, int64_t i0,
+                       attn__panel *panel)
+{
+    const int64_t p0 = i0 + seq->offset;
+    for (int l = 0; l < ATTN__PANEL; l++) {
+        panel->h[l] = h;
+        panel->i[l] = i0 + l;
+        panel->p[l] = p0 + l;
+        panel->lo[l] = 0;
+        panel->hi[l] = p0 + l + 1;
+    }
+    if (!p->spec.causal)
+        for (int l = 0; l < ATTN__PANEL; l++) panel->hi[l] = seq->S;
+    else if (p0 + 1 < seq->prefix || p0 + panel->n > seq->S)
+        for (int l = 0; l < panel->n; l++)
+            panel->hi[l] = attn__min(seq->S, attn__max(panel->hi[l], seq->prefix));
+}
+
+/* What attn__panel_reach and panel_bounds would find there; false if some lane sees nothing. */
+static bool panel_stairs(attn__panel *panel)
+{
+    const int last = panel->n - 1;
+    if (panel->hi[0] <= 0) return false;
+    panel->any_lo = panel->all_lo = 0;
+    panel->any_hi = panel->hi[last];
+    panel->all_hi = panel->hi[0];
+    for (int x = 0; x < ATTN__SLICES; x++) {
+        const int end = (x + 1) * ATTN__SLICE - 1;
+        panel->reach[x] = x * ATTN__SLICE > last ? 0 : panel->hi[end < last ? end : last];
+    }
+    return true;
+}
+
+/* Whether the keys of a query are those in front of it, at most. */
+static bool panel_ahead(const attn_spec *s)
+{
+    return !s->window.on && s->chunk <= 0 && s->center_width == 0;
+}
+
 void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int64_t index,
                        attn__panel *panel)
 {
@@ -134,6 +175,13 @@ void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int6
     panel_place(p, seq->T, index, &first, &i0);
     const int64_t rows = attn__min(ATTN__PANEL, seq->T - i0);
     const int64_t members = attn__min(panel_heads(p, seq->T), p->H / p->G - first);
+    panel->n = (int)(members * rows);
+    panel->w = (panel->n + step - 1) / step * step;
+    panel->stairs = members == 1 && panel_ahead(&p->spec);
+    if (panel->stairs) {
+        panel_head(p, seq, attn__panel_head(p, g, first), i0, panel);
+        if (panel_stairs(panel)) return;
+    }
     panel->n = 0;
     for (int64_t member = 0; member < members; member++) {
         const int64_t h = attn__panel_head(p, g, first + member);
@@ -146,12 +194,12 @@ void attn__panel_lanes(const attn__run *r, const attn__seq *seq, int64_t g, int6
     }
     panel_ranges(p, seq, panel);
     panel_bounds(panel);
-    panel->w = (panel->n + step - 1) / step * step;
     attn__panel_reach(panel);
 }
 
 void attn__panel_reach(attn__panel *panel)
 {
+    panel->stairs = false;
     for (int x = 0, l = 0; x < ATTN__SLICES; x++) {
         const int end = panel->n < (x + 1) * ATTN__SLICE ? panel->n : (x + 1) * ATTN__SLICE;
         int64_t reach = 0;
@@ -167,6 +215,8 @@ void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn
     for (int l = 0; l < panel->n;) {
         const int64_t h = panel->h[l];
         char *row = attn__at(t, seq->qb, h, seq->q0 + panel->i[l], 0);
+        if (panel->stairs) /* one head */
+            for (; l < panel->n; l++, row += step) rows[l] = row;
         for (; l < panel->n && panel->h[l] == h; l++, row += step) rows[l] = row;
     }
 }
@@ -176,14 +226,11 @@ void attn__panel_stage(const attn__run *r, const attn__seq *seq, const attn__pan
 {
     const attn__kernels *k = r->plan->kernels;
     const int64_t width = t->shape[3];
-    char *at[ATTN__PANEL];
-    attn__panel_rows(seq, panel, t, at);
-    const bool direct = attn__stage_direct(k, t) && !turn;
+    attn__panel_rows(seq, panel, t, (char **)rows);
+    if (attn__stage_direct(k, t) && !turn) return;
     for (int l = 0; l < panel->n; l++) {
-        rows[l] = at[l];
-        if (direct) continue;
         char *staged = memory + l * width * (int64_t)attn__real_size(k);
-        attn__stage_row(k, t->dtype, at[l], t->stride[3], width, staged);
+        attn__stage_row(k, t->dtype, rows[l], t->stride[3], width, staged);
         if (turn) attn__rotate_row(r, attn__rotate_q_position(r, seq, panel->i[l]), staged);
         rows[l] = staged;
     }

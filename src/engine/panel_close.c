@@ -73,12 +73,25 @@ static double panel_join(attn__panel *panel, int l, double sink)
     return keep;
 }
 
+/* Without a sink the state is what it will be, and a sum of 0 has kept nothing. */
+static void panel_divide(const attn__panel *panel, double left, double *inv)
+{
+    for (int l = 0; l < panel->n; l++) {
+        const double total = panel->sl[l];
+        inv[l] = total == 0 ? 0 : 1 / (total * left);
+    }
+}
+
 /* inv: what turns so into the output; mean: the same without the dropout. */
 static void panel_factors(const attn__run *r, const attn__seq *seq, attn__panel *panel,
                           double *mean, double *inv)
 {
     const attn__problem *p = r->p;
     double sink = 0;
+    if (p->call != ATTN__JVP && !p->spec.softmax1 && !attn__present(&p->at.sink)) {
+        panel_divide(panel, 1 - p->spec.dropout, inv);
+        return;
+    }
     for (int l = 0; l < panel->n; l++) {
         if (l == 0 || panel->h[l] != panel->h[l - 1]) sink = panel_sink(p, seq, panel->h[l]);
         const double keep = panel_join(panel, l, sink), total = panel->sl[l];
@@ -106,7 +119,8 @@ static void panel_close(const attn__run *r, char *scratch, const attn__seq *seq,
                         attn__panel *panel, const double *so)
 {
     const attn__problem *p = r->p;
-    double inv[ATTN__PANEL] = {0}, mean[ATTN__PANEL] = {0};
+    double inv[ATTN__PANEL], mean[ATTN__PANEL];
+    for (int l = panel->n; l < panel->w; l++) inv[l] = mean[l] = 0;
     if (attn__norm_of(p)->op >= 0) { /* the weights are what they are */
         for (int l = 0; l < panel->n; l++) inv[l] = 1 / (1 - p->spec.dropout);
     } else {

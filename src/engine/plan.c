@@ -4,7 +4,9 @@
 #include "engine/back.h"
 #include "engine/few.h"
 #include "engine/half_mode.h"
+#include "engine/late.h"
 #include "engine/norm.h"
+#include "engine/rotate.h"
 #include "engine/score.h"
 #include "engine/source.h"
 
@@ -85,7 +87,7 @@ static bool plan_scratch(attn_plan *plan)
         {&at->t_seen, jvp * W, 8},
         {&at->whole, whole, real},
         {&at->seen, attn__norm_of(p)->negative ? W : 0, 8},
-        {&at->few_rows, plan->few * (2 * C + ATTN__FEW_AHEAD), 8},
+        {&at->few_rows, plan->few && !over ? 2 * C + ATTN__FEW_AHEAD : 0, 8},
         {&at->few_acc, plan->few * ATTN__FEW * attn__few_ld(k, p->E), real},
         {&at->t_rows, jvp * C * attn__max(p->D, p->E), real}};
     if (!PLAN_PARTS(&at->panel_bytes, panel) || !PLAN_PARTS(&at->bytes, scratch)) return false;
@@ -188,6 +190,7 @@ static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
     attn__score_plan(plan);
     attn__half_choose(plan);
     plan->few = !plan->half.kernels && attn__few_plan(plan);
+    plan->late = attn__late_plan(plan);
     if (plan->problem.call == ATTN__BACKWARD)
         attn__back_plan_units(plan);
     else
@@ -195,6 +198,7 @@ static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
     if (!plan_layout(plan))
         return attn__fail(error, ATTN_E_OVERFLOW, "workspace", "does not fit in 64 bits");
     attn__rel_thresholds(plan);
+    attn__rotate_plan(plan);
     return ATTN_OK;
 }
 

@@ -12,6 +12,14 @@ void attn__rotate_pair(attn_rope_kind kind, int64_t R, int64_t t, int64_t *first
     *second = kind == ATTN_ROPE_HALF ? t + R / 2 : 2 * t + 1;
 }
 
+void attn__rotate_plan(attn_plan *plan)
+{
+    const attn__problem *p = &plan->problem;
+    const int64_t pairs = attn__present(&p->at.rope_cos) ? 0 : p->R / 2;
+    for (int64_t t = 0; t < attn__min(pairs, ATTN__THETAS); t++)
+        plan->theta[t] = attn__root_power(p->spec.rope.base, t, pairs);
+}
+
 static void *rotate_at(const attn__run *r, int64_t keys, const attn__seq *seq, int64_t g,
                        int64_t j)
 {
@@ -79,7 +87,9 @@ static void rotate_table(attn__run *r)
     if (attn__present(&r->p->at.rope_cos)) return;
     rotate_span(r);
     for (int64_t t = 0; t < pairs; t++)
-        rotate_thetas(r)[t] = attn__root_power(r->p->spec.rope.base, t, pairs);
+        rotate_thetas(r)[t] = t < ATTN__THETAS
+                                  ? r->plan->theta[t]
+                                  : attn__root_power(r->p->spec.rope.base, t, pairs);
     attn__parallel(r->plan->ctx, r->plan->threads, rotate_table_share, r);
 }
 

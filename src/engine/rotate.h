@@ -8,6 +8,7 @@
 /* The two elements of a head that angle t turns. */
 void attn__rotate_pair(attn_rope_kind kind, int64_t R, int64_t t, int64_t *first,
                        int64_t *second);
+void attn__rotate_plan(attn_plan *plan);
 /* Where turned key j of a sequence lies: dense, [N, or 1 when packed][G][S][D]. */
 void *attn__rotated_key(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j);
 void *attn__rotated_tangent(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j);

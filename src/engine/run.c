@@ -10,6 +10,7 @@
 
 #include "engine/few.h"
 #include "engine/half_mode.h"
+#include "engine/late.h"
 #include "engine/norm.h"
 #include "engine/rotate.h"
 #include "engine/source.h"
@@ -77,15 +78,17 @@ static attn__staged run_stage(const attn__run *r, char *scratch, const run_task 
                              attn__min(j0 + ATTN__CHUNK, task->seq.S));
 }
 
-/* For the tiles of a task: in place, when its queries are few. */
+/* For the tiles of a task: in place when its queries are few, block by block for one panel. */
 static attn__staged run_rows(const attn__run *r, char *scratch, const run_task *task,
                              int64_t chunk)
 {
     const int64_t j0 = chunk * ATTN__CHUNK;
-    if (!r->plan->few || task->n > 1 || task->panels[0].n > ATTN__FEW)
-        return run_stage(r, scratch, task, chunk);
-    return attn__few_stage(r, scratch, &task->seq, task->g, j0,
-                           attn__min(j0 + ATTN__CHUNK, task->seq.S));
+    const int64_t j1 = attn__min(j0 + ATTN__CHUNK, task->seq.S);
+    if (task->n == 1 && r->plan->few && task->panels[0].n <= ATTN__FEW)
+        return attn__few_stage(r, scratch, &task->seq, task->g, j0, j1);
+    if (task->n == 1 && r->plan->late)
+        return attn__late_stage(r, scratch, &task->seq, task->g, j0, j1);
+    return run_stage(r, scratch, task, chunk);
 }
 
 /* The first chunk from c on that has keys. */
@@ -146,13 +149,15 @@ static void run_warm(const attn__run *r, int64_t index, const run_task *task, at
 /* Keys and values that one task reads alone come from memory: values are asked for while their
  * keys are worked on, the keys of the next chunk while these values are. */
 static void run_warm_chunk(const attn__run *r, const run_task *task, int64_t c, int64_t next,
-                           attn__warm *warm)
+                           const attn__staged *staged, attn__warm *warm)
 {
     const attn__seq *seq = &task->seq;
     const int64_t j = c * ATTN__CHUNK, j1 = next * ATTN__CHUNK;
-    if (r->p->source != ATTN__SOURCE_TENSORS || r->plan->half.kernels ||
-        task->n < attn__panels_count(r->p, seq->T))
+    if (r->plan->half.kernels || task->n < attn__panels_count(r->p, seq->T)) return;
+    if (r->p->source != ATTN__SOURCE_TENSORS) {
+        if (staged->late) attn__late_warm(r, staged, warm);
         return;
+    }
     if (next < task->hi && !r->p->turns_keys)
         attn__warm_add(warm, &r->p->at.k, seq->kb, task->g, seq->k0 + j1,
                        attn__min(ATTN__CHUNK, seq->S - j1));
@@ -171,6 +176,20 @@ static void run_join(const attn__run *r, char *scratch, run_task *task, int64_t 
         attn__tile_fold(r, scratch + r->plan->at.acc, panel);
 }
 
+/* Panels against a chunk. In a task of one chunk the last comes first: under a causal mask it has
+ * the most to do before its rows go out, and lines for them have been asked for only now. */
+static void run_chunk(attn__run *r, char *scratch, run_task *task, int64_t c,
+                      const attn__staged *staged, attn__warm *warm)
+{
+    const bool back = task->hi - task->lo == 1;
+    for (int64_t i = 0; i < task->n; i++) {
+        const int64_t x = back ? task->n - 1 - i : i;
+        attn__tile tile = run_tile(r, scratch, task, x, c);
+        tile.warm = warm;
+        if (attn__tile_run(&tile, c * ATTN__CHUNK, staged)) run_join(r, scratch, task, x, c);
+    }
+}
+
 static void run_whole(attn__run *r, char *scratch, int64_t index)
 {
     run_task task;
@@ -185,13 +204,8 @@ static void run_whole(attn__run *r, char *scratch, int64_t index)
         const attn__staged staged = run_rows(r, scratch, &task, c);
         next = run_next(r, &task, c + 1);
         warm.n = parts = (int)attn__min(parts, warm.n);
-        if (!staged.few) run_warm_chunk(r, &task, c, next, &warm);
-        for (int64_t x = 0; x < task.n; x++) {
-            attn__tile tile = run_tile(r, scratch, &task, x, c);
-            tile.warm = &warm;
-            if (attn__tile_run(&tile, c * ATTN__CHUNK, &staged))
-                run_join(r, scratch, &task, x, c);
-        }
+        if (!staged.few) run_warm_chunk(r, &task, c, next, &staged, &warm);
+        run_chunk(r, scratch, &task, c, &staged, &warm);
     }
     run_close(r, scratch, &task);
 }

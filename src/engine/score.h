@@ -15,4 +15,10 @@ void attn__score_tile(attn__tile *t, const char *keys, int64_t stride);
  */
 void attn__score_tangents(attn__tile *t, const attn__pairs *pairs, void *memory);
 
+/* tile_scores.c: the keys that all lanes see, in whole tiles of the product. */
+void attn__tile_grid(attn__tile *t);
+/* m[l] = -inf; the largest allowed score of each lane, in units of log 2. */
+void attn__tile_max_begin(const attn__tile *t, void *m);
+void attn__tile_max(const attn__tile *t, void *m);
+
 #endif

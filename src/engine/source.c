@@ -5,6 +5,7 @@
  * numbers that attn_cache_read gives, or those of the gathered pools. */
 #include "engine/source.h"
 #include "engine/rotate.h"
+#include "engine/rows.h"
 
 /* ---- where the rows are ------------------------------------------------------------------ */
 
@@ -15,22 +16,33 @@ static bool source_rows_cache(const attn__run *r, char *scratch, const attn__seq
     return attn__cache_rows(r->p->at.cache, seq->held, g, j0, n, look, k, v);
 }
 
+/* Addresses of the rows, a page at a time. */
+static void source_pool(const attn__run *r, const attn__seq *seq, int64_t g, int64_t j0,
+                        int64_t n, const attn_tensor *pool, const void **row)
+{
+    const int64_t page = r->p->page;
+    const int64_t step = pool->stride[2] * (int64_t)attn_dtype_size(pool->dtype);
+    for (int64_t i = 0, m; i < n; i += m) {
+        const int64_t at = (j0 + i) / page, slot = j0 + i - at * page;
+        const int64_t id = attn__int_at(&r->p->at.page_table, seq->b, at);
+        const char *first = attn__at(pool, id, g, slot, 0);
+        m = attn__min(n - i, page - slot);
+        attn__rows_list(row + i, first, step, m);
+    }
+}
+
 /* Rows whose elements lie apart are gathered into memory, as reals. */
 static attn__rows source_rows_pool(const attn__run *r, const attn__seq *seq, int64_t g,
                                    int64_t j0, int64_t n, const attn_tensor *pool, char *memory,
                                    const void **row)
 {
     const attn__kernels *kernels = r->plan->kernels;
-    const int64_t page = r->p->page, width = pool->shape[3];
-    const int64_t real = width * (int64_t)attn__real_size(kernels);
+    const int64_t width = pool->shape[3], real = width * (int64_t)attn__real_size(kernels);
     const bool apart = pool->stride[3] != 1 && width > 1;
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t j = j0 + i, id = attn__int_at(&r->p->at.page_table, seq->b, j / page);
-        row[i] = attn__at(pool, id, g, j % page, 0);
-        if (!apart) continue;
-        attn__stage_row(kernels, pool->dtype, row[i], pool->stride[3], width,
-                        memory + i * real);
-        row[i] = memory + i * real;
+    source_pool(r, seq, g, j0, n, pool, row);
+    for (int64_t i = 0; apart && i < n; i++, memory += real) {
+        attn__stage_row(kernels, pool->dtype, row[i], pool->stride[3], width, memory);
+        row[i] = memory;
     }
     return (attn__rows){.kind = attn__row_kind_of(apart ? kernels->dtype : pool->dtype),
                         .row = row};
@@ -41,8 +53,8 @@ static bool source_rows_pages(const attn__run *r, char *scratch, const attn__seq
 {
     const attn__layout *at = &r->plan->at;
     attn__cache_look *look = (attn__cache_look *)(void *)(scratch + at->look);
-    *k = source_rows_pool(r, seq, g, j0, n, &r->p->at.k, scratch + at->k, look->k_row);
-    *v = source_rows_pool(r, seq, g, j0, n, &r->p->at.v, scratch + at->v, look->v_row);
+    *k = source_rows_pool(r, seq, g, j0, n, &r->p->at.k, scratch + at->k, look->row);
+    *v = source_rows_pool(r, seq, g, j0, n, &r->p->at.v, scratch + at->v, look->row + n);
     return true;
 }
 
@@ -51,6 +63,17 @@ bool attn__source_rows(const attn__run *r, char *scratch, const attn__seq *seq, 
 {
     return (r->p->source == ATTN__SOURCE_CACHE ? source_rows_cache : source_rows_pages)(
         r, scratch, seq, g, j0, n, k, v);
+}
+
+void attn__source_behind(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
+                         int64_t j0, int64_t n, int64_t behind)
+{
+    attn__cache_look *look = (attn__cache_look *)(void *)(scratch + r->plan->at.look);
+    const void **row = look->row + 2 * n;
+    if (r->p->source == ATTN__SOURCE_CACHE)
+        attn__cache_keys(r->p->at.cache, seq->held, g, j0 + n, behind, row);
+    else
+        source_pool(r, seq, g, j0 + n, behind, &r->p->at.k, row);
 }
 
 /* ---- the rows as reals ------------------------------------------------------------------- */
@@ -77,6 +100,13 @@ static const void *source_reals(const attn__kernels *k, const attn__rows *rows, 
     *stride = width;
     if (rows->row[0] != memory) k->widen_rows[rows->kind](rows, n, width, memory);
     return memory;
+}
+
+const void *attn__source_reals(const attn__run *r, const attn__rows *rows, int64_t first,
+                               int64_t n, int64_t width, char *memory, int64_t *stride)
+{
+    const attn__rows some = attn__rows_from(rows, first);
+    return source_reals(r->plan->kernels, &some, n, width, false, memory, stride);
 }
 
 attn__staged attn__source_stage(const attn__run *r, char *scratch, const attn__seq *seq,

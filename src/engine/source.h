@@ -23,6 +23,12 @@ const attn_cache_format *attn__source_values(const attn__problem *p);
  * attn__stage_chunk has it. Whether none of them is forgotten. */
 bool attn__source_rows(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
                        int64_t j0, int64_t n, attn__rows *k, attn__rows *v);
+/* Where the keys behind those lie, at most ATTN__CHUNK: the look has them behind its values. */
+void attn__source_behind(const attn__run *r, char *scratch, const attn__seq *seq, int64_t g,
+                         int64_t j0, int64_t n, int64_t behind);
+/* Rows first .. first + n of these as reals, in place or in memory; *stride is that of the result. */
+const void *attn__source_reals(const attn__run *r, const attn__rows *rows, int64_t first,
+                               int64_t n, int64_t width, char *memory, int64_t *stride);
 attn__staged attn__source_stage(const attn__run *r, char *scratch, const attn__seq *seq,
                                 int64_t g, int64_t j0, int64_t n);
 /* The first chunk from this one on that has a key; behind the last one, any from there on. */

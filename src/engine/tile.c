@@ -10,6 +10,7 @@
 #include "engine/few.h"
 #include "engine/half_mode.h"
 #include "engine/jvp.h"
+#include "engine/late.h"
 #include "engine/norm.h"
 #include "engine/score.h"
 #include "engine/some.h"
@@ -24,6 +25,10 @@ static void tile_scores(attn__tile *t, const attn__staged *staged, int64_t chunk
     const int64_t real = (int64_t)attn__real_size(t->r->plan->kernels);
     if (staged->few) {
         attn__few_scores(t, staged, chunk0);
+        return;
+    }
+    if (staged->late) {
+        attn__late_scores(t, staged, chunk0);
         return;
     }
     if (t->r->plan->half.kernels) {
@@ -95,18 +100,19 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
 {
     const attn__kernels *k = t->r->plan->kernels;
     const int64_t real = (int64_t)attn__real_size(k), E = t->r->p->E, j = t->j0 + first;
-    const int w = t->panel->w;
+    const int w = t->w;
     char *acc = tile_part(t, t->r->plan->at.acc);
-    const char *values = (const char *)staged->v + (j - chunk0) * staged->v_stride * real;
-    int64_t stop[ATTN__SLICES];
-    if (masked && t->counts && !tile_finite(k, n, E, values, staged->v_stride)) {
-        attn__weigh_some(k, n, w, E, (char *)t->s + first * w * real, values, staged->v_stride,
+    int64_t stop[ATTN__SLICES], stride = staged->v_stride;
+    const char *values = staged->late ? attn__late_values(t, staged, chunk0, j, n, &stride)
+                                      : (const char *)staged->v + (j - chunk0) * stride * real;
+    if (masked && t->counts && !tile_finite(k, n, E, values, stride)) {
+        attn__weigh_some(k, n, w, E, (char *)t->s + first * w * real, values, stride,
                          t->counts + first, first == 0, acc);
         return;
     }
     attn__soon soon;
     attn__tile_stops(t, first, n, stop);
-    k->weigh_steps(stop, w, E, (char *)t->s + first * w * real, w, values, staged->v_stride,
+    k->weigh_steps(stop, w, E, (char *)t->s + first * w * real, w, values, stride,
                    masked && !t->counts, first == 0, acc, attn__warm_take(t->warm, n, &soon));
 }
 
@@ -151,46 +157,18 @@ static void tile_rel_v(const attn__tile *t)
                  tile_part(t, t->r->plan->at.acc));
 }
 
-static void tile_max_begin(const attn__tile *t, void *m)
-{
-    const attn__kernels *k = t->r->plan->kernels;
-    for (int i = 0; i < t->panel->w; i++) attn__real_put(k, m, i, -(double)INFINITY);
-}
-
-static void tile_max_of(const attn__tile *t, int64_t first, int64_t n, void *m)
-{
-    const attn__kernels *k = t->r->plan->kernels;
-    const int w = t->panel->w;
-    if (n > 0)
-        k->row_max(n, w, (char *)t->s + first * w * (int64_t)attn__real_size(k),
-                   t->masked ? t->allowed + first : NULL, m);
-}
-
-/* The largest allowed score of each lane; part of it may have been found with the scores. In
- * units of log 2: the product with a positive number is monotone, so it is the product of the
- * largest. */
-static void tile_max(const attn__tile *t, void *m)
-{
-    if (t->top) {
-        tile_max_of(t, 0, t->open - t->j0, m);
-        tile_max_of(t, t->shut - t->j0, t->j0 + t->n - t->shut, m);
-    } else {
-        tile_max_begin(t, m);
-        tile_max_of(t, 0, t->n, m);
-    }
-    t->r->plan->kernels->scale(1, t->panel->w, t->coef, m);
-}
-
 bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *staged)
 {
     const int64_t real = (int64_t)attn__real_size(t->r->plan->kernels), j0 = t->j0;
     t->coef = t->r->plan->coef;
     t->held = staged->held;
     t->held0 = chunk0;
+    t->w = staged->few ? attn__few_width(t) : t->panel->w;
     if (!attn__masks_apply(t)) return false;
-    t->s = (char *)t->s + (t->j0 - j0) * t->panel->w * real;
+    if (t->masked && t->top) attn__tile_grid(t);
+    t->s = (char *)t->s + (t->j0 - j0) * t->w * real;
     tile_scores(t, staged, chunk0);
-    attn__terms_apply(t, ATTN__AT_MASKED);
+    if (!t->r->plan->plain) attn__terms_apply(t, ATTN__AT_MASKED);
     return true;
 }
 
@@ -202,7 +180,7 @@ static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stag
     if (t->r->p->call == ATTN__JVP) attn__jvp_begin(t);
     if (t->r->plan->plain && !staged->few) {
         t->top = tile_part(t, t->r->plan->at.m);
-        tile_max_begin(t, t->top);
+        attn__tile_max_begin(t, t->top);
     }
     return attn__tile_prepare(t, chunk0, staged);
 }
@@ -211,22 +189,36 @@ static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stag
  * are when a bit is clear. */
 static bool tile_marked(const attn__tile *t, int64_t first, int64_t n)
 {
-    uint64_t all = ~(uint64_t)0 >> (64 - t->panel->n), same = all;
+    const uint64_t all = ~(uint64_t)0 >> (64 - t->panel->n);
+    const int64_t end = first + n;
+    int64_t j = first;
     if (!t->masked || attn__norm_on(t->r->p)) return t->masked;
-    for (int64_t j = first; j < first + n; j++) same &= t->allowed[j];
-    return (same & all) != all;
+    if (t->top && t->j0 + first >= t->open) j = attn__max(j, attn__min(end, t->shut - t->j0));
+    while (j < end && (t->allowed[j] & all) == all) j++;
+    return j < end;
+}
+
+/* Nobody reads weights of keys behind those that a slice of lanes sees. */
+static bool tile_stops_early(const attn__tile *t)
+{
+    const attn__problem *p = t->r->p;
+    return t->top && p->call == ATTN__FORWARD && !t->r->plan->half.kernels &&
+           !attn__present(&p->at.rel_v);
 }
 
 /* The weights of keys first .. first + n take the place of their scores. Those that are final
  * as they are stand beside a maximum of 0 and no sum, and take their tangents along. */
-static void tile_weights(const attn__tile *t, int64_t first, int64_t n, const void *m, void *l)
+static void tile_weights(const attn__tile *t, int64_t first, int64_t n, bool marked,
+                         const void *m, void *l)
 {
     const attn__kernels *k = t->r->plan->kernels;
-    const int w = t->panel->w, op = attn__norm_of(t->r->p)->op;
+    const int w = t->w, op = attn__norm_of(t->r->p)->op;
     char *s = (char *)t->s + first * w * (int64_t)attn__real_size(k);
-    const uint64_t *allowed = tile_marked(t, first, n) ? t->allowed + first : NULL;
+    const uint64_t *allowed = marked ? t->allowed + first : NULL;
+    int64_t stop[ATTN__SLICES] = {n, n, n};
+    if (marked && tile_stops_early(t)) attn__tile_stops(t, first, n, stop);
     if (op < 0)
-        k->exp_sum(n, w, t->coef, s, allowed, m, l);
+        k->exp_sum(stop, w, t->coef, s, allowed, m, w < k->step ? NULL : l);
     else if (t->r->p->call == ATTN__JVP)
         k->norm_grade[op](n, w, &t->panel->norm->rows, s, allowed,
                           (char *)t->ds + (s - (char *)t->s));
@@ -241,7 +233,7 @@ static void tile_begin(attn__tile *t, uint64_t *counts, void *m, void *l)
     const size_t bytes = (size_t)t->panel->w * attn__real_size(t->r->plan->kernels);
     memset(l, 0, bytes);
     if (kind->op < 0)
-        tile_max(t, m);
+        attn__tile_max(t, m);
     else
         memset(m, 0, bytes);
     if (!kind->negative) return;
@@ -258,7 +250,7 @@ static void tile_half(attn__tile *t, void *m, void *l)
         attn__half_sums sums;
         n = attn__min(ATTN__HALF_BLOCK - (t->j0 + j) % ATTN__HALF_BLOCK, t->n - j);
         const bool known = attn__half_weights(t, j, n, m, l, &sums);
-        if (!known) tile_weights(t, j, n, m, l);
+        if (!known) tile_weights(t, j, n, tile_marked(t, j, n), m, l);
         if (dropped)
             tile_drop(t, j, n, (char *)t->s + j * t->panel->w * (int64_t)sizeof(float));
         attn__half_weigh(t, j, n, known && !dropped ? &sums : NULL);
@@ -270,7 +262,6 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     attn__tile tile = *panel_at, *t = &tile;
     const attn_plan *plan = t->r->plan;
     const int64_t real = (int64_t)attn__real_size(plan->kernels);
-    const int w = t->panel->w;
     const bool dropped = t->r->p->spec.dropout > 0, jvp = t->r->p->call == ATTN__JVP;
     void (*const weigh)(const attn__tile *, const attn__staged *, int64_t, int64_t, int64_t,
                         bool) = staged->few ? attn__few_weigh : tile_weigh;
@@ -282,11 +273,12 @@ bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__stage
     if (plan->half.kernels) tile_half(t, m, l);
     for (int64_t j = 0, n; j < t->n && !plan->half.kernels; j += n) {
         n = attn__min(ATTN__BLOCK - (t->j0 + j) % ATTN__BLOCK, t->n - j);
-        char *s = (char *)t->s + j * w * real;
-        tile_weights(t, j, n, m, l);
+        char *s = (char *)t->s + j * t->w * real;
+        const bool marked = tile_marked(t, j, n);
+        tile_weights(t, j, n, marked, m, l);
         if (jvp) attn__jvp_block(t, staged, chunk, j, n);
         if (dropped) tile_drop(t, j, n, s);
-        weigh(t, staged, chunk, j, n, tile_marked(t, j, n) || dropped);
+        weigh(t, staged, chunk, j, n, marked || dropped);
     }
     if (staged->few) attn__few_turn(t);
     tile_rel_v(t);
@@ -338,8 +330,8 @@ static void tile_write_weights(attn__tile *t)
     void *m = tile_part(t, t->r->plan->at.m), *l = tile_part(t, t->r->plan->at.l);
     const bool final = attn__norm_of(t->r->p)->op >= 0;
     double factor[ATTN__PANEL];
-    if (!final) tile_max(t, m);
-    tile_weights(t, 0, t->n, m, l);
+    if (!final) attn__tile_max(t, m);
+    tile_weights(t, 0, t->n, tile_marked(t, 0, t->n), m, l);
     for (int i = 0; i < panel->n; i++)
         factor[i] = final ? 1 : tile_weight_factor(panel, i, attn__real_get(k, m, i));
     tile_emit(t, &t->r->p->at.weights, factor, 0);

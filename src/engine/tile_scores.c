@@ -2,7 +2,9 @@
  * The products of a tile, s[j][l] = key j . query of lane l, in slices of keys: lanes that see
  * none of the keys left drop out, memory needed soon is asked for in between, and keys that every
  * lane sees leave their maximum on the way. Called by tile.c, score.c and the gradients. */
-#include "engine/engine.h"
+#include <math.h>
+
+#include "engine/score.h"
 
 enum { TILE_WARM_KEYS = 16 }; /* a row asked for with every key, as long as rows are left */
 
@@ -58,24 +60,63 @@ void attn__tile_product(const attn__tile *t, const void *rows, int64_t stride, i
                   (char *)dst + ((s.j - t->j0) * w + s.lane) * real);
 }
 
+/* A cut within a tile would make two of it. */
+void attn__tile_grid(attn__tile *t)
+{
+    const int64_t keys = t->r->plan->kernels->gemm_rows;
+    t->open = t->j0 + attn__min(t->n, attn__ceil_div(t->open - t->j0, keys) * keys);
+    t->shut = t->open + attn__max(0, t->shut - t->open) / keys * keys;
+}
+
 /* Keys that every lane sees give their maximum on the way. */
 void attn__tile_dot(const attn__tile *t, const void *keys, int64_t stride)
 {
     const attn__kernels *k = t->r->plan->kernels;
-    const int64_t real = (int64_t)attn__real_size(k), D = t->r->p->D;
+    const int64_t D = t->r->p->D;
     const int w = t->panel->w;
     if (!t->top) {
         attn__tile_product(t, keys, stride, D, t->panel->qt, t->s);
         return;
     }
     attn__soon soon;
-    for (attn__slice s = attn__tile_slices(t); attn__tile_next(t, &s);) {
-        const int64_t j = s.j - t->j0;
-        const char *rows = (const char *)keys + j * stride * real;
-        const char *lanes = (const char *)t->panel->qt + s.lane * real;
-        char *dst = (char *)t->s + (j * w + s.lane) * real;
-        const bool open = s.j >= t->open && s.j < t->shut;
-        k->scores_max(s.n, w - s.lane, D, rows, stride, lanes, w, dst, open ? t->top : NULL,
-                      attn__warm_take(t->warm, s.n, &soon));
+    int64_t stop[ATTN__SLICES];
+    const int64_t open[] = {t->open - t->j0, t->shut - t->j0};
+    attn__tile_stops(t, 0, t->n, stop);
+    k->scores_max(stop, w, D, keys, stride, t->panel->qt, w, t->s, open, t->top,
+                  attn__warm_take(t->warm, t->n, &soon));
+}
+
+void attn__tile_max_begin(const attn__tile *t, void *m)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    if (k->dtype == ATTN_DTYPE_F64)
+        for (int i = 0; i < ATTN__PANEL; i++) ((double *)m)[i] = -(double)INFINITY;
+    else
+        for (int i = 0; i < ATTN__PANEL; i++) ((float *)m)[i] = -INFINITY;
+}
+
+static void tile_max_of(const attn__tile *t, int64_t first, int64_t n, void *m)
+{
+    const attn__kernels *k = t->r->plan->kernels;
+    const int w = t->w;
+    int64_t stop[ATTN__SLICES];
+    attn__tile_stops(t, first, n, stop);
+    if (n > 0)
+        k->row_max(stop, w, (char *)t->s + first * w * (int64_t)attn__real_size(k),
+                   t->masked ? t->allowed + first : NULL, m);
+}
+
+/* The largest allowed score of each lane; part of it may have been found with the scores. In
+ * units of log 2: the product with a positive number is monotone, so it is the product of the
+ * largest. */
+void attn__tile_max(const attn__tile *t, void *m)
+{
+    if (t->top) {
+        tile_max_of(t, 0, t->open - t->j0, m);
+        tile_max_of(t, t->shut - t->j0, t->j0 + t->n - t->shut, m);
+    } else {
+        attn__tile_max_begin(t, m);
+        tile_max_of(t, 0, t->n, m);
     }
+    t->r->plan->kernels->scale(1, t->panel->w, t->coef, m);
 }

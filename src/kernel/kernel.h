@@ -192,9 +192,12 @@ typedef struct attn__kernels {
     void (*scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
                    const void *q, int ld, void *s);
 
-    /* The same, and m[l] = max(m[l], s[j * ld + l]) unless m is NULL. soon: or NULL. */
-    void (*scores_max)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
-                       const void *q, int ld, void *s, void *m, const attn__soon *soon);
+    /* The same where lane l is over keys j < stop[l / ATTN__SLICE], which never falls; beyond it
+     * s may be written. m[l] = max(m[l], s[j * ld + l]) for open[0] <= j < open[1], whole tiles
+     * of gemm_rows keys that no lane misses, or all to the end. soon: or NULL. */
+    void (*scores_max)(const int64_t *stop, int w, int64_t depth, const void *k,
+                       int64_t k_stride, const void *q, int ld, void *s, const int64_t *open,
+                       void *m, const attn__soon *soon);
 
     /* s = coef * s over n x w. */
     void (*scale)(int64_t n, int w, double coef, void *s);
@@ -206,13 +209,15 @@ typedef struct attn__kernels {
     /* s = cap * tanh(s / cap) over n x w. */
     void (*cap)(int64_t n, int w, double cap, void *s);
 
-    /* m[l] = max(m[l], s[j][l]) over j where bit l of allowed[j] is set; allowed NULL: all. */
-    void (*row_max)(int64_t n, int w, const void *s, const uint64_t *allowed, void *m);
+    /* m[l] = max(m[l], s[j][l]), j < stop[l / ATTN__SLICE], bit l of allowed[j] set or NULL. */
+    void (*row_max)(const int64_t *stop, int w, const void *s, const uint64_t *allowed,
+                    void *m);
 
-    /* s[j][l] = exp2(coef * s[j][l] - m[l]) (m -inf counts as 0); l[l] += the sum of these over
-     * j ascending from 0; where bit l of allowed[j] is clear: s = -0 and nothing is added. The
-     * product is rounded, so scores that `scale` has met already give the same bits. */
-    void (*exp_sum)(int64_t n, int w, double coef, void *s, const uint64_t *allowed,
+    /* s[j][l] = exp2(coef * s[j][l] - m[l]) (m -inf counts as 0), j < stop as for row_max; l[l]
+     * += the sum of these over j ascending from 0, l NULL: none; where bit l of allowed[j] is
+     * clear: s = -0 and nothing is added. The product is rounded: scores that `scale` has met
+     * already give the same bits. */
+    void (*exp_sum)(const int64_t *stop, int w, double coef, void *s, const uint64_t *allowed,
                     const void *m, void *l);
 
     /* p[j][l] = -0 where bit l of keep[j] is clear. */
@@ -220,8 +225,7 @@ typedef struct attn__kernels {
 
     /* acc[e * ld + l] += sum over j ascending of p[j * ld + l] * v[j * v_stride + e], one fma
      * chain from 0; j < n, e < width, l < w. masked: where p is -0 the value is not used, so
-     * that it may be anything. fresh: acc counts as 0
-     * and is only written. */
+     * that it may be anything. fresh: acc counts as 0 and is only written. */
     void (*weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                   int64_t v_stride, bool masked, bool fresh, void *acc);
 
@@ -236,15 +240,17 @@ typedef struct attn__kernels {
      * lanes of vectors, and rows read where they lie. Indexed by attn__row_kind; NULL: widen
      * such rows. */
 
-    /* scores for l < lanes, from q [depth][w] to s [n][w]; 0 for lanes <= l < w. */
+    /* scores for l < lanes, from q [depth][ld] to s [n][w]; 0 for lanes <= l < w. w may be narrow
+     * here: 1, 4 or 8, below step; row_max, exp_sum and few_weigh take such rows. */
     void (*few_scores[ATTN__N_ROWS])(int64_t n, int lanes, int w, int64_t depth,
-                                     const attn__rows *k, const void *q, void *s);
+                                     const attn__rows *k, const void *q, int ld, void *s);
 
-    /* weigh for l < lanes, from p [n][w] to acc[l * ld + e], room for w rows; ld >= width is a
-     * multiple of step. Other lanes and what lies behind width may be written. */
+    /* weigh for l < lanes, from p [n][w] to acc[l * ld + e], room for w rows; ld >=
+     * width is a multiple of step. Other lanes and what lies behind width may be written. total
+     * [lanes]: takes the sums of exp_sum, unless NULL. */
     void (*few_weigh[ATTN__N_ROWS])(int64_t n, int lanes, int w, int64_t width, const void *p,
-                                    const attn__rows *v, bool masked, bool fresh, void *acc,
-                                    int64_t ld);
+                                    void *total, const attn__rows *v, bool masked, bool fresh,
+                                    void *acc, int64_t ld);
 
     /* Adds a chunk (m, l, acc) to the state (sm, sl, so) in f64:
      * M = max(sm, m); so = fma(acc, 2^(m-M), so * 2^(sm-M)); sl likewise with l; sm = M. fresh:
@@ -254,8 +260,7 @@ typedef struct attn__kernels {
                  const void *acc, double *sm, double *sl, double *so);
 
     /* rows[l][e] = so[e * w + l] * inv[l] in f64, then rounded to a real, l < n; a NaN
-     * becomes the one quiet NaN, a -0 becomes 0.
-     */
+     * becomes the one quiet NaN, a -0 becomes 0. */
     void (*finish)(int n, int w, int64_t width, const double *so, const double *inv,
                    void *const *rows);
 
@@ -271,8 +276,7 @@ typedef struct attn__kernels {
      * streams side by side, each with prefetches so many bytes ahead (0: none). */
     void (*probe_read)(int64_t n, const void *x, int streams, int64_t ahead, double *sink);
 
-    /* ---- gradients: body/backward.h --------------------------------------------------------
-     */
+    /* ---- gradients: body/backward.h ---- */
 
     /* p = exp2(min(coef * s[j][l] - top[l], 1)), the product rounded, takes the place of s, and
      * p * (dp[j][l] - delta[l]) that of dp; where bit l of allowed[j] is clear p is -0 and dp
@@ -305,8 +309,7 @@ typedef struct attn__kernels {
     bool (*finite)(int64_t n, const void *x); /* all of them */
     void (*tidy)(int64_t n, void *x); /* a NaN becomes the one quiet NaN, a -0 becomes 0 */
 
-    /* ---- scores that are no products: body/score.h -----------------------------------------
-     */
+    /* ---- scores that are no products: body/score.h ---- */
 
     /* s[j * ld + l] = sign * sum over d ascending of x x, x = q[d * ld + l] - k[j * k_stride +
      * d], one fma chain from 0; sign is 1 or -1. */
@@ -314,8 +317,7 @@ typedef struct attn__kernels {
     /* ts[j * ld + l] = the same chain of (k - q) (t_q - t_k). */
     void (*l2_tangents)(const attn__pairs *p, void *ts);
     /* acc[d * ld + l] += sum over j ascending of ds[j * ld + l] * (k - q), one fma chain from
-     * 0.
-     */
+     * 0. */
     void (*l2_weigh)(const attn__pairs *p, const void *ds, bool fresh, void *acc);
     /* spread of rows[l][e] - k[j * k_stride + e]. */
     void (*l2_spread)(int64_t n, int64_t width, int parts, const attn__part *part,
@@ -329,8 +331,7 @@ typedef struct attn__kernels {
      * d_weight[d][l] = the fma chain of ds h over j, d_k[j][d] += (double) of the chain of t
      * over l; n at most ATTN__BLOCK. */
     void (*tanh_grad)(const attn__pairs *p, const attn__tanh_sums *sums);
-    /* ---- normalisers: body/norm.h ----------------------------------------------------------
-     */
+    /* ---- normalisers: body/norm.h ---- */
 
     /* s[j][l] = the weight that the rows make of it; -0 where it is 0 because the key is out,
      * or bit l of allowed[j] is clear. allowed NULL: all. */
@@ -353,14 +354,12 @@ typedef struct attn__kernels {
     void (*entmax_sums)(int64_t n, int w, const attn__norm_rows *rows, const void *s,
                         const void *dp, bool logs, attn__norm_sums *sums);
 
-    /* ---- functions of the tape: map.def, indexed by attn__map -----------------------------
-     */
+    /* ---- functions of the tape: map.def, indexed by attn__map ---- */
 
     /* y[i] = f(x[i]) for i < n, contiguous; y may be x. A NaN is the one quiet NaN. */
     void (*map[ATTN__N_MAPS])(int64_t n, const void *x, void *y);
 
-    /* ---- products of matrices -------------------------------------------------------------
-     */
+    /* ---- products of matrices ---- */
 
     int gemm_rows, gemm_cols; /* of a tile */
     /* c[i * c_row + j] += sum over k ascending of a[i * a_row + k * a_step] * b(k, j), one fma

@@ -13,20 +13,20 @@
 
 #define FEW_KIND(name, code, kind)                                                             \
     static void K(few_scores_##name)(int64_t n, int lanes, int w, int64_t depth,               \
-                                     const attn__rows *k, const void *q, void *s)              \
+                                     const attn__rows *k, const void *q, int ld, void *s)      \
     {                                                                                          \
                                                                                                \
-        K(few_scores_all)(kind, code, n, lanes, w, depth, k, q, s);                            \
+        K(few_scores_all)(kind, code, n, lanes, w, depth, k, q, ld, s);                        \
     }                                                                                          \
     static void K(few_weigh_##name)(int64_t n, int lanes, int w, int64_t width, const void *p, \
-                                    const attn__rows *v, bool masked, bool fresh, void *acc,   \
-                                    int64_t ld)                                                \
+                                    void *total, const attn__rows *v, bool masked, bool fresh, \
+                                    void *acc, int64_t ld)                                     \
     {                                                                                          \
                                                                                                \
-        if (masked)                                                                            \
-            K(few_weigh_all)(kind, code, true, n, lanes, w, width, p, v, fresh, acc, ld);      \
-        else                                                                                   \
-            K(few_weigh_all)(kind, code, false, n, lanes, w, width, p, v, fresh, acc, ld);     \
+        if (masked) K(few_weigh_all)                                                           \
+        (kind, code, true, n, lanes, w, width, p, total, v, fresh, acc, ld);                   \
+        else K(few_weigh_all)(kind, code, false, n, lanes, w, width, p, total, v, fresh, acc,  \
+                              ld);                                                             \
     }
 
 /* A vector of one number has nothing to turn: plain rows serve it better. */
@@ -43,17 +43,17 @@ FEW_KIND(i4_column, K(FEW_COLUMN), ATTN__ROW_I4)
 
 #    define FEW_CODED(name)                                                                    \
         static void K(few_scores_##name)(int64_t n, int lanes, int w, int64_t depth,           \
-                                         const attn__rows *k, const void *q, void *s)          \
+                                         const attn__rows *k, const void *q, int ld, void *s)  \
         {                                                                                      \
             (k->scale ? K(few_scores_##name##_row)                                             \
-                      : K(few_scores_##name##_column))(n, lanes, w, depth, k, q, s);           \
+                      : K(few_scores_##name##_column))(n, lanes, w, depth, k, q, ld, s);       \
         }                                                                                      \
         static void K(few_weigh_##name)(int64_t n, int lanes, int w, int64_t width,            \
-                                        const void *p, const attn__rows *v, bool masked,       \
-                                        bool fresh, void *acc, int64_t ld)                     \
+                                        const void *p, void *total, const attn__rows *v,       \
+                                        bool masked, bool fresh, void *acc, int64_t ld)        \
         {                                                                                      \
             (v->scale ? K(few_weigh_##name##_row) : K(few_weigh_##name##_column))(             \
-                n, lanes, w, width, p, v, masked, fresh, acc, ld);                             \
+                n, lanes, w, width, p, total, v, masked, fresh, acc, ld);                      \
         }
 FEW_CODED(i8)
 FEW_CODED(i4)

@@ -5,6 +5,14 @@
 #ifndef ATTN__BODY_FEW_KIND_H
 #define ATTN__BODY_FEW_KIND_H
 
+#include "vec/few.h"
+
+#if REAL_BITS == 32
+enum { V_COLUMNS = S_COLUMNS };
+#else
+enum { V_COLUMNS = D_COLUMNS };
+#endif
+
 enum {
     FEW_MOST = V_LANES < 8 ? V_LANES : 8, /* queries at a time: so many, or FEW_SOME, or one */
     FEW_SOME = V_LANES < 4 ? V_LANES : 4,
@@ -65,6 +73,45 @@ static inline __attribute__((always_inline)) v_vec
 K(few_decode)(v_vec x, v_vec scale, v_vec zero, const K(few_code) code)
 {
     return code == K(FEW_PLAIN) ? x : v_fma(x, scale, zero);
+}
+
+/* Memory to ask for: rows as they lie, a piece at a time and in this order, whatever is read of
+ * the rows at hand, because that is what the machine's own prefetching follows. Rows that lie
+ * evenly are not looked up: an address that waits for memory comes too late. */
+typedef struct K(few_asks) {
+    const char *row;
+    int64_t at, bytes, step; /* in the row; of a row; to the next row */
+    int64_t piece;           /* bytes; 0: nothing to ask for */
+    const void *const *list; /* the rows behind it, when they lie unevenly */
+} K(few_asks);
+
+/* n rows from ahead on, NULL: none; here: memory that is at hand. Rows without a gap are one. */
+static inline K(few_asks) K(few_asks_of)(const void *const *ahead, const void *here, int64_t n,
+                                         int64_t bytes, int64_t piece)
+{
+    K(few_asks) asks = {.row = here, .bytes = 1};
+    if (!ahead || n <= 0) return asks;
+    asks.row = ahead[0];
+    asks.piece = piece;
+    asks.step = n > 1 ? (const char *)ahead[1] - asks.row : bytes;
+    asks.bytes = asks.step == bytes ? n * bytes : (bytes + piece - 1) / piece * piece;
+    if ((const char *)ahead[n - 1] - asks.row != (n - 1) * asks.step) {
+        asks.bytes = (bytes + piece - 1) / piece * piece;
+        asks.list = ahead + 1;
+    }
+    return asks;
+}
+
+/* The next piece; no more of them than rows have. */
+static inline __attribute__((always_inline)) const char *K(few_asks_next)(K(few_asks) * asks)
+{
+    if (asks->at >= asks->bytes) {
+        asks->at = 0;
+        asks->row = asks->list ? (const char *)*asks->list++ : asks->row + asks->step;
+    }
+    const char *place = asks->row + asks->at;
+    asks->at += asks->piece;
+    return place;
 }
 
 #endif

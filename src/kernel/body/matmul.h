@@ -13,91 +13,135 @@ enum { LINE = 64 / sizeof(real) }; /* reals in a cache line */
 static inline __attribute__((always_inline)) void K(ask)(const attn__soon *soon, int64_t first,
                                                          int64_t end)
 {
-    const char *row = soon->row + first * soon->step;
-    for (int64_t i = first; i < end && i < soon->rows; i++, row += soon->step)
+    for (int64_t i = first; i < end && i < soon->rows; i++) {
+        const char *row = soon->list ? soon->list[i] : soon->row + i * soon->step;
         for (int64_t at = 0; at < soon->bytes; at += 64)
             if (soon->write)
                 __builtin_prefetch(row + at, 1);
             else
                 __builtin_prefetch(row + at);
+    }
 }
 
-/* V_TILE_R keys (fewer when n is and the tile not whole: the last one stands in for the missing
- * ones and is not stored) by nv vectors. The largest joins top, unless that is NULL, while it
- * is in registers. */
+/* blocks times V_TILE_R keys (fewer when n is and the tile not whole: the last one stands in for
+ * the missing ones and is not stored) by nv vectors. The largest joins top, unless that is NULL,
+ * while it is in registers. */
 static inline __attribute__((always_inline)) void
 K(scores_tile)(int64_t n, int64_t depth, const real *k, int64_t k_stride, const real *q, int ld,
-               real *s, const int nv, real *top, const bool whole)
+               real *s, const int nv, const int blocks, real *top, const bool whole)
 {
+    const int64_t block = V_TILE_R * k_stride;
+    const int keys = blocks * V_TILE_R;
     const real *row[V_TILE_R];
     v_vec acc[V_TILE_R * V_TILE_V];
     UNROLL(8)
     for (int r = 0; r < V_TILE_R; r++) row[r] = k + k_stride * (whole || r < n ? r : n - 1);
     UNROLL(32)
-    for (int a = 0; a < V_TILE_R * V_TILE_V; a++) acc[a] = v_set(0);
+    for (int a = 0; a < keys * nv; a++) acc[a] = v_set(0);
     for (int64_t d = 0; d < depth; d++, q += ld) {
         v_vec x[V_TILE_V];
         if (d % LINE == 0) { /* the next tile: more streams than the hardware follows */
             UNROLL(8)
-            for (int r = 0; r < V_TILE_R; r++)
-                __builtin_prefetch(row[r] + V_TILE_R * k_stride + d);
+            for (int r = 0; r < V_TILE_R; r++) __builtin_prefetch(row[r] + block + d);
         }
         UNROLL(4)
         for (int v = 0; v < nv; v++) x[v] = v_load(q + v * V_LANES);
-        UNROLL(8)
-        for (int r = 0; r < V_TILE_R; r++) {
-            v_vec b = v_set(row[r][d]);
+        UNROLL(16)
+        for (int r = 0; r < keys; r++) {
+            v_vec b = v_set(row[r % V_TILE_R][r / V_TILE_R * block + d]);
             UNROLL(4)
-            for (int v = 0; v < nv; v++)
-                acc[r * V_TILE_V + v] = v_fma(x[v], b, acc[r * V_TILE_V + v]);
+            for (int v = 0; v < nv; v++) acc[r * nv + v] = v_fma(x[v], b, acc[r * nv + v]);
         }
     }
-    UNROLL(8)
-    for (int r = 0; r < V_TILE_R; r++) {
+    UNROLL(16)
+    for (int r = 0; r < keys; r++) {
         if (!whole && r >= n) break;
         UNROLL(4)
-        for (int v = 0; v < nv; v++) v_store(s + r * ld + v * V_LANES, acc[r * V_TILE_V + v]);
+        for (int v = 0; v < nv; v++) v_store(s + r * ld + v * V_LANES, acc[r * nv + v]);
     }
     if (!top) return;
     UNROLL(4)
     for (int v = 0; v < nv; v++) {
         v_vec most = v_load(top + v * V_LANES);
-        UNROLL(8)
-        for (int r = 0; r < V_TILE_R; r++) most = v_max(acc[r * V_TILE_V + v], most);
+        UNROLL(16)
+        for (int r = 0; r < keys; r++) most = v_max(acc[r * nv + v], most);
         v_store(top + v * V_LANES, most);
     }
 }
 
-static inline __attribute__((always_inline)) void
-K(scores_all)(int64_t n, int w, int64_t depth, const real *k, int64_t k_stride, const real *q,
-              int ld, real *s, real *top, const attn__soon *soon)
+/* A row of tiles: at most V_TILE_R of n keys, all w lanes. */
+static inline __attribute__((always_inline)) void K(scores_row)(int64_t n, int w, int64_t depth,
+                                                                const real *k, int64_t k_stride,
+                                                                const real *q, int ld, real *s,
+                                                                real *top)
 {
     enum { WIDE = V_TILE_V * V_LANES, PAIR = 2 * V_LANES };
-    for (int64_t j = 0; j < n; j += V_TILE_R, k += V_TILE_R * k_stride, s += V_TILE_R * ld) {
-        const bool whole = j + V_TILE_R <= n;
-        int l = 0;
-        if (soon) K(ask)(soon, j, j + V_TILE_R);
-        for (; l + WIDE <= w && whole; l += WIDE) K(scores_tile)
-        (n - j, depth, k, k_stride, q + l, ld, s + l, V_TILE_V, top ? top + l : NULL, true);
-        for (; l + WIDE <= w; l += WIDE) K(scores_tile)
-        (n - j, depth, k, k_stride, q + l, ld, s + l, V_TILE_V, top ? top + l : NULL, false);
-        for (; l + PAIR <= w; l += PAIR) K(scores_tile)
-        (n - j, depth, k, k_stride, q + l, ld, s + l, 2, top ? top + l : NULL, false);
-        if (l < w) K(scores_tile)
-        (n - j, depth, k, k_stride, q + l, ld, s + l, 1, top ? top + l : NULL, false);
+    const bool whole = V_TILE_R <= n;
+    int l = 0;
+    for (; l + WIDE <= w && whole; l += WIDE) K(scores_tile)
+    (n, depth, k, k_stride, q + l, ld, s + l, V_TILE_V, 1, top ? top + l : NULL, true);
+    for (; l + WIDE <= w; l += WIDE) K(scores_tile)
+    (n, depth, k, k_stride, q + l, ld, s + l, V_TILE_V, 1, top ? top + l : NULL, false);
+    for (; l + PAIR <= w; l += PAIR) K(scores_tile)
+    (n, depth, k, k_stride, q + l, ld, s + l, 2, 1, top ? top + l : NULL, false);
+    if (l < w) K(scores_tile)
+    (n, depth, k, k_stride, q + l, ld, s + l, 1, 1, top ? top + l : NULL, false);
+}
+
+/* The same for n keys, from key first of those that soon counts. One vector of lanes takes two
+ * blocks of keys, because the chains of one hardly fill the units. */
+static inline __attribute__((always_inline)) void
+K(scores_rows)(int64_t n, int w, int64_t depth, const real *k, int64_t k_stride, const real *q,
+               int ld, real *s, real *top, const attn__soon *soon, int64_t first)
+{
+    enum { BOTH = 2 * V_TILE_R };
+    _Static_assert(V_TILE_V > 1, "registers for two blocks");
+    for (; w == V_LANES && n >= BOTH; n -= BOTH, first += BOTH) {
+        if (soon) K(ask)(soon, first, first + BOTH);
+        K(scores_tile)(n, depth, k, k_stride, q, ld, s, 1, 2, top, true);
+        k += BOTH * k_stride, s += BOTH * ld;
+    }
+    for (; n > 0; n -= V_TILE_R, first += V_TILE_R) {
+        if (soon) K(ask)(soon, first, first + V_TILE_R);
+        K(scores_row)(n, w, depth, k, k_stride, q, ld, s, top);
+        k += V_TILE_R * k_stride, s += V_TILE_R * ld;
+    }
+}
+
+/* Cut where lanes drop out, behind the tile in which they stop, and where open keys begin and
+ * end. */
+static inline __attribute__((always_inline)) void
+K(scores_all)(const int64_t *stop, int w, int64_t depth, const real *k, int64_t k_stride,
+              const real *q, int ld, real *s, const int64_t *open, real *m,
+              const attn__soon *soon)
+{
+    const int64_t n = stop[(w - 1) / ATTN__SLICE];
+    int l = 0;
+    for (int64_t j = 0, end; j < n; j = end) {
+        while (stop[l / ATTN__SLICE] <= j) l += ATTN__SLICE;
+        real *top = m && j >= open[0] && j < open[1] ? m + l : NULL;
+        end = j + (stop[l / ATTN__SLICE] - j + V_TILE_R - 1) / V_TILE_R * V_TILE_R;
+        if (m && j < open[1]) end = attn__min(end, j < open[0] ? open[0] : open[1]);
+        end = attn__min(end, n);
+        K(scores_rows)
+        (end - j, w - l, depth, k + j * k_stride, k_stride, q + l, ld, s + j * ld + l, top,
+         soon, j);
     }
 }
 
 static void K(scores)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
                       const void *q, int ld, void *s)
 {
-    K(scores_all)(n, w, depth, k, k_stride, q, ld, s, NULL, NULL);
+    const int64_t stop[] = {n, n, n};
+    _Static_assert(sizeof stop / sizeof *stop == ATTN__SLICES, "one for each slice");
+    K(scores_all)(stop, w, depth, k, k_stride, q, ld, s, stop, NULL, NULL);
 }
 
-static void K(scores_max)(int64_t n, int w, int64_t depth, const void *k, int64_t k_stride,
-                          const void *q, int ld, void *s, void *m, const attn__soon *soon)
+static void K(scores_max)(const int64_t *stop, int w, int64_t depth, const void *k,
+                          int64_t k_stride, const void *q, int ld, void *s, const int64_t *open,
+                          void *m, const attn__soon *soon)
 {
-    K(scores_all)(n, w, depth, k, k_stride, q, ld, s, m, soon);
+    K(scores_all)(stop, w, depth, k, k_stride, q, ld, s, open, m, soon);
 }
 
 /* Keys j .. n of nr columns of v by the vectors from first on; returns n, or j when that is

@@ -60,6 +60,8 @@ enum { V_LANES = D_LANES, V_TILE_V = D_TILE_V, V_TILE_R = D_TILE_R };
 #define v_mantissa     V(mantissa)
 #define v_transpose    V(transpose)
 #define v_words        V(words)
+#define v_columns      V(columns)
+#define v_store4       V(store4)
 
 /* Three that cross from doubles to reals. */
 #if REAL_BITS == 32

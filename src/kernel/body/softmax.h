@@ -51,9 +51,89 @@ K(row_max_one)(int64_t n, int w, const real *s, const uint64_t *allowed, real *m
     v_store(m + l, v_max(v_max(top[0], top[1]), v_max(top[2], top[3])));
 }
 
-static void K(row_max)(int64_t n, int w, const void *s, const uint64_t *allowed, void *m)
+/* ---- narrow rows of w < V_LANES scores, a power of 2: a vector holds those of several keys */
+
+/* Bits of the keys in a vector, of which n are left. */
+static inline v_mask K(narrow_allowed)(int w, int64_t n, const uint64_t *allowed)
 {
+    uint64_t bits = 0;
+    for (int i = 0; i < V_LANES / w && i < n; i++)
+        bits |= (allowed[i] & (((uint64_t)1 << w) - 1)) << (i * w);
+    return v_mask_from(bits);
+}
+
+static inline __attribute__((always_inline)) void K(narrow_max)(int64_t n, int w, const real *s,
+                                                                const uint64_t *allowed,
+                                                                real *m, const bool masked)
+{
+    real room[V_LANES];
+    v_vec top = v_set(-(real)INFINITY);
+    int64_t j = 0;
+    for (const int keys = V_LANES / w; j + keys <= n; j += keys) {
+        const v_vec higher = v_max(v_load(s + j * w), top);
+        top = masked ? v_select(K(narrow_allowed)(w, keys, allowed + j), higher, top) : higher;
+    }
+    v_store(room, top);
+    for (int i = 0; i < V_LANES; i++)
+        if (room[i] > m[i & (w - 1)]) m[i & (w - 1)] = room[i];
+    for (int64_t i = j * w; i < n * w; i++)
+        if (s[i] > m[i & (w - 1)] && (!masked || allowed[i / w] >> (i & (w - 1)) & 1))
+            m[i & (w - 1)] = s[i];
+}
+
+/* vectors of scores, of which n numbers are left, into weights. */
+static inline __attribute__((always_inline)) void K(narrow_exp)(const int vectors, int64_t n,
+                                                                int w, v_vec coef, real *s,
+                                                                const uint64_t *allowed,
+                                                                v_vec top, const bool masked)
+{
+    const int keys = V_LANES / w;
+    v_vec p[EXP_KEYS];
+    UNROLL(4)
+    for (int x = 0; x < vectors; x++) {
+        real *at = s + x * V_LANES;
+        p[x] = v_sub(v_mul(vectors > 1 ? v_load(at) : v_load_n(at, n), coef), top);
+    }
+    K(v_exp2)(p, vectors);
+    UNROLL(4)
+    for (int x = 0; x < vectors; x++) {
+        if (masked)
+            p[x] = v_select(K(narrow_allowed)(w, n / w - x * keys, allowed + x * keys), p[x],
+                            v_set(-(real)0));
+        v_store_n(s + x * V_LANES, p[x], vectors > 1 ? V_LANES : n);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+K(narrow_exp_sum)(int64_t n, int w, v_vec coef, real *s, const uint64_t *allowed, const real *m,
+                  real *l, const bool masked)
+{
+    enum { STEP = EXP_KEYS * V_LANES };
+    real room[V_LANES];
+    for (int i = 0; i < V_LANES; i++) room[i] = m[i & (w - 1)];
+    v_vec top = v_load(room), total = v_set(0);
+    top = v_select(v_lt(top, v_set(-REAL_MAX)), v_set(0), top);
+    int64_t i = 0;
+    for (; i + STEP <= n * w; i += STEP) K(narrow_exp)
+    (EXP_KEYS, n * w - i, w, coef, s + i, masked ? allowed + i / w : NULL, top, masked);
+    for (; i < n * w; i += V_LANES) K(narrow_exp)
+    (1, n * w - i, w, coef, s + i, masked ? allowed + i / w : NULL, top, masked);
+    for (int64_t j = 0; j < n && l; j++) total = v_add(total, v_load_n(s + j * w, w));
+    if (l) v_store_n(l, v_add(v_load_n(l, w), total), w);
+}
+
+static void K(row_max)(const int64_t *stop, int w, const void *s, const uint64_t *allowed,
+                       void *m)
+{
+    if (w < V_LANES) {
+        if (allowed)
+            K(narrow_max)(stop[0], w, s, allowed, m, true);
+        else
+            K(narrow_max)(stop[0], w, s, NULL, m, false);
+        return;
+    }
     for (int l = 0; l < w; l += V_LANES) {
+        const int64_t n = stop[l / ATTN__SLICE];
         if (allowed)
             K(row_max_one)(n, w, s, allowed, m, l, true);
         else
@@ -93,18 +173,25 @@ K(exp_sum_one)(int64_t n, int w, v_vec coef, real *s, const uint64_t *allowed, c
     for (; j < n; j++)
         total = K(exp_sum_keys)(1, w, coef, s + j * w, masked ? allowed + j : NULL, top, total,
                                 l, masked);
-    v_store(sum + l, v_add(v_load(sum + l), total));
+    if (sum) v_store(sum + l, v_add(v_load(sum + l), total));
 }
 
-static void K(exp_sum)(int64_t n, int w, double coef, void *s, const uint64_t *allowed,
-                       const void *m, void *l)
+static void K(exp_sum)(const int64_t *stop, int w, double coef, void *s,
+                       const uint64_t *allowed, const void *m, void *l)
 {
     const v_vec c = v_set((real)coef);
+    if (w < V_LANES) {
+        if (allowed)
+            K(narrow_exp_sum)(stop[0], w, c, s, allowed, m, l, true);
+        else
+            K(narrow_exp_sum)(stop[0], w, c, s, NULL, m, l, false);
+        return;
+    }
     for (int x = 0; x < w; x += V_LANES) {
         if (allowed)
-            K(exp_sum_one)(n, w, c, s, allowed, m, l, x, true);
+            K(exp_sum_one)(stop[x / ATTN__SLICE], w, c, s, allowed, m, l, x, true);
         else
-            K(exp_sum_one)(n, w, c, s, NULL, m, l, x, false);
+            K(exp_sum_one)(stop[x / ATTN__SLICE], w, c, s, NULL, m, l, x, false);
     }
 }
 

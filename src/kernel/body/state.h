@@ -48,8 +48,10 @@ static inline __attribute__((always_inline)) void K(fold_lanes)(int w, const rea
         d_vec old = fresh ? d_set(-(double)INFINITY) : d_load(sm + x);
         d_vec mine = d_load_real(m + x), top = d_max(mine, old);
         d_mask empty = d_lt(mine, d_set(-0x1.fffffffffffffp1023));
-        d_vec k = d_select(empty, d_set(1.0), K(d_exp2)(d_sub(old, top)));
-        d_vec g = d_select(empty, d_set(0.0), K(d_exp2)(d_sub(mine, top)));
+        d_vec less = d_sub(mine, top); /* fresh: 0, whose power is 1, or a NaN */
+        d_vec k = d_select(empty, d_set(1.0), fresh ? d_set(0.0) : K(d_exp2)(d_sub(old, top)));
+        d_vec g =
+            d_select(empty, d_set(0.0), fresh ? d_add(less, d_set(1.0)) : K(d_exp2)(less));
         d_vec kept = fresh ? d_set(0.0) : d_mul(d_load(sl + x), k);
         d_store(sm + x, top);
         d_store(sl + x, d_fma(d_load_real(l + x), g, kept));
@@ -129,19 +131,22 @@ static void K(finish)(int n, int w, int64_t width, const double *so, const doubl
         }
 }
 
-/* A lane without weight in the chunk has 0 there, whatever the values were. */
+/* A lane without weight in the chunk has 0 there, whatever the values were; some: there are such
+ * lanes. */
 static inline __attribute__((always_inline)) void
-K(finish_chunk_block)(int n, int w, int64_t width, v_mask empty, const real *acc,
-                      const double *inv, void *const *rows, int l, int64_t e, const bool whole)
+K(finish_chunk_block)(int n, int w, int64_t width, const real *m, const real *acc,
+                      const double *inv, void *const *rows, int l, int64_t e, const bool some,
+                      const bool whole)
 {
+    const v_mask empty = v_lt(v_load(m + l), v_set(-REAL_MAX));
     const real zeros[V_LANES] = {0};
     const v_vec nothing = v_scale_wide(zeros, inv + l);
     v_vec x[V_LANES];
     UNROLL(16)
     for (int i = 0; i < V_LANES; i++) {
         x[i] = nothing;
-        if (whole || e + i < width)
-            x[i] = v_select(empty, nothing, v_scale_wide(acc + (e + i) * w + l, inv + l));
+        if (whole || e + i < width) x[i] = v_scale_wide(acc + (e + i) * w + l, inv + l);
+        if (some) x[i] = v_select(empty, nothing, x[i]);
     }
     K(finish_rows)(x, n, width, rows, l, e, whole);
 }
@@ -149,13 +154,17 @@ K(finish_chunk_block)(int n, int w, int64_t width, v_mask empty, const real *acc
 static void K(finish_chunk)(int n, int w, int64_t width, const void *m, const void *acc,
                             const double *inv, void *const *rows)
 {
+    const real *top = m;
     for (int l = 0; l < n; l += V_LANES) {
-        const v_mask empty = v_lt(v_load((const real *)m + l), v_set(-REAL_MAX));
+        bool some = false;
+        for (int i = 0; i < V_LANES; i++) some = some | (top[l + i] < -REAL_MAX);
         for (int64_t e = 0; e < width; e += V_LANES) {
-            if (l + V_LANES <= n && e + V_LANES <= width)
-                K(finish_chunk_block)(n, w, width, empty, acc, inv, rows, l, e, true);
+            if (e + V_LANES > width || l + V_LANES > n)
+                K(finish_chunk_block)(n, w, width, top, acc, inv, rows, l, e, true, false);
+            else if (some)
+                K(finish_chunk_block)(n, w, width, top, acc, inv, rows, l, e, true, true);
             else
-                K(finish_chunk_block)(n, w, width, empty, acc, inv, rows, l, e, false);
+                K(finish_chunk_block)(n, w, width, top, acc, inv, rows, l, e, false, true);
         }
     }
 }

@@ -25,6 +25,10 @@
 #    define UNROLL(times)     UNROLL_TEXT(GCC unroll times)
 #endif
 
+/* A pointer that moves on step by step: compilers would rather keep every place it comes to, in
+ * more registers than there are. */
+#define MOVED(pointer) __asm__("" : "+r"(pointer))
+
 #define S_MAGIC 0x1.8p23f
 #define D_MAGIC 0x1.8p52
 

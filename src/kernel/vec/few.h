@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT
+ * Two words of the vocabulary that body/few.h alone needs.
+ *   v_columns    y[i] = word i of V_LANES rows, for V_COLUMNS words at byte `at` of each
+ *   v_store4  p[4 j + l] = lane j of x[l], for four vectors
+ * Rows are read in the widest pieces of which y takes all: nothing waits in memory for its turn,
+ * and the pieces meet in registers. Vectors of few lanes turn a square. */
+#ifndef ATTN__VEC_FEW_H
+#define ATTN__VEC_FEW_H
+
+#define VEC_COLUMNS_SQUARE(v, lanes)                                                           \
+    static inline void v##_columns(const char *const *row, int64_t at, v##_vec *y)             \
+    {                                                                                          \
+        UNROLL(16)                                                                             \
+        for (int i = 0; i < (lanes); i++) y[i] = v##_words(row[i] + at);                       \
+        v##_transpose(y);                                                                      \
+    }
+
+#define VEC_STORE4(v, number, lanes)                                                           \
+    static inline void v##_store4(number *p, const v##_vec *x)                                 \
+    {                                                                                          \
+        number room[4 * (lanes)];                                                              \
+        UNROLL(4)                                                                              \
+        for (int l = 0; l < 4; l++) v##_store(room + l * (lanes), x[l]);                       \
+        for (int j = 0; j < (lanes); j++)                                                      \
+            for (int l = 0; l < 4; l++) p[4 * j + l] = room[l * (lanes) + j];                  \
+    }
+
+#if defined(ATTN__VEC_AVX512_H)
+
+enum { S_COLUMNS = 8, D_COLUMNS = D_LANES };
+
+/* 4 x 4 in every 128-bit quarter. */
+static inline void s_turn_quarters(const __m512 *x, __m512 *y)
+{
+    const __m512 a = _mm512_unpacklo_ps(x[0], x[1]), b = _mm512_unpackhi_ps(x[0], x[1]);
+    const __m512 c = _mm512_unpacklo_ps(x[2], x[3]), d = _mm512_unpackhi_ps(x[2], x[3]);
+    y[0] = _mm512_shuffle_ps(a, c, 0x44);
+    y[1] = _mm512_shuffle_ps(a, c, 0xEE);
+    y[2] = _mm512_shuffle_ps(b, d, 0x44);
+    y[3] = _mm512_shuffle_ps(b, d, 0xEE);
+}
+
+static inline __m512 s_two_rows(const char *low, const char *high)
+{
+    const __m256 a = _mm256_loadu_ps((const float *)(const void *)low);
+    const __m256 b = _mm256_loadu_ps((const float *)(const void *)high);
+    return _mm512_mask_broadcast_f32x8(_mm512_castps256_ps512(a), 0xFF00, b);
+}
+
+/* Eight words of two rows make a vector; two vectors give four words of four rows, twice. */
+static inline void s_columns(const char *const *row, int64_t at, s_vec *y)
+{
+    __m512 low[4], high[4];
+    UNROLL(4)
+    for (int i = 0; i < 4; i++) {
+        const __m512 a = s_two_rows(row[i] + at, row[i + 4] + at);
+        const __m512 b = s_two_rows(row[i + 8] + at, row[i + 12] + at);
+        low[i] = _mm512_shuffle_f32x4(a, b, 0x88);
+        high[i] = _mm512_shuffle_f32x4(a, b, 0xDD);
+    }
+    s_turn_quarters(low, y);
+    s_turn_quarters(high, y + 4);
+}
+
+static inline void s_store4(float *p, const s_vec *x)
+{
+    __m512 y[4];
+    s_turn_quarters(x, y); /* quarter b of y[i]: key 4 b + i */
+    const __m512 a = _mm512_shuffle_f32x4(y[0], y[1], 0x44);
+    const __m512 b = _mm512_shuffle_f32x4(y[2], y[3], 0x44);
+    const __m512 c = _mm512_shuffle_f32x4(y[0], y[1], 0xEE);
+    const __m512 d = _mm512_shuffle_f32x4(y[2], y[3], 0xEE);
+    _mm512_storeu_ps(p, _mm512_shuffle_f32x4(a, b, 0x88));
+    _mm512_storeu_ps(p + 16, _mm512_shuffle_f32x4(a, b, 0xDD));
+    _mm512_storeu_ps(p + 32, _mm512_shuffle_f32x4(c, d, 0x88));
+    _mm512_storeu_ps(p + 48, _mm512_shuffle_f32x4(c, d, 0xDD));
+}
+
+#elif defined(ATTN__VEC_AVX2_H)
+
+enum { S_COLUMNS = 4, D_COLUMNS = D_LANES };
+
+/* 4 x 4 in both halves. */
+static inline void s_turn_halves(const __m256 *x, __m256 *y)
+{
+    const __m256 a = _mm256_unpacklo_ps(x[0], x[1]), b = _mm256_unpackhi_ps(x[0], x[1]);
+    const __m256 c = _mm256_unpacklo_ps(x[2], x[3]), d = _mm256_unpackhi_ps(x[2], x[3]);
+    y[0] = _mm256_shuffle_ps(a, c, 0x44);
+    y[1] = _mm256_shuffle_ps(a, c, 0xEE);
+    y[2] = _mm256_shuffle_ps(b, d, 0x44);
+    y[3] = _mm256_shuffle_ps(b, d, 0xEE);
+}
+
+/* Four words of two rows make a vector. */
+static inline void s_columns(const char *const *row, int64_t at, s_vec *y)
+{
+    __m256 x[4];
+    UNROLL(4)
+    for (int i = 0; i < 4; i++) {
+        const __m128 low = _mm_loadu_ps((const float *)(const void *)(row[i] + at));
+        const __m128 high = _mm_loadu_ps((const float *)(const void *)(row[i + 4] + at));
+        x[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
+    }
+    s_turn_halves(x, y);
+}
+
+static inline void s_store4(float *p, const s_vec *x)
+{
+    __m256 y[4];
+    s_turn_halves(x, y); /* half b of y[i]: key 4 b + i */
+    UNROLL(2)
+    for (int i = 0; i < 4; i += 2) {
+        _mm256_storeu_ps(p + 4 * i, _mm256_permute2f128_ps(y[i], y[i + 1], 0x20));
+        _mm256_storeu_ps(p + 16 + 4 * i, _mm256_permute2f128_ps(y[i], y[i + 1], 0x31));
+    }
+}
+
+#else
+
+enum { S_COLUMNS = S_LANES, D_COLUMNS = D_LANES };
+VEC_COLUMNS_SQUARE(s, S_LANES)
+VEC_STORE4(s, float, S_LANES)
+
+#endif
+
+VEC_COLUMNS_SQUARE(d, D_LANES)
+VEC_STORE4(d, double, D_LANES)
+#undef VEC_COLUMNS_SQUARE
+#undef VEC_STORE4
+
+#endif
