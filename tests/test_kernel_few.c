@@ -8,7 +8,7 @@ enum { FEW_ROWS = 80 };
 
 typedef struct few_operand {
     attn__rows rows;
-    const void *row[FEW_ROWS];
+    const void *row[FEW_ROWS + ATTN__ROWS_NEAR];
     float scale[FEW_ROWS], zero[FEW_ROWS], columns[300], offsets[300];
     double *value; /* [n][width]: what the numbers stand for */
 } few_operand;
@@ -81,7 +81,9 @@ static void few_make(kernel_case *c, few_operand *o, int slot, attn__row_kind ki
         o->row[i] = memory + at * step;
         memcpy(o->value + i * width, value + at * width, (size_t)width * sizeof *value);
     }
+    for (int64_t i = 0; i < ATTN__ROWS_NEAR; i++) o->row[n + i] = memory;
     if (test_rng_chance(&c->rng, 50)) o->rows.ahead = o->row;
+    o->rows.far = o->rows.ahead && test_rng_chance(&c->rng, 50);
 }
 
 /* Scales by row or by column, with or without zeros, for coded kinds. */

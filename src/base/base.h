@@ -143,8 +143,9 @@ attn_status attn__isa_allowed(const attn_ctx *ctx, uint32_t *mask, attn_error *e
 
 /* ---- cpu.c ------------------------------------------------------------------------------- */
 
-uint32_t attn__cpu_isas(void);   /* ATTN_ISA_* bits this CPU and its system can run; pure */
-bool attn__cpu_adds_pairs(void); /* AVX-512 with VNNI: products of int16, two at once */
+uint32_t attn__cpu_isas(void);       /* ATTN_ISA_* bits this CPU and its system can run; pure */
+bool attn__cpu_adds_pairs(void);     /* AVX-512 with VNNI: products of int16, two at once */
+int64_t attn__cpu_first_cache(void); /* its data, in bytes; 0: nobody says */
 
 /* ---- quota.c ----------------------------------------------------------------------------- */
 

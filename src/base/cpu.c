@@ -112,6 +112,15 @@ uint32_t attn__cpu_isas(void)
     return isas;
 }
 
+int64_t attn__cpu_first_cache(void)
+{
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+    return attn__max(0, sysconf(_SC_LEVEL1_DCACHE_SIZE));
+#else
+    return 0;
+#endif
+}
+
 bool attn__cpu_adds_pairs(void)
 {
 #if defined(__x86_64__)

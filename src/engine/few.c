@@ -10,9 +10,10 @@
 #include "engine/rows.h"
 #include "engine/source.h"
 
-/* A tile of keys is asked for while the one before it is worked on: 16 KiB of
- * rows, 32 at least, which fit into the first cache beside it. */
-enum { FEW_AHEAD_ROWS = ATTN__BLOCK / 2, FEW_AHEAD_BYTES = 16384 };
+/* A tile of keys is asked for while the one before it is worked on: 16 KiB of rows, 32 at least,
+ * which fit into a first cache of 48 KiB beside it. A smaller one would lose them again: there twice
+ * as much is asked for, to be in the second cache, and near lines once more for the first. */
+enum { FEW_AHEAD_ROWS = ATTN__BLOCK / 2, FEW_AHEAD_BYTES = 16384, FEW_FIRST_CACHE = 49152 };
 
 static bool few_reads(const attn__kernels *k, const attn_tensor *t)
 {
@@ -32,11 +33,14 @@ static bool few_reads_all(const attn__kernels *k, const attn__problem *p)
     return (p->turns_keys ? p->D > 0 : few_reads(k, &p->at.k)) && few_reads(k, &p->at.v);
 }
 
-bool attn__few_plan(const attn_plan *plan)
+void attn__few_plan(attn_plan *plan)
 {
     const attn__problem *p = &plan->problem;
-    return p->call == ATTN__FORWARD && plan->score == ATTN_SCORE_DOT && !attn__norm_on(p) &&
-           few_reads_all(plan->kernels, p);
+    const int64_t first = attn__cpu_first_cache();
+    plan->few = !plan->half.kernels && p->call == ATTN__FORWARD &&
+                plan->score == ATTN_SCORE_DOT && !attn__norm_on(p) &&
+                few_reads_all(plan->kernels, p);
+    plan->few_far = first > 0 && first < FEW_FIRST_CACHE;
 }
 
 /* Rows of n keys from j on into row; returns their kind. */
@@ -65,11 +69,11 @@ static attn__row_kind few_values(const attn__run *r, const attn__seq *seq, int64
 }
 
 /* How many rows further on to ask. */
-static int64_t few_ahead(int64_t width, attn__row_kind kind)
+static int64_t few_ahead(int64_t width, attn__row_kind kind, bool far)
 {
     const int64_t bits = attn__row_form_of(kind).bits;
     const int64_t rows = attn__ceil_div(FEW_AHEAD_BYTES * 8, width * bits);
-    return attn__min(attn__max(rows, FEW_AHEAD_ROWS), ATTN__FEW_AHEAD);
+    return attn__min(attn__max(rows, FEW_AHEAD_ROWS) * (far ? 2 : 1), ATTN__FEW_AHEAD);
 }
 
 /* A piece of keys and values to be: n of them from j0 on, and keys behind them to ask for. */
@@ -113,8 +117,9 @@ attn__staged attn__few_stage(const attn__run *r, char *scratch, const attn__seq 
         row[2 * n + i] = row[2 * n - 1];
     staged.k_rows.row = row;
     staged.v_rows.row = row + n;
-    staged.k_rows.ahead = row + few_ahead(r->p->D, staged.k_rows.kind);
-    staged.v_rows.ahead = row + n + few_ahead(r->p->E, staged.v_rows.kind);
+    staged.k_rows.far = staged.v_rows.far = r->plan->few_far;
+    staged.k_rows.ahead = row + few_ahead(r->p->D, staged.k_rows.kind, r->plan->few_far);
+    staged.v_rows.ahead = row + n + few_ahead(r->p->E, staged.v_rows.kind, r->plan->few_far);
     return staged;
 }
 

@@ -8,7 +8,7 @@
 enum { ATTN__FEW_AHEAD = 128 }; /* rows further on that are asked for, at most */
 
 /* Whether panels of at most ATTN__FEW queries may go this way. */
-bool attn__few_plan(const attn_plan *plan);
+void attn__few_plan(attn_plan *plan);
 /* Reals between two lanes of the sums. */
 static inline int64_t attn__few_ld(const attn__kernels *k, int64_t width)
 {

@@ -189,7 +189,7 @@ static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
                           "allows no table that this machine runs");
     attn__score_plan(plan);
     attn__half_choose(plan);
-    plan->few = !plan->half.kernels && attn__few_plan(plan);
+    attn__few_plan(plan);
     plan->late = attn__late_plan(plan);
     if (plan->problem.call == ATTN__BACKWARD)
         attn__back_plan_units(plan);

@@ -49,7 +49,11 @@ typedef struct attn__rows {
     const float *columns,
         *offsets;             /* scale and zero of a column, [width], where scale is NULL */
     const void *const *ahead; /* [n]: rows to ask for while row i is worked on, or NULL */
+    bool far; /* so far ahead that the second cache holds them: the first is asked again, right
+                 before they are read; row goes on for ATTN__ROWS_NEAR more, for this alone */
 } attn__rows;
+
+enum { ATTN__ROWS_NEAR = 64 };
 
 /* How numbers become whole: q of fma(q, scale, zero), low <= q <= high. */
 typedef struct attn__coding {

@@ -83,6 +83,8 @@ typedef struct K(few_asks) {
     int64_t at, bytes, step; /* in the row; of a row; to the next row */
     int64_t piece;           /* bytes; 0: nothing to ask for */
     const void *const *list; /* the rows behind it, when they lie unevenly */
+    const void *const *near; /* far: rows that are read next, at byte near_at of each */
+    int64_t near_at;
 } K(few_asks);
 
 /* n rows from ahead on, NULL: none; here: memory that is at hand. Rows without a gap are one. */

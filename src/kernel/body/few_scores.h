@@ -60,6 +60,22 @@ static inline __attribute__((always_inline)) int K(few_asked)(const int groups)
     return K(few_turn_lines)(groups) < FEW_ASKED ? K(few_turn_lines)(groups) : FEW_ASKED;
 }
 
+/* One line for the first cache, or a far one for the second and a near one for the first: the turn
+ * asks for as many lines of its rows as it reads, so it takes some turns to have asked for one of
+ * each. */
+static inline __attribute__((always_inline)) void
+K(few_ask_line)(const K(few_asks) * asks, const char *far, const int groups, const int line)
+{
+    const int lines = K(few_turn_lines)(groups), rows = lines > groups ? lines / groups : 1;
+    if (!asks->near) {
+        __builtin_prefetch(far);
+        return;
+    }
+    const void *const *near = asks->near + line / rows * V_LANES + line % rows;
+    __builtin_prefetch(far, 0, 2);
+    __builtin_prefetch((const char *)*near + asks->near_at);
+}
+
 /* What number i of so many that a turn holds asks for, all of them together every line of the
  * turn, spread evenly; the first line of a piece goes on to it. */
 static inline __attribute__((always_inline)) void K(few_ask)(K(few_asks) * asks,
@@ -75,7 +91,7 @@ static inline __attribute__((always_inline)) void K(few_ask)(K(few_asks) * asks,
         if (i % every != 0) continue;
         const int line = i / every * many + x;
         if (line % side == 0) *piece = K(few_asks_next)(asks);
-        __builtin_prefetch(*piece + line % side * FEW_LINE);
+        K(few_ask_line)(asks, *piece + line % side * FEW_LINE, groups, line);
     }
 }
 
@@ -199,6 +215,19 @@ static inline __attribute__((always_inline)) void K(few_keep)(const int lanes, c
     }
 }
 
+/* The line behind that which the words at d are in, of the rows whose turn it is; behind the last
+ * line of a row the first one of the rows of the next tile. */
+static inline __attribute__((always_inline)) void K(few_near)(const attn__rows *k, int64_t j,
+                                                              const int keys, int64_t at,
+                                                              int64_t bytes, K(few_asks) * asks)
+{
+    const int turn = V_COLUMNS * FEW_WORD, rows = V_LANES * turn / FEW_LINE;
+    const int64_t next = (at / FEW_LINE + 1) * FEW_LINE;
+    const bool more = next < bytes;
+    asks->near = k->row + j + (more ? 0 : keys) + at % FEW_LINE / turn * rows;
+    asks->near_at = more ? next : 0;
+}
+
 /* groups times V_LANES keys from j on against lanes queries from l on. */
 static inline __attribute__((always_inline)) void
 K(few_scores_tile)(const attn__row_kind kind, const K(few_code) code, const int lanes,
@@ -228,6 +257,8 @@ K(few_scores_tile)(const attn__row_kind kind, const K(few_code) code, const int 
             UNROLL(4)
             for (int x = 0; x < side; x++)
                 v_columns(keys[g + x].row, d * bits / 8, y + x * V_COLUMNS);
+            if (asking && k->far) K(few_near)
+            (k, j + g * V_LANES, groups * V_LANES, d * bits / 8, (depth * bits + 7) / 8, &asks);
             K(few_chains)
             (kind, code, lanes, side, y, keys + g, k, d, q, ld, acc + g, groups, &asks);
         }

@@ -4,6 +4,8 @@
 #ifndef ATTN__BODY_FEW_WEIGH_H
 #define ATTN__BODY_FEW_WEIGH_H
 
+enum { FEW_NEAR = 8 }; /* far: keys further on that are asked for once more */
+
 /* Columns e .. e + V_LANES of row j, the part of it that begins at byte `at`; left: how many the
  * row has from there on, where it is cut. */
 static inline __attribute__((always_inline)) v_vec
@@ -52,6 +54,17 @@ static inline K(few_asks)
     return asks;
 }
 
+/* Asks for lines of a row far ahead, for the second cache; those of a row that is near go into the
+ * first. */
+static inline __attribute__((always_inline)) const char *
+K(few_weigh_far)(const char *ahead, const int lines, const attn__rows *v, int64_t j,
+                 int64_t start)
+{
+    UNROLL(4)
+    for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + i * FEW_LINE, 0, 2);
+    return (const char *)v->row[j + FEW_NEAR] + start;
+}
+
 /* nv vectors of columns from e on for lanes queries. */
 static inline __attribute__((always_inline)) void
 K(few_weigh_tile)(const attn__row_kind kind, const K(few_code) code, const int lanes,
@@ -61,11 +74,13 @@ K(few_weigh_tile)(const attn__row_kind kind, const K(few_code) code, const int l
 {
     const int lines = K(few_lines_of)(kind, lanes);
     const int64_t start = e * K(few_bits)(kind) / 8;
+    const bool far = v->far && asks.piece > 0;
     v_vec sum[FEW_SUMS], all = v_set(0);
     UNROLL(16)
     for (int a = 0; a < FEW_SUMS; a++) sum[a] = v_set(0);
     for (int64_t j = 0; j < n; j++, p += w) {
         const char *row = (const char *)v->row[j] + start, *next = K(few_asks_next)(&asks);
+        if (far) next = K(few_weigh_far)(next, lines, v, j, start);
         v_vec weight[FEW_MOST];
         UNROLL(8)
         for (int l = 0; l < FEW_MOST; l++)
