@@ -3,7 +3,7 @@
 #
 #   make            build build/release          make test       everything, about 10 minutes
 #   make run        build, then `attn demo`      make long       exhaustive grids
-#   make bench      speed on this machine        make sanitize   ASan+UBSan, TSan, valgrind
+#   make bench      speed on this machine        make sanitize   asan, tsan and memcheck (valgrind)
 #   make install    PREFIX=/usr/local DESTDIR=   make fuzz       SECONDS=60 per target
 #   make format     clang-format 14              make qemu       ARM64, and x86 without AVX
 #   make tidy       clang-tidy 14                make clean
@@ -28,7 +28,7 @@ attn  = $(BUILD)/release/attn
 # They start first, so that none runs alone at the end.
 long_tests = consumer,test_grid,cli_grad_test,test_grad_grid,test_gallery,checks,test_norm_grid
 
-.PHONY: all run test long bench bench-compare bench-kernels performance peers install sanitize fuzz qemu format tidy clean release pages
+.PHONY: all run test long bench bench-compare bench-kernels performance peers install sanitize asan tsan memcheck fuzz qemu format tidy clean release pages
 
 all: release
 	@echo "$(attn) is ready; try: make run, or $(attn) help"
@@ -79,12 +79,22 @@ long:
 	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
 	@ATTN_LONG=1 $(tests) --list $(BUILD)/test/tests.list --timeout 36000
 
-sanitize:
+sanitize: asan tsan memcheck
+
+asan:
 	@$(setup) sanitize
 	@$(call build,asan,-DCMAKE_C_COMPILER=clang-14 -DATTN_TESTS=ON "-DATTN_SANITIZE=address;undefined")
+	@tools/run_sanitize.sh $(BUILD) asan
+
+tsan:
+	@$(setup) sanitize
 	@$(call build,tsan,-DCMAKE_C_COMPILER=clang-14 -DATTN_TESTS=ON "-DATTN_SANITIZE=thread")
+	@tools/run_sanitize.sh $(BUILD) tsan
+
+memcheck:
+	@$(setup) sanitize
 	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
-	@tools/run_sanitize.sh $(BUILD)
+	@tools/run_sanitize.sh $(BUILD) memcheck
 
 fuzz:
 	@$(setup) fuzz
