@@ -276,7 +276,7 @@ static void back_warm(attn__back_step *s, int64_t left)
 
 void attn__back_step_run(attn__back_unit *u, int64_t step)
 {
-    attn__back_step s = {.u = u, .step = step};
+    attn__back_step s = {.u = u, .step = step, .warm.far = u->r->plan->far};
     const bool opened = back_open(&s);
     for (int64_t j = 0; opened && j < u->n; j += ATTN__BLOCK) {
         const int64_t n = attn__min(ATTN__BLOCK, u->n - j);

@@ -158,9 +158,9 @@ struct attn_plan {
     attn__layout at;
     int threads;
     int panels_per_task;
-    bool few, few_far; /* panels of few queries read rows where they lie: few.h */
-    bool late;         /* tasks of one panel widen rows block by block: late.h */
-    bool split;        /* chunks of one task go to several threads */
+    bool few, late; /* few queries, tasks of one panel: few.h, late.h */
+    bool split;     /* chunks of one task go to several threads */
+    bool far;       /* what is asked for ahead goes to the second cache */
     int64_t max_tasks;
     int64_t slots; /* split: chunks held at once over all tasks */
     int64_t seqs, starts, trig, keys, t_keys, states, partials, scratch, joint_heads,

@@ -11,9 +11,9 @@
 #include "engine/source.h"
 
 /* A tile of keys is asked for while the one before it is worked on: 16 KiB of rows, 32 at least,
- * which fit into a first cache of 48 KiB beside it. A smaller one would lose them again: there twice
- * as much is asked for, to be in the second cache, and near lines once more for the first. */
-enum { FEW_AHEAD_ROWS = ATTN__BLOCK / 2, FEW_AHEAD_BYTES = 16384, FEW_FIRST_CACHE = 49152 };
+ * which fit into a first cache of 48 KiB beside it. A smaller one loses them before they are read:
+ * there twice as much is asked for, for the second cache, and near lines once more for the first. */
+enum { FEW_AHEAD_ROWS = ATTN__BLOCK / 2, FEW_AHEAD_BYTES = 16384 };
 
 static bool few_reads(const attn__kernels *k, const attn_tensor *t)
 {
@@ -36,11 +36,9 @@ static bool few_reads_all(const attn__kernels *k, const attn__problem *p)
 void attn__few_plan(attn_plan *plan)
 {
     const attn__problem *p = &plan->problem;
-    const int64_t first = attn__cpu_first_cache();
     plan->few = !plan->half.kernels && p->call == ATTN__FORWARD &&
                 plan->score == ATTN_SCORE_DOT && !attn__norm_on(p) &&
                 few_reads_all(plan->kernels, p);
-    plan->few_far = first > 0 && first < FEW_FIRST_CACHE;
 }
 
 /* Rows of n keys from j on into row; returns their kind. */
@@ -117,9 +115,9 @@ attn__staged attn__few_stage(const attn__run *r, char *scratch, const attn__seq 
         row[2 * n + i] = row[2 * n - 1];
     staged.k_rows.row = row;
     staged.v_rows.row = row + n;
-    staged.k_rows.far = staged.v_rows.far = r->plan->few_far;
-    staged.k_rows.ahead = row + few_ahead(r->p->D, staged.k_rows.kind, r->plan->few_far);
-    staged.v_rows.ahead = row + n + few_ahead(r->p->E, staged.v_rows.kind, r->plan->few_far);
+    staged.k_rows.far = staged.v_rows.far = r->plan->far;
+    staged.k_rows.ahead = row + few_ahead(r->p->D, staged.k_rows.kind, r->plan->far);
+    staged.v_rows.ahead = row + n + few_ahead(r->p->E, staged.v_rows.kind, r->plan->far);
     return staged;
 }
 

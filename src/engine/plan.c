@@ -10,7 +10,12 @@
 #include "engine/score.h"
 #include "engine/source.h"
 
-enum { PLAN_MAGIC = 0x6E616C70, PLAN_SLOTS_A_THREAD = 8, PLAN_ANGLES = 1 << 16 };
+enum {
+    PLAN_MAGIC = 0x6E616C70,
+    PLAN_SLOTS_A_THREAD = 8,
+    PLAN_ANGLES = 1 << 16,
+    PLAN_FIRST_CACHE = 48 << 10 /* bytes */
+};
 
 /* Bytes from *at on, rounded so that the next part begins at a cache line. False on overflow.
  */
@@ -175,6 +180,13 @@ static bool plan_layout(attn_plan *plan)
            (!backward || attn__back_plan_make(plan)) && plan_shared(plan);
 }
 
+/* Whether what is asked for ahead would push out of the first cache what is worked on. */
+static bool plan_far(void)
+{
+    const int64_t first = attn__cpu_first_cache();
+    return first > 0 && first < PLAN_FIRST_CACHE;
+}
+
 static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
 {
     uint32_t allowed;
@@ -189,6 +201,7 @@ static attn_status plan_fill(attn_plan *plan, attn_ctx *ctx, attn_error *error)
                           "allows no table that this machine runs");
     attn__score_plan(plan);
     attn__half_choose(plan);
+    plan->far = plan_far();
     attn__few_plan(plan);
     plan->late = attn__late_plan(plan);
     if (plan->problem.call == ATTN__BACKWARD)

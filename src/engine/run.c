@@ -193,7 +193,7 @@ static void run_chunk(attn__run *r, char *scratch, run_task *task, int64_t c,
 static void run_whole(attn__run *r, char *scratch, int64_t index)
 {
     run_task task;
-    attn__warm warm = {0};
+    attn__warm warm = {.far = r->plan->far};
     run_find(r, index, &task);
     run_warm(r, index, &task, &warm);
     int parts = warm.n;

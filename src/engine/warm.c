@@ -6,14 +6,13 @@
  * the hardware has seen a pattern. */
 #include "engine/engine.h"
 
-enum { WARM_LINE = 64 };
-
 void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
                     int64_t rows)
 {
     const int64_t size = (int64_t)attn_dtype_size(t->dtype);
     if (!t->data || t->stride[3] != 1 || warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] = (attn__soon){.row = attn__at(t, b, h, row, 0),
+    warm->part[warm->n++] = (attn__soon){.far = warm->far,
+                                         .row = attn__at(t, b, h, row, 0),
                                          .step = t->stride[2] * size,
                                          .bytes = t->shape[3] * size,
                                          .rows = rows};
@@ -32,7 +31,8 @@ void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t
 {
     const int64_t size = (int64_t)attn_dtype_size(t->dtype);
     if (!t->data || t->stride[3] != 1 || n <= 0 || warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] = (attn__soon){.row = attn__at(t, b, h, row, j),
+    warm->part[warm->n++] = (attn__soon){.far = warm->far,
+                                         .row = attn__at(t, b, h, row, j),
                                          .step = t->stride[2] * size,
                                          .bytes = n * size,
                                          .rows = t->stride[2] ? rows : 1};
@@ -41,15 +41,16 @@ void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t
 void attn__warm_rows(attn__warm *warm, const void *const *list, int64_t bytes, int64_t n)
 {
     if (n <= 0 || warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] = (attn__soon){.list = list, .bytes = bytes, .rows = n};
+    warm->part[warm->n++] =
+        (attn__soon){.far = warm->far, .list = list, .bytes = bytes, .rows = n};
 }
 
 void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes)
 {
-    enum { PIECE = 4 * WARM_LINE };
+    enum { PIECE = 4 * ATTN__LINE };
     if (warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] =
-        (attn__soon){.row = memory, .step = PIECE, .bytes = PIECE, .rows = bytes / PIECE};
+    warm->part[warm->n++] = (attn__soon){
+        .far = warm->far, .row = memory, .step = PIECE, .bytes = PIECE, .rows = bytes / PIECE};
 }
 
 static void warm_step(attn__soon *part, int64_t rows)
@@ -65,14 +66,7 @@ void attn__warm_some(attn__warm *warm, int64_t rows)
 {
     while (warm->n > 0 && rows > 0) {
         attn__soon *part = &warm->part[warm->n - 1];
-        for (; part->rows > 0 && rows > 0; rows--, warm_step(part, 1)) {
-            const char *row = part->list ? *part->list : part->row;
-            for (int64_t x = 0; x < part->bytes; x += WARM_LINE)
-                if (part->write)
-                    __builtin_prefetch(row + x, 1);
-                else
-                    __builtin_prefetch(row + x);
-        }
+        for (; part->rows > 0 && rows > 0; rows--, warm_step(part, 1)) attn__soon_ask(part, 0);
         if (part->rows == 0) warm->n--;
     }
 }

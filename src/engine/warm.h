@@ -9,6 +9,7 @@
 enum { ATTN__WARM_PARTS = 12 };
 typedef struct attn__warm {
     int n;
+    bool far; /* where what is only read goes: attn__soon */
     attn__soon part[ATTN__WARM_PARTS];
 } attn__warm;
 void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "kernel/half.h"
 #include "kernel/row.h"
+#include "kernel/soon.h"
 
 enum {
     ATTN__PANEL = 48,  /* queries at most in a panel; lanes of a mask word */
@@ -45,14 +46,6 @@ typedef struct attn__gemm {
     int64_t c_row;
     bool fresh; /* c counts as 0 and is only written */
 } attn__gemm;
-
-/* Memory needed soon, of which a kernel asks for a row with each key on its way. */
-typedef struct attn__soon {
-    const char *row;         /* rows of bytes each, step apart, */
-    const void *const *list; /* or, unless this is NULL, anywhere */
-    int64_t step, bytes, rows;
-    bool write;
-} attn__soon;
 
 /* Lanes of one panel: for each key a row of numbers, for each lane a row of elements. */
 typedef struct attn__part {

@@ -8,19 +8,11 @@
 
 enum { LINE = 64 / sizeof(real) }; /* reals in a cache line */
 
-/* Rows first .. end, between two tiles, because only there the registers are free. Never a call:
- * one that only asks does nothing in the eyes of a compiler, and may be left out. */
+/* Rows first .. end, between two tiles, because only there the registers are free. */
 static inline __attribute__((always_inline)) void K(ask)(const attn__soon *soon, int64_t first,
                                                          int64_t end)
 {
-    for (int64_t i = first; i < end && i < soon->rows; i++) {
-        const char *row = soon->list ? soon->list[i] : soon->row + i * soon->step;
-        for (int64_t at = 0; at < soon->bytes; at += 64)
-            if (soon->write)
-                __builtin_prefetch(row + at, 1);
-            else
-                __builtin_prefetch(row + at);
-    }
+    for (int64_t i = first; i < end && i < soon->rows; i++) attn__soon_ask(soon, i);
 }
 
 /* blocks times V_TILE_R keys (fewer when n is and the tile not whole: the last one stands in for
