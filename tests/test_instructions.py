@@ -31,9 +31,9 @@ RECORDED = {
         "bf16": 47.44,
         "backward": 113.7,
         "backward_causal": 67.88,
-        "decode": 220.3,
-        "decode_bf16": 204,
-        "verify": 83.16,
+        "decode": 138.3,
+        "decode_bf16": 127.7,
+        "verify": 83.09,
     },
     "scalar": {
         "plain": 1316,

@@ -14,10 +14,13 @@ enum { V_COLUMNS = D_COLUMNS };
 #endif
 
 enum {
+    FEW_MANY = V_TILE_V * V_TILE_R >= 24, /* 32 registers: turned words wait in some of them */
+    FEW_SUMS = FEW_MANY ? 16 : 12,        /* kept in registers */
     FEW_MOST = V_LANES < 8 ? V_LANES : 8, /* queries at a time: so many, or FEW_SOME, or one */
     FEW_SOME = V_LANES < 4 ? V_LANES : 4,
-    FEW_SUMS = V_TILE_V * V_TILE_R >= 24 ? 16 : 8, /* kept in registers */
-    FEW_WIDE = FEW_SUMS / 4,                       /* vectors of keys or columns at a time */
+    FEW_HEAVY = FEW_MANY ? FEW_MOST : FEW_SOME, /* the most of a weighted sum */
+    FEW_WIDE = 4,                               /* vectors of keys at a time, at most */
+    FEW_STRIP = FEW_MANY ? 4 : 6,               /* of columns */
     FEW_WORD = REAL_BITS / 8,
     FEW_LINE = 64
 };

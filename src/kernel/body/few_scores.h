@@ -121,6 +121,7 @@ K(few_chain)(const attn__row_kind kind, const K(few_code) code, const int lanes,
         for (int g = 0; g < FEW_WIDE; g++)
             if (g < groups) acc[l * step + g] = v_fma(b, x[g], acc[l * step + g]);
     }
+    if (lanes * step == 8) v_held8(acc);
 }
 
 /* The numbers of the words y from d on. Those of words of many parts wait in memory: registers
@@ -276,7 +277,7 @@ K(few_scores_lanes)(const attn__row_kind kind, const K(few_code) code, const int
                     int64_t n, int64_t j, int w, int l, int64_t depth, const attn__rows *k,
                     const real *q, int ld, real *s)
 {
-    const int most = lanes > 1 ? 2 : FEW_WIDE;
+    const int most = lanes > 1 || !FEW_MANY ? 2 : FEW_WIDE;
     const int groups = FEW_SUMS / lanes < most ? FEW_SUMS / lanes : most;
     if (groups > 1 && j + groups * V_LANES <= n) {
         K(few_scores_tile)(kind, code, lanes, groups, n, j, w, l, depth, k, q, ld, s);

@@ -32,13 +32,18 @@ K(few_columns)(const attn__row_kind kind, const K(few_code) code, const attn__ro
     return K(few_decode)(y, scale, zero, code);
 }
 
+/* Vectors of columns that a tile of so many queries has, where the row has them. */
+static inline __attribute__((always_inline)) int K(few_strip)(const int lanes)
+{
+    return FEW_SUMS / lanes < FEW_STRIP ? FEW_SUMS / lanes : FEW_STRIP;
+}
+
 /* Lines of a piece: as many as a tile reads of a row. */
 static inline __attribute__((always_inline)) int K(few_lines_of)(const attn__row_kind kind,
                                                                  const int lanes)
 {
-    const int nv = FEW_SUMS / lanes < FEW_WIDE ? FEW_SUMS / lanes : FEW_WIDE;
-    const int lines = nv * V_LANES * K(few_bits)(kind) / 8 / FEW_LINE;
-    return lines > 0 ? lines : 1;
+    const int bytes = K(few_strip)(lanes) * V_LANES * K(few_bits)(kind) / 8;
+    return (bytes + FEW_LINE - 1) / FEW_LINE;
 }
 
 /* What tile number i of n keys asks for: a piece of the rows ahead with each key. */
@@ -81,31 +86,35 @@ K(few_weigh_tile)(const attn__row_kind kind, const K(few_code) code, const int l
     for (int64_t j = 0; j < n; j++, p += w) {
         const char *row = (const char *)v->row[j] + start, *next = K(few_asks_next)(&asks);
         if (far) next = K(few_weigh_far)(next, lines, v, j, start);
-        v_vec weight[FEW_MOST];
-        UNROLL(8)
-        for (int l = 0; l < FEW_MOST; l++)
-            if (l < lanes) weight[l] = v_set(p[l]);
+        MOVED(row);
+        v_vec y[FEW_STRIP], weight[FEW_MOST];
         if (total) all = v_add(all, v_load_n(p, lanes));
-        UNROLL(4)
-        for (int x = 0; x < FEW_WIDE; x++) {
-            if (x >= nv) break;
-            const v_vec y = K(few_columns)(kind, code, v, row, x, j, e, width - e, cut);
+        UNROLL(8)
+        for (int x = 0; x < FEW_STRIP; x++)
+            if (x < nv) y[x] = K(few_columns)(kind, code, v, row, x, j, e, width - e, cut);
+        UNROLL(8)
+        for (int l = 0; l < FEW_MOST && lanes > FEW_SOME; l++) weight[l] = v_set(p[l]);
+        UNROLL(8)
+        for (int l = 0; l < FEW_MOST; l++) {
+            if (l >= lanes) break;
+            if (lanes <= FEW_SOME) weight[l] = v_set(p[l]);
             UNROLL(8)
-            for (int l = 0; l < FEW_MOST; l++) {
-                if (l >= lanes) break;
+            for (int x = 0; x < FEW_STRIP; x++) {
+                if (x >= nv) break;
                 v_vec *to = &sum[l * nv + x];
-                *to = masked ? v_fma_unmarked(weight[l], y, *to) : v_fma(weight[l], y, *to);
+                *to =
+                    masked ? v_fma_unmarked(weight[l], y[x], *to) : v_fma(weight[l], y[x], *to);
             }
             UNROLL(4)
-            for (int i = x * lines / nv; i < (x + 1) * lines / nv; i++)
+            for (int i = l * lines / lanes; i < (l + 1) * lines / lanes; i++)
                 __builtin_prefetch(next + i * FEW_LINE);
         }
     }
     if (total) v_store_n(total, v_add(v_load_n(total, lanes), all), lanes);
     UNROLL(8)
     for (int l = 0; l < FEW_MOST; l++) {
-        UNROLL(4)
-        for (int x = 0; x < FEW_WIDE; x++) {
+        UNROLL(8)
+        for (int x = 0; x < FEW_STRIP; x++) {
             if (l >= lanes || x >= nv) break;
             real *at = acc + l * ld + e + x * V_LANES;
             v_store(at, v_add(fresh ? v_set(0) : v_load(at), sum[l * nv + x]));
@@ -113,30 +122,41 @@ K(few_weigh_tile)(const attn__row_kind kind, const K(few_code) code, const int l
     }
 }
 
+/* The next strip: a whole one (two vectors at least), half of one - so that of three nothing is
+ * left alone, whose sums would wait for themselves - or one vector. */
+static inline __attribute__((always_inline)) int K(few_strip_next)(const int most, int64_t left)
+{
+    const int half = (most + 1) / 2;
+    if (left >= most && !(most % 2 > 0 && left == most + 1)) return most;
+    return left >= half ? half : 1;
+}
+
 static inline __attribute__((always_inline)) void
 K(few_weigh_lanes)(const attn__row_kind kind, const K(few_code) code, const int lanes,
                    const bool masked, int64_t n, int w, int64_t width, const real *p,
                    real *total, const attn__rows *v, bool fresh, real *acc, int64_t ld)
 {
-    const int nv = FEW_SUMS / lanes < FEW_WIDE ? FEW_SUMS / lanes : FEW_WIDE;
+    const int most = K(few_strip)(lanes), half = (most + 1) / 2;
     const int64_t bytes = (width * K(few_bits)(kind) + 7) / 8;
     const int64_t piece = FEW_LINE * K(few_lines_of)(kind, lanes);
-    int64_t e = 0;
-    for (int64_t i = 0; e < width; i++, total = NULL) {
+    for (int64_t i = 0, e = 0; e < width; i++) {
         const K(few_asks) asks = K(few_pieces_at)(v, i, n, bytes, piece);
-        if (e + nv * V_LANES <= width) {
-            K(few_weigh_tile)
-            (kind, code, lanes, nv, masked, false, n, w, p, total, v, asks, e, width, fresh,
-             acc, ld);
-            e += nv * V_LANES;
-            continue;
-        }
-        if (e + V_LANES <= width) K(few_weigh_tile)
-        (kind, code, lanes, 1, masked, false, n, w, p, total, v, asks, e, width, fresh, acc,
+        const int nv = K(few_strip_next)(most, (width - e) / V_LANES);
+        real *all = e + nv * V_LANES >= width ? total : NULL;
+        if (nv == most && !all) K(few_weigh_tile) /* NULL, so that no register waits for it */
+        (kind, code, lanes, most, masked, false, n, w, p, NULL, v, asks, e, width, fresh, acc,
          ld);
-        else K(few_weigh_tile)(kind, code, lanes, 1, masked, true, n, w, p, total, v, asks, e,
+        else if (nv == most) K(few_weigh_tile)(kind, code, lanes, most, masked, false, n, w, p,
+                                               all, v, asks, e, width, fresh, acc, ld);
+        else if (half > 1 && nv == half)
+            K(few_weigh_tile)(kind, code, lanes, half, masked, false, n, w, p, all, v, asks, e,
+                              width, fresh, acc, ld);
+        else if (e + V_LANES <= width)
+            K(few_weigh_tile)(kind, code, lanes, 1, masked, false, n, w, p, all, v, asks, e,
+                              width, fresh, acc, ld);
+        else K(few_weigh_tile)(kind, code, lanes, 1, masked, true, n, w, p, all, v, asks, e,
                                width, fresh, acc, ld);
-        e += V_LANES;
+        e += nv * V_LANES;
     }
 }
 
@@ -145,14 +165,14 @@ K(few_weigh_all)(const attn__row_kind kind, const K(few_code) code, const bool m
                  int64_t n, int lanes, int w, int64_t width, const real *p, real *total,
                  const attn__rows *v, bool fresh, real *acc, int64_t ld)
 {
-    for (int l = 0; l < lanes; l += FEW_MOST) {
+    for (int l = 0; l < lanes; l += FEW_HEAVY) {
         const real *pl = p + l;
         real *tl = total ? total + l : NULL;
         attn__rows rows = *v;
         if (l > 0) rows.ahead = NULL; /* they have been asked for */
         real *al = acc + l * ld;
-        if (lanes - l > FEW_SOME) K(few_weigh_lanes)
-        (kind, code, FEW_MOST, masked, n, w, width, pl, tl, &rows, fresh, al, ld);
+        if (FEW_HEAVY > FEW_SOME && lanes - l > FEW_SOME) K(few_weigh_lanes)
+        (kind, code, FEW_HEAVY, masked, n, w, width, pl, tl, &rows, fresh, al, ld);
         else if (lanes - l > 1) K(few_weigh_lanes)(kind, code, FEW_SOME, masked, n, w, width,
                                                    pl, tl, &rows, fresh, al, ld);
         else K(few_weigh_lanes)(kind, code, 1, masked, n, w, width, pl, tl, &rows, fresh, al,

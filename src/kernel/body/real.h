@@ -62,6 +62,7 @@ enum { V_LANES = D_LANES, V_TILE_V = D_TILE_V, V_TILE_R = D_TILE_R };
 #define v_words        V(words)
 #define v_columns      V(columns)
 #define v_store4       V(store4)
+#define v_held8        V(held8)
 
 /* Three that cross from doubles to reals. */
 #if REAL_BITS == 32

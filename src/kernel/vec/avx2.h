@@ -95,7 +95,8 @@ static inline s_vec s_select(s_mask m, s_vec yes, s_vec no)
 }
 static inline s_vec s_fma_unmarked(s_vec a, s_vec b, s_vec c)
 {
-    return s_fma(a, s_select(s_sign(a), s_set(0.0f), b), c);
+    const __m256i marked = _mm256_srai_epi32(_mm256_castps_si256(a), 31);
+    return s_fma(a, _mm256_andnot_ps(_mm256_castsi256_ps(marked), b), c);
 }
 static inline s_vec s_abs(s_vec a)
 {
@@ -304,7 +305,8 @@ static inline d_vec d_select(d_mask m, d_vec yes, d_vec no)
 }
 static inline d_vec d_fma_unmarked(d_vec a, d_vec b, d_vec c)
 {
-    return d_fma(a, d_select(d_sign(a), d_set(0.0), b), c);
+    const __m256i marked = _mm256_cmpgt_epi64(_mm256_setzero_si256(), _mm256_castpd_si256(a));
+    return d_fma(a, _mm256_andnot_pd(_mm256_castsi256_pd(marked), b), c);
 }
 static inline d_vec d_abs(d_vec a)
 {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Two words of the vocabulary that body/few.h alone needs.
+ * Three words of the vocabulary that body/few.h alone needs.
  *   v_columns    y[i] = word i of V_LANES rows, for V_COLUMNS words at byte `at` of each
  *   v_store4  p[4 j + l] = lane j of x[l], for four vectors
+ *   v_held8   eight vectors are in registers here: where there are 16, gcc lets a sum wait in
+ *             memory rather than a word, and each addition to it then waits for that
  * Rows are read in the widest pieces of which y takes all: nothing waits in memory for its turn,
  * and the pieces meet in registers. Vectors of few lanes turn a square. */
 #ifndef ATTN__VEC_FEW_H
@@ -23,6 +25,14 @@
         for (int l = 0; l < 4; l++) v##_store(room + l * (lanes), x[l]);                       \
         for (int j = 0; j < (lanes); j++)                                                      \
             for (int l = 0; l < 4; l++) p[4 * j + l] = room[l * (lanes) + j];                  \
+    }
+
+#define VEC_HELD8(v)                                                                           \
+    static inline __attribute__((always_inline)) void v##_held8(v##_vec *x)                    \
+    {                                                                                          \
+        __asm__(""                                                                             \
+                : "+x"(x[0]), "+x"(x[1]), "+x"(x[2]), "+x"(x[3]), "+x"(x[4]), "+x"(x[5]),      \
+                  "+x"(x[6]), "+x"(x[7]));                                                     \
     }
 
 #if defined(ATTN__VEC_AVX512_H)
@@ -127,5 +137,14 @@ VEC_COLUMNS_SQUARE(d, D_LANES)
 VEC_STORE4(d, double, D_LANES)
 #undef VEC_COLUMNS_SQUARE
 #undef VEC_STORE4
+
+#if defined(ATTN__VEC_AVX2_H)
+VEC_HELD8(s)
+VEC_HELD8(d)
+#else
+#    define s_held8(x) ((void)(x))
+#    define d_held8(x) ((void)(x))
+#endif
+#undef VEC_HELD8
 
 #endif
