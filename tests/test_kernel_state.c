@@ -194,6 +194,24 @@ static void fold_between(kernel_case *c)
     }
 }
 
+/* Sums of a chunk as they mostly are, and their reciprocals; among what they divide, now and then,
+ * something very small or large. */
+static void finish_plain(kernel_case *c, const fold_data *f, const matrix *inv)
+{
+    const bool odd = test_rng_chance(&c->rng, 30);
+    for (int l = 0; l < f->w; l++) {
+        const double sum = real_round(c, 1 + 511 * test_rng_uniform(&c->rng));
+        matrix_put(&f->m, 0, l, test_rng_normal(&c->rng));
+        matrix_put(&f->l, 0, l, sum);
+        matrix_put(inv, 0, l, 1 / sum);
+        for (int64_t e = 0; e < f->width; e++) {
+            const int far = odd && test_rng_chance(&c->rng, 3) ? 124 : 20;
+            const int size = (int)test_rng_range(&c->rng, -far, far);
+            matrix_put(&f->acc, e, l, real_round(c, ldexp(test_rng_normal(&c->rng), size)));
+        }
+    }
+}
+
 /* One chunk goes out as if it had been folded: lanes without weight hold anything but count as
  * 0; a maximum that is no number has made a NaN of the sum, and so of inv. */
 static void finish_chunk(kernel_case *c)
@@ -204,7 +222,9 @@ static void finish_chunk(kernel_case *c)
     matrix inv = matrix_of(c, ATTN_DTYPE_F64, 6, 1, f.w, f.w);
     matrix out = matrix_make(c, 7, n, f.width, f.width + test_rng_range(&c->rng, 0, 3));
     void **rows = state_rows(c, 8, &out);
-    for (int l = 0; l < f.w; l++) {
+    const bool plain = test_rng_chance(&c->rng, 50);
+    if (plain) finish_plain(c, &f, &inv);
+    for (int l = 0; l < f.w && !plain; l++) {
         if (test_rng_chance(&c->rng, 20)) matrix_put(&f.m, 0, l, -(double)INFINITY);
         const bool bad = !(matrix_get(&f.m, 0, l) <= DBL_MAX) || test_rng_chance(&c->rng, 10);
         matrix_put(&inv, 0, l, bad ? (double)NAN : 2 * test_rng_uniform(&c->rng));
@@ -215,7 +235,7 @@ static void finish_chunk(kernel_case *c)
     c->scalar->finish(n, f.w, f.width, (const double *)(void *)f.so.p, by, rows);
     double *want = matrix_copy(c, &out);
     for (int64_t i = 0; i < n * f.width; i++) matrix_put(&out, i / f.width, i % f.width, 77);
-    c->k->finish_chunk(n, f.w, f.width, f.m.p, f.acc.p, by, rows);
+    c->k->finish_chunk(n, f.w, f.width, f.m.p, f.l.p, f.acc.p, by, rows);
     kernel_expect_all(c, "finish_chunk", &out, want);
 }
 

@@ -23,6 +23,7 @@ typedef struct kernels_bench {
     attn__row_kind kind;
     float *q, *s, *acc, *rows, *m, *l, *out, *scale; /* q [D][w], s [64][w], acc [D][w] */
     double *inv;
+    float *sum; /* what inv is 1 over */
     const void *row[KEYS];
     void *to[WIDE];
 } kernels_bench;
@@ -66,7 +67,7 @@ static void run_pack(kernels_bench *b)
 
 static void run_finish(kernels_bench *b)
 {
-    b->k->finish_chunk(WIDE, WIDE, b->D, b->m, b->acc, b->inv, b->to);
+    b->k->finish_chunk(WIDE, WIDE, b->D, b->m, b->sum, b->acc, b->inv, b->to);
 }
 
 /* As close as scores of few lie. */
@@ -203,7 +204,8 @@ static void report(kernels_bench *b, int row, const char *kind)
 
 static bool made(kernels_bench *b)
 {
-    float **const part[] = {&b->q, &b->s, &b->acc, &b->rows, &b->m, &b->l, &b->out, &b->scale};
+    float **const part[] = {&b->q, &b->s, &b->acc, &b->rows, &b->m,
+                            &b->l, &b->out, &b->scale, &b->sum};
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
         const size_t n = (size_t)KEYS * MOST;
         *part[i] = aligned_alloc(64, n * sizeof(float));
@@ -211,7 +213,7 @@ static bool made(kernels_bench *b)
         for (size_t x = 0; x < n; x++) (*part[i])[x] = 1e-2f * (float)(x % 7);
     }
     b->inv = aligned_alloc(64, (size_t)MOST * sizeof *b->inv);
-    for (int i = 0; b->inv && i < MOST; i++) b->inv[i] = 1;
+    for (int i = 0; b->inv && i < MOST; i++) b->sum[i] = 1, b->inv[i] = 1;
     for (int l = 0; l < WIDE; l++) b->to[l] = b->out + l * MOST;
     return b->inv != NULL;
 }

@@ -45,7 +45,8 @@ static void panel_write(const attn__run *r, char *scratch, const attn__seq *seq,
     if (so)
         k->finish(panel->n, panel->w, width, so, inv, to);
     else
-        k->finish_chunk(panel->n, panel->w, width, scratch + at->m, scratch + at->acc, inv, to);
+        k->finish_chunk(panel->n, panel->w, width, scratch + at->m, scratch + at->l,
+                        scratch + at->acc, inv, to);
     for (int l = 0; l < panel->n && !direct; l++)
         attn__write_row(k, out, width, reals[l], rows[l]);
 }

@@ -257,10 +257,10 @@ typedef struct attn__kernels {
     void (*finish)(int n, int w, int64_t width, const double *so, const double *inv,
                    void *const *rows);
 
-    /* fold of one fresh chunk, then finish: what they do with so, without it. inv has w
-     * numbers, a NaN where m is neither finite nor -inf. */
-    void (*finish_chunk)(int n, int w, int64_t width, const void *m, const void *acc,
-                         const double *inv, void *const *rows);
+    /* fold of one fresh chunk, then finish: what they do with so, without it; faster where inv
+     * is 1 / l. inv has w numbers, a NaN where m is neither finite nor -inf. */
+    void (*finish_chunk)(int n, int w, int64_t width, const void *m, const void *l,
+                         const void *acc, const double *inv, void *const *rows);
 
     /* Runs n rounds of independent fmas; returns how many flops that was. *sink keeps them. */
     double (*probe)(int64_t n, double *sink);
