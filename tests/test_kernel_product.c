@@ -98,15 +98,31 @@ static void scores(kernel_case *c)
     scores_top(c, &s, n, w, &k, &q, k_stride, ld, want);
 }
 
-/* Weights from 0 up; some forbidden, some rows of them entirely, and there v holds rubbish. */
-static void weigh_fill(kernel_case *c, const matrix *p, const matrix *v, bool masked)
+/* Where marks begin: at once, anywhere, or behind the last key of the slice in front. */
+static void weigh_clean(kernel_case *c, const int64_t *stop, bool masked, int64_t *clean)
 {
+    const bool stairs = test_rng_chance(&c->rng, 50), any = test_rng_chance(&c->rng, 50);
+    for (int x = 0; x < ATTN__SLICES; x++) {
+        const int64_t least = stairs && x > 0 ? stop[x - 1] : 0;
+        clean[x] = stairs || any ? test_rng_range(&c->rng, least, stop[x]) : 0;
+        if (!masked) clean[x] = stop[x];
+    }
+}
+
+/* Weights from 0 up; behind the clean ones some forbidden, some rows of them entirely, and there
+ * v holds rubbish. */
+static void weigh_fill(kernel_case *c, const matrix *p, const matrix *v, bool masked,
+                       const int64_t *clean)
+{
+    int64_t most = 0;
+    for (int x = 0; x < ATTN__SLICES; x++) most = clean[x] > most ? clean[x] : most;
     matrix_fill(c, v);
     for (int64_t j = 0; j < p->rows; j++) {
-        bool none = masked && v->stride != 0 && test_rng_chance(&c->rng, 20);
+        bool none = masked && v->stride != 0 && test_rng_chance(&c->rng, 20) && j >= most;
         for (int64_t l = 0; l < p->cols; l++) {
             double x = fabs(real_draw(c));
             bool forbidden = none || (masked && test_rng_chance(&c->rng, 30));
+            forbidden = forbidden && j >= clean[l / ATTN__SLICE];
             matrix_put(p, j, l, forbidden ? -0.0 : x);
         }
         for (int64_t e = 0; e < v->cols && none; e++)
@@ -122,12 +138,13 @@ static void weigh(kernel_case *c)
     const bool masked = test_rng_chance(&c->rng, 50), fresh = test_rng_chance(&c->rng, 30);
     const bool steps = test_rng_chance(&c->rng, 50);
     attn__soon soon;
-    int64_t stop[ATTN__SLICES];
+    int64_t stop[ATTN__SLICES], clean[ATTN__SLICES];
     matrix p = matrix_make(c, 0, n, w, ld), v = matrix_make(c, 1, n, width, v_stride);
     matrix acc = matrix_make(c, 2, width, w, ld);
     if (!fresh) matrix_fill(c, &acc); /* else it stays NaN: it is only written */
-    weigh_fill(c, &p, &v, masked);
     product_stops(c, n, steps, stop);
+    weigh_clean(c, stop, masked, clean);
+    weigh_fill(c, &p, &v, masked, clean);
     double *want = matrix_copy(c, &acc);
     for (int64_t e = 0; e < width; e++)
         for (int l = 0; l < w; l++) {
@@ -140,7 +157,7 @@ static void weigh(kernel_case *c)
             want[e * w + l] = real_add(c, fresh ? 0 : want[e * w + l], sum);
         }
     if (steps)
-        c->k->weigh_steps(stop, w, width, p.p, ld, v.p, v_stride, masked, fresh, acc.p,
+        c->k->weigh_steps(stop, clean, w, width, p.p, ld, v.p, v_stride, fresh, acc.p,
                           product_soon(c, &soon));
     else
         c->k->weigh(n, w, width, p.p, ld, v.p, v_stride, masked, fresh, acc.p);

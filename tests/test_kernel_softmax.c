@@ -86,6 +86,16 @@ static void tile_stops(kernel_case *c, int64_t n, int64_t *stop)
     for (int x = 0; x < ATTN__SLICES; x++) stop[x] = least = test_rng_range(&c->rng, least, n);
 }
 
+/* How many keys of a slice are allowed from the first on; their bits are set. */
+static void tile_clean(kernel_case *c, const int64_t *stop, uint64_t *allowed, int64_t *clean)
+{
+    for (int x = 0; x < ATTN__SLICES; x++) {
+        const uint64_t lanes = (((uint64_t)1 << ATTN__SLICE) - 1) << x * ATTN__SLICE;
+        clean[x] = test_rng_chance(&c->rng, 50) ? test_rng_range(&c->rng, 0, stop[x]) : 0;
+        for (int64_t j = 0; j < clean[x] && allowed; j++) allowed[j] |= lanes;
+    }
+}
+
 /* The largest, and the same one on every table unless rows are narrow: of two zeros either may
  * stand for both. */
 static void row_max(kernel_case *c)
@@ -156,8 +166,8 @@ static void exp_sum_judge(kernel_case *c, const matrix *p, const matrix *sum,
 static void exp_sum_all(const attn__kernels *k, int64_t n, int w, double coef, const matrix *s,
                         const uint64_t *allowed, const matrix *m, const matrix *sum)
 {
-    const int64_t stop[ATTN__SLICES] = {n, n, n};
-    k->exp_sum(stop, w, coef, s->p, allowed, m->p, sum->p);
+    const int64_t stop[ATTN__SLICES] = {n, n, n}, clean[ATTN__SLICES] = {0};
+    k->exp_sum(stop, clean, w, coef, s->p, allowed, m->p, sum->p);
 }
 
 static void exp_sum(kernel_case *c)
@@ -185,15 +195,16 @@ static void exp_sum_stops(kernel_case *c)
 {
     const int64_t n = kernel_size(c, 0);
     const int w = kernel_width(c);
-    int64_t stop[ATTN__SLICES];
+    int64_t stop[ATTN__SLICES], clean[ATTN__SLICES];
     matrix s = tile_make(c, 0, n, w), m = tile_make(c, 1, 1, w), sum = tile_make(c, 2, 1, w);
     uint64_t *allowed = test_rng_chance(&c->rng, 30) ? NULL : tile_bits(c, 3, n);
     matrix copy = tile_make(c, 4, n, w), part = tile_make(c, 5, 1, w);
+    tile_stops(c, n, stop);
+    tile_clean(c, stop, allowed, clean);
     exp_sum_fill(c, &s, &m, 1, allowed);
     matrix_load(&copy, matrix_copy(c, &s));
     for (int l = 0; l < w; l++) matrix_put(&sum, 0, l, l);
-    tile_stops(c, n, stop);
-    c->k->exp_sum(stop, w, 1, s.p, allowed, m.p, sum.p);
+    c->k->exp_sum(stop, clean, w, 1, s.p, allowed, m.p, sum.p);
     for (int l = 0, x = -1; l < w; l++) {
         if (x != l / ATTN__SLICE) {
             x = l / ATTN__SLICE;

@@ -51,13 +51,13 @@ static void run_scores(kernels_bench *b)
 static void run_weigh(kernels_bench *b)
 {
     const int64_t stop[ATTN__SLICES] = {KEYS, KEYS, KEYS};
-    b->k->weigh_steps(stop, WIDE, b->D, b->s, WIDE, b->rows, b->D, false, false, b->acc, NULL);
+    b->k->weigh_steps(stop, stop, WIDE, b->D, b->s, WIDE, b->rows, b->D, false, b->acc, NULL);
 }
 
 static void run_exp(kernels_bench *b)
 {
     const int64_t stop[ATTN__SLICES] = {KEYS, KEYS, KEYS};
-    b->k->exp_sum(stop, WIDE, 1e-3, b->s, NULL, b->m, b->l);
+    b->k->exp_sum(stop, stop, WIDE, 1e-3, b->s, NULL, b->m, b->l);
 }
 
 static void run_pack(kernels_bench *b)
@@ -86,7 +86,7 @@ static void run_few_exp(kernels_bench *b)
 {
     const int64_t stop[ATTN__SLICES] = {KEYS, KEYS, KEYS};
     b->k->row_max(stop, bench_width(b), b->s, NULL, b->m);
-    b->k->exp_sum(stop, bench_width(b), 1e-3, b->s, NULL, b->m, NULL);
+    b->k->exp_sum(stop, stop, bench_width(b), 1e-3, b->s, NULL, b->m, NULL);
 }
 
 static void run_few_weigh(kernels_bench *b)
@@ -204,7 +204,7 @@ static void report(kernels_bench *b, int row, const char *kind)
 
 static bool made(kernels_bench *b)
 {
-    float **const part[] = {&b->q, &b->s, &b->acc, &b->rows, &b->m,
+    float **const part[] = {&b->q, &b->s,   &b->acc,   &b->rows, &b->m,
                             &b->l, &b->out, &b->scale, &b->sum};
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
         const size_t n = (size_t)KEYS * MOST;

@@ -78,10 +78,10 @@ static void score_dot(attn__tile *t, attn__back_panel *panel, const attn__back_u
     bool fresh;
     const int lane = attn__tile_first_lane(t, t->j0, &until);
     char *acc = score_acc(t, panel, lane, &fresh);
-    attn__tile_stops(t, 0, t->n, stop);
-    k->weigh_steps(stop + lane / ATTN__SLICE, w - lane, D, (char *)t->ds + lane * real, w, keys,
-                   u->staged.k_stride, false, fresh, acc,
-                   attn__warm_take(t->warm, t->n, &soon));
+    attn__tile_stops(t, 0, t->n, stop, NULL);
+    const int64_t *const from = stop + lane / ATTN__SLICE; /* a 0 is no mark there */
+    k->weigh_steps(from, from, w - lane, D, (char *)t->ds + lane * real, w, keys,
+                   u->staged.k_stride, fresh, acc, attn__warm_take(t->warm, t->n, &soon));
 }
 
 static void score_l2(attn__tile *t, attn__back_panel *panel, const attn__back_unit *u)

@@ -280,7 +280,7 @@ typedef struct attn__tile {
     void *s;              /* [n][w] */
     int w;                /* the panel's, or narrow (few.h) */
     double coef;          /* what s is still to be multiplied by, to be in units of log 2 */
-    bool masked;          /* allowed counts */
+    bool masked, stairs;  /* allowed counts; it forbids what lies behind hi and no more */
     int64_t open, shut;   /* keys open .. shut of the sequence: every lane may see them */
     void *top;            /* [w]: the largest scores of these, if they are wanted; or NULL */
     uint64_t *allowed;    /* [n]: bit l: query of lane l may see the key */
@@ -323,9 +323,9 @@ bool attn__tile_next(const attn__tile *t, attn__slice *slice);
 /* Row of the lane in an operand B H T S, at the tile's first key. */
 const void *attn__operand_row(const attn__tile *t, const attn_tensor *operand, int l);
 int attn__tile_first_lane(const attn__tile *t, int64_t j, int64_t *until);
-/* Where the slices of lanes stop to see keys first .. first + n, counted from the first: lanes
- * rise with the query, so under a causal mask the first slices stop first. */
-void attn__tile_stops(const attn__tile *t, int64_t first, int64_t n, int64_t *stop);
+/* Where slices of lanes stop to see keys j .. j + n of the tile, counted from j: lanes rise with
+ * the query, so a causal mask stops the first ones first. to: where not all of one see any more. */
+void attn__tile_stops(const attn__tile *t, int64_t j, int64_t n, int64_t *stop, int64_t *to);
 /* keep[x], bit l: the weight of key first + x for lane l is not dropped. */
 void attn__tile_keep(const attn__tile *t, int64_t first, int64_t n, uint64_t *keep);
 bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);

@@ -170,6 +170,7 @@ static void mask_stairs(attn__tile *t)
         t->allowed[j - t->j0] = lanes;
     }
     t->shut = shut;
+    t->stairs = true;
 }
 
 /* Keys that nobody sees are cut off at both ends; a tile without a cleared bit is unmasked. The

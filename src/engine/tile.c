@@ -84,11 +84,13 @@ static bool tile_finite(const attn__kernels *k, int64_t n, int64_t width, const 
     return finite;
 }
 
-void attn__tile_stops(const attn__tile *t, int64_t first, int64_t n, int64_t *stop)
+/* Only stairs say where the first lane stops; else it may be anywhere. */
+void attn__tile_stops(const attn__tile *t, int64_t j, int64_t n, int64_t *stop, int64_t *to)
 {
-    int64_t reach = 0;
+    int64_t reach = attn__max(0, t->panel->all_hi - (t->j0 + j));
     for (int x = 0; x < ATTN__SLICES; x++) {
-        reach = attn__max(reach, t->panel->reach[x] - (t->j0 + first));
+        if (to) to[x] = t->stairs ? attn__min(reach, n) : 0;
+        reach = attn__max(reach, t->panel->reach[x] - (t->j0 + j));
         stop[x] = attn__min(reach, n);
     }
 }
@@ -102,7 +104,7 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
     const int64_t real = (int64_t)attn__real_size(k), E = t->r->p->E, j = t->j0 + first;
     const int w = t->w;
     char *acc = tile_part(t, t->r->plan->at.acc);
-    int64_t stop[ATTN__SLICES], stride = staged->v_stride;
+    int64_t stop[ATTN__SLICES], clean[ATTN__SLICES], stride = staged->v_stride;
     const char *values = staged->late ? attn__late_values(t, staged, chunk0, j, n, &stride)
                                       : (const char *)staged->v + (j - chunk0) * stride * real;
     if (masked && t->counts && !tile_finite(k, n, E, values, stride)) {
@@ -111,9 +113,10 @@ static void tile_weigh(const attn__tile *t, const attn__staged *staged, int64_t 
         return;
     }
     attn__soon soon;
-    attn__tile_stops(t, first, n, stop);
-    k->weigh_steps(stop, w, E, (char *)t->s + first * w * real, w, values, stride,
-                   masked && !t->counts, first == 0, acc, attn__warm_take(t->warm, n, &soon));
+    attn__tile_stops(t, first, n, stop, clean);
+    k->weigh_steps(stop, masked && !t->counts ? clean : stop, w, E,
+                   (char *)t->s + first * w * real, w, values, stride, first == 0, acc,
+                   attn__warm_take(t->warm, n, &soon));
 }
 
 /* The same for weights of either sign: entries that no weight meets are left out. */
@@ -172,9 +175,11 @@ bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stage
     return true;
 }
 
-/* In the scratch of the thread, where a forward pass works. */
+/* In the scratch of the thread, where a forward pass works. Stairs tell where weights are marked
+ * unless something else marks some. */
 static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *staged)
 {
+    const attn__run *r = t->r;
     t->s = tile_part(t, t->r->plan->at.s);
     t->allowed = tile_part(t, t->r->plan->at.allowed);
     if (t->r->p->call == ATTN__JVP) attn__jvp_begin(t);
@@ -182,7 +187,9 @@ static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stag
         t->top = tile_part(t, t->r->plan->at.m);
         attn__tile_max_begin(t, t->top);
     }
-    return attn__tile_prepare(t, chunk0, staged);
+    const bool some = attn__tile_prepare(t, chunk0, staged);
+    t->stairs = t->stairs && t->top && r->p->spec.dropout == 0 && attn__norm_of(r->p)->op < 0;
+    return some;
 }
 
 /* Whether weights of keys first .. first + n may be marked as forbidden. Those of the softmax
@@ -215,10 +222,12 @@ static void tile_weights(const attn__tile *t, int64_t first, int64_t n, bool mar
     const int w = t->w, op = attn__norm_of(t->r->p)->op;
     char *s = (char *)t->s + first * w * (int64_t)attn__real_size(k);
     const uint64_t *allowed = marked ? t->allowed + first : NULL;
-    int64_t stop[ATTN__SLICES] = {n, n, n};
-    if (marked && tile_stops_early(t)) attn__tile_stops(t, first, n, stop);
+    int64_t stop[ATTN__SLICES], clean[ATTN__SLICES];
+    attn__tile_stops(t, first, n, stop, clean);
+    const bool early = marked && tile_stops_early(t);
+    for (int x = 0; x < ATTN__SLICES && !early; x++) stop[x] = n;
     if (op < 0)
-        k->exp_sum(stop, w, t->coef, s, allowed, m, w < k->step ? NULL : l);
+        k->exp_sum(stop, clean, w, t->coef, s, allowed, m, w < k->step ? NULL : l);
     else if (t->r->p->call == ATTN__JVP)
         k->norm_grade[op](n, w, &t->panel->norm->rows, s, allowed,
                           (char *)t->ds + (s - (char *)t->s));

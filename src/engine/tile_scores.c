@@ -81,7 +81,7 @@ void attn__tile_dot(const attn__tile *t, const void *keys, int64_t stride)
     attn__soon soon;
     int64_t stop[ATTN__SLICES];
     const int64_t open[] = {t->open - t->j0, t->shut - t->j0};
-    attn__tile_stops(t, 0, t->n, stop);
+    attn__tile_stops(t, 0, t->n, stop, NULL);
     k->scores_max(stop, w, D, keys, stride, t->panel->qt, w, t->s, open, t->top,
                   attn__warm_take(t->warm, t->n, &soon));
 }
@@ -100,7 +100,7 @@ static void tile_max_of(const attn__tile *t, int64_t first, int64_t n, void *m)
     const attn__kernels *k = t->r->plan->kernels;
     const int w = t->w;
     int64_t stop[ATTN__SLICES];
-    attn__tile_stops(t, first, n, stop);
+    attn__tile_stops(t, first, n, stop, NULL);
     if (n > 0)
         k->row_max(stop, w, (char *)t->s + first * w * (int64_t)attn__real_size(k),
                    t->masked ? t->allowed + first : NULL, m);

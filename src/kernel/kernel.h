@@ -208,10 +208,10 @@ typedef struct attn__kernels {
 
     /* s[j][l] = exp2(coef * s[j][l] - m[l]) (m -inf counts as 0), j < stop as for row_max; l[l]
      * += the sum of these over j ascending from 0, l NULL: none; where bit l of allowed[j] is
-     * clear: s = -0 and nothing is added. The product is rounded: scores that `scale` has met
-     * already give the same bits. */
-    void (*exp_sum)(const int64_t *stop, int w, double coef, void *s, const uint64_t *allowed,
-                    const void *m, void *l);
+     * clear, at or behind clean as for weigh_steps: s = -0, nothing is added. The product is
+     * rounded: scores that `scale` has met already give the same bits. */
+    void (*exp_sum)(const int64_t *stop, const int64_t *clean, int w, double coef, void *s,
+                    const uint64_t *allowed, const void *m, void *l);
 
     /* p[j][l] = -0 where bit l of keep[j] is clear. */
     void (*drop)(int64_t n, int w, const uint64_t *keep, void *p);
@@ -222,11 +222,11 @@ typedef struct attn__kernels {
     void (*weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                   int64_t v_stride, bool masked, bool fresh, void *acc);
 
-    /* weigh where lane l is over keys j < stop[l / ATTN__SLICE], which never falls. soon: or
-     * NULL. */
-    void (*weigh_steps)(const int64_t *stop, int w, int64_t width, const void *p, int ld,
-                        const void *v, int64_t v_stride, bool masked, bool fresh, void *acc,
-                        const attn__soon *soon);
+    /* weigh where lane l is over keys j < stop[l / ATTN__SLICE], which never falls, and masked
+     * from key clean[l / ATTN__SLICE] <= stop on. soon: or NULL. */
+    void (*weigh_steps)(const int64_t *stop, const int64_t *clean, int w, int64_t width,
+                        const void *p, int ld, const void *v, int64_t v_stride, bool fresh,
+                        void *acc, const attn__soon *soon);
 
     /* ---- few lanes: body/few.h -------------------------------------------------------------
      * The same numbers for at most ATTN__FEW lanes, with keys, or columns of values, in the

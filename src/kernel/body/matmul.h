@@ -136,11 +136,12 @@ static void K(scores_max)(const int64_t *stop, int w, int64_t depth, const void 
     K(scores_all)(stop, w, depth, k, k_stride, q, ld, s, open, m, soon);
 }
 
-/* Keys j .. n of nr columns of v by the vectors from first on; returns n, or j when that is
- * more. fetch: the numbers of v that lie that far on are asked for in passing. */
+/* Keys j .. n of nr columns of v by the vectors from first on, of which the first `marked` may
+ * hold weights of -0; returns n, or j when that is more. fetch: the numbers of v that lie that far
+ * on are asked for in passing. */
 static inline __attribute__((always_inline)) int64_t
 K(weigh_keys)(int64_t j, int64_t n, const real *p, int ld, const real *v, int64_t v_stride,
-              v_vec *sum, const int nr, const int first, const int nv, const bool masked,
+              v_vec *sum, const int nr, const int first, const int nv, const int marked,
               int64_t fetch)
 {
     const real *row = v + j * v_stride;
@@ -156,31 +157,38 @@ K(weigh_keys)(int64_t j, int64_t n, const real *p, int ld, const real *v, int64_
             UNROLL(4)
             for (int x = first; x < nv; x++) {
                 v_vec *to = &sum[r * V_TILE_V + x];
-                *to = masked ? v_fma_unmarked(w[x], b, *to) : v_fma(w[x], b, *to);
+                *to = x < first + marked ? v_fma_unmarked(w[x], b, *to) : v_fma(w[x], b, *to);
             }
         }
     }
     return j;
 }
 
+/* Which weights may be -0: none, those of the first slice that is not yet over its keys, any. */
+enum { MARKS_NONE, MARKS_STAIRS, MARKS_ANY };
+
 /* nr columns of v by nv vectors, each over its own keys [0, stop): chains from 0, added to acc
- * at the end (to 0 when it is fresh). */
+ * at the end (to 0 when it is fresh). Under stairs the first `clean` keys have no marks at all. */
 static inline __attribute__((always_inline)) void
-K(weigh_tile)(const int64_t *stop, const real *p, int ld, const real *v, int64_t v_stride,
-              real *acc, const int nr, const int nv, const bool masked, bool fresh,
-              int64_t fetch)
+K(weigh_tile)(const int64_t *stop, int64_t clean, const real *p, int ld, const real *v,
+              int64_t v_stride, real *acc, const int nr, const int nv, const int marks,
+              bool fresh, int64_t fetch)
 {
+    enum { NEAR = ATTN__SLICE / V_LANES };
+    const int marked = marks == MARKS_ANY ? V_TILE_V : marks == MARKS_STAIRS ? NEAR : 0;
     v_vec sum[V_TILE_R * V_TILE_V];
     int64_t j = 0;
     UNROLL(32)
     for (int a = 0; a < V_TILE_R * V_TILE_V; a++) sum[a] = v_set(0);
     _Static_assert(V_TILE_V <= 4, "a call for each");
-    j = K(weigh_keys)(j, stop[0], p, ld, v, v_stride, sum, nr, 0, nv, masked, fetch);
+    if (marks == MARKS_STAIRS)
+        j = K(weigh_keys)(j, clean, p, ld, v, v_stride, sum, nr, 0, nv, 0, fetch);
+    j = K(weigh_keys)(j, stop[0], p, ld, v, v_stride, sum, nr, 0, nv, marked, fetch);
     if (nv > 1) /* not a loop: not every compiler would know the registers by their index */
-        j = K(weigh_keys)(j, stop[1], p, ld, v, v_stride, sum, nr, 1, nv, masked, fetch);
+        j = K(weigh_keys)(j, stop[1], p, ld, v, v_stride, sum, nr, 1, nv, marked, fetch);
     if (nv > 2)
-        j = K(weigh_keys)(j, stop[2], p, ld, v, v_stride, sum, nr, 2, nv, masked, fetch);
-    if (nv > 3) K(weigh_keys)(j, stop[3], p, ld, v, v_stride, sum, nr, 3, nv, masked, fetch);
+        j = K(weigh_keys)(j, stop[2], p, ld, v, v_stride, sum, nr, 2, nv, marked, fetch);
+    if (nv > 3) K(weigh_keys)(j, stop[3], p, ld, v, v_stride, sum, nr, 3, nv, marked, fetch);
     UNROLL(8)
     for (int r = 0; r < nr; r++) {
         UNROLL(4)
@@ -194,9 +202,9 @@ K(weigh_tile)(const int64_t *stop, const real *p, int ld, const real *v, int64_t
 
 /* The first pass asks for rows, those that follow for lines. */
 static inline __attribute__((always_inline)) void
-K(weigh_columns)(const int64_t *stop, int64_t width, const real *p, int ld, const real *v,
-                 int64_t v_stride, real *acc, const int nv, const bool masked, bool fresh,
-                 const attn__soon *soon)
+K(weigh_columns)(const int64_t *stop, int64_t clean, int64_t width, const real *p, int ld,
+                 const real *v, int64_t v_stride, real *acc, const int nv, const int marks,
+                 bool fresh, const attn__soon *soon)
 {
     const int64_t ahead = V_TILE_R * v_stride;
     int64_t e = 0;
@@ -207,52 +215,62 @@ K(weigh_columns)(const int64_t *stop, int64_t width, const real *p, int ld, cons
                                                                         : 0;
         if (soon) K(ask)(soon, soon->rows * e / width, soon->rows * (e + V_TILE_R) / width);
         K(weigh_tile)
-        (stop, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, masked, fresh, fetch);
+        (stop, clean, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, marks, fresh, fetch);
     }
-    for (; e + 2 <= width; e += 2)
-        K(weigh_tile)(stop, p, ld, v + e, v_stride, acc + e * ld, 2, nv, masked, fresh, 0);
-    if (e < width)
-        K(weigh_tile)(stop, p, ld, v + e, v_stride, acc + e * ld, 1, nv, masked, fresh, 0);
+    for (; e + 2 <= width; e += 2) K(weigh_tile)
+    (stop, clean, p, ld, v + e, v_stride, acc + e * ld, 2, nv, marks, fresh, 0);
+    if (e < width) K(weigh_tile)
+    (stop, clean, p, ld, v + e, v_stride, acc + e * ld, 1, nv, marks, fresh, 0);
 }
 
 static inline __attribute__((always_inline)) void
-K(weigh_all)(const int64_t *stop, int w, int64_t width, const real *p, int ld, const real *v,
-             int64_t v_stride, real *acc, const bool masked, bool fresh, const attn__soon *soon)
+K(weigh_all)(const int64_t *stop, const int64_t *clean, int w, int64_t width, const real *p,
+             int ld, const real *v, int64_t v_stride, real *acc, const int marks, bool fresh,
+             const attn__soon *soon)
 {
     int64_t until[V_TILE_V];
     int l = 0;
     for (; l + V_TILE_V * V_LANES <= w; l += V_TILE_V * V_LANES) {
         for (int x = 0; x < V_TILE_V; x++) until[x] = stop[(l + x * V_LANES) / ATTN__SLICE];
         K(weigh_columns)
-        (until, width, p + l, ld, v, v_stride, acc + l, V_TILE_V, masked, fresh,
-         l ? NULL : soon);
+        (until, clean[l / ATTN__SLICE], width, p + l, ld, v, v_stride, acc + l, V_TILE_V, marks,
+         fresh, l ? NULL : soon);
     }
     for (; l + 2 * V_LANES <= w; l += 2 * V_LANES) {
         for (int x = 0; x < 2; x++) until[x] = stop[(l + x * V_LANES) / ATTN__SLICE];
         K(weigh_columns)
-        (until, width, p + l, ld, v, v_stride, acc + l, 2, masked, fresh, l ? NULL : soon);
+        (until, clean[l / ATTN__SLICE], width, p + l, ld, v, v_stride, acc + l, 2, marks, fresh,
+         l ? NULL : soon);
     }
     if (l < w) K(weigh_columns)
-    (stop + l / ATTN__SLICE, width, p + l, ld, v, v_stride, acc + l, 1, masked, fresh,
-     l ? NULL : soon);
+    (stop + l / ATTN__SLICE, clean[l / ATTN__SLICE], width, p + l, ld, v, v_stride, acc + l, 1,
+     marks, fresh, l ? NULL : soon);
 }
 
-static void K(weigh_steps)(const int64_t *stop, int w, int64_t width, const void *p, int ld,
-                           const void *v, int64_t v_stride, bool masked, bool fresh, void *acc,
-                           const attn__soon *soon)
+/* Under stairs the slices in front are over their keys where the next one has marks. */
+static void K(weigh_steps)(const int64_t *stop, const int64_t *clean, int w, int64_t width,
+                           const void *p, int ld, const void *v, int64_t v_stride, bool fresh,
+                           void *acc, const attn__soon *soon)
 {
-    if (masked)
-        K(weigh_all)(stop, w, width, p, ld, v, v_stride, acc, true, fresh, soon);
+    bool none = true, stairs = true;
+    for (int x = 0; x <= (w - 1) / ATTN__SLICE; x++) {
+        none = none && clean[x] >= stop[x];
+        stairs = stairs && (x == 0 || clean[x] >= stop[x - 1]);
+    }
+    if (none)
+        K(weigh_all)(stop, clean, w, width, p, ld, v, v_stride, acc, MARKS_NONE, fresh, soon);
+    else if (stairs)
+        K(weigh_all)(stop, clean, w, width, p, ld, v, v_stride, acc, MARKS_STAIRS, fresh, soon);
     else
-        K(weigh_all)(stop, w, width, p, ld, v, v_stride, acc, false, fresh, soon);
+        K(weigh_all)(stop, clean, w, width, p, ld, v, v_stride, acc, MARKS_ANY, fresh, soon);
 }
 
 static void K(weigh)(int64_t n, int w, int64_t width, const void *p, int ld, const void *v,
                      int64_t v_stride, bool masked, bool fresh, void *acc)
 {
-    const int64_t stop[] = {n, n, n};
+    const int64_t stop[] = {n, n, n}, none[] = {0, 0, 0};
     _Static_assert(sizeof stop / sizeof *stop == ATTN__SLICES, "one for each slice");
-    K(weigh_steps)(stop, w, width, p, ld, v, v_stride, masked, fresh, acc, NULL);
+    K(weigh_steps)(stop, masked ? none : stop, w, width, p, ld, v, v_stride, fresh, acc, NULL);
 }
 
 #endif

@@ -47,6 +47,7 @@ enum { V_LANES = D_LANES, V_TILE_V = D_TILE_V, V_TILE_R = D_TILE_R };
 #define v_min          V(min)
 #define v_lt           V(lt)
 #define v_nan          V(nan)
+#define v_any          V(any)
 #define v_sign         V(sign)
 #define v_mask_from    V(mask_from)
 #define v_select       V(select)

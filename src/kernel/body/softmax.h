@@ -160,13 +160,15 @@ K(exp_sum_keys)(const int keys, int w, v_vec coef, real *s, const uint64_t *allo
 }
 
 static inline __attribute__((always_inline)) void
-K(exp_sum_one)(int64_t n, int w, v_vec coef, real *s, const uint64_t *allowed, const real *m,
-               real *sum, int l, const bool masked)
+K(exp_sum_one)(int64_t n, int64_t clean, int w, v_vec coef, real *s, const uint64_t *allowed,
+               const real *m, real *sum, int l, const bool masked)
 {
     v_vec top = v_load(m + l), total = v_set(0);
     int64_t j = 0;
     top = v_select(v_lt(top, v_set(-REAL_MAX)), v_set(0), top);
     s += l;
+    for (; j + EXP_KEYS <= clean && masked; j += EXP_KEYS)
+        total = K(exp_sum_keys)(EXP_KEYS, w, coef, s + j * w, NULL, top, total, l, false);
     for (; j + EXP_KEYS <= n; j += EXP_KEYS)
         total = K(exp_sum_keys)(EXP_KEYS, w, coef, s + j * w, masked ? allowed + j : NULL, top,
                                 total, l, masked);
@@ -176,7 +178,7 @@ K(exp_sum_one)(int64_t n, int w, v_vec coef, real *s, const uint64_t *allowed, c
     if (sum) v_store(sum + l, v_add(v_load(sum + l), total));
 }
 
-static void K(exp_sum)(const int64_t *stop, int w, double coef, void *s,
+static void K(exp_sum)(const int64_t *stop, const int64_t *clean, int w, double coef, void *s,
                        const uint64_t *allowed, const void *m, void *l)
 {
     const v_vec c = v_set((real)coef);
@@ -188,10 +190,11 @@ static void K(exp_sum)(const int64_t *stop, int w, double coef, void *s,
         return;
     }
     for (int x = 0; x < w; x += V_LANES) {
-        if (allowed)
-            K(exp_sum_one)(stop[x / ATTN__SLICE], w, c, s, allowed, m, l, x, true);
+        const int64_t n = stop[x / ATTN__SLICE], plain = clean[x / ATTN__SLICE];
+        if (allowed && plain < n)
+            K(exp_sum_one)(n, plain, w, c, s, allowed, m, l, x, true);
         else
-            K(exp_sum_one)(stop[x / ATTN__SLICE], w, c, s, NULL, m, l, x, false);
+            K(exp_sum_one)(n, n, w, c, s, NULL, m, l, x, false);
     }
 }
 

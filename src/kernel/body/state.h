@@ -151,68 +151,57 @@ K(finish_chunk_block)(int n, int w, int64_t width, const real *m, const real *ac
     K(finish_rows)(x, n, width, rows, l, e, whole);
 }
 
-#if REAL_BITS == 32
 /* Whether inv holds 1 / sum up to what doubles round, of sums that keep quotients normal. */
-static inline bool K(finish_plain)(const real *sum, const double *inv)
+static inline __attribute__((always_inline)) bool K(finish_plain)(const real *sum,
+                                                                  const double *inv)
 {
-    bool odd = false;
-    for (int i = 0; i < V_LANES; i++) {
-        const double b = (double)sum[i];
-        odd = odd | !(fabs(b * inv[i] - 1) <= 0x1p-52) | !(0.5 <= b) | !(b <= 0x1p10);
+    const v_vec b = v_load(sum);
+    bool odd = v_any(v_lt(b, v_set((real)0.5))) || v_any(v_lt(v_set(1024), b));
+    for (int i = 0; i < V_LANES; i += D_LANES) {
+        const d_vec off = d_fma(d_load_real(sum + i), d_load(inv + i), d_set(-1.0));
+        odd = odd || d_any(d_nan(off)) || d_any(d_lt(d_set(0x1p-52), d_abs(off)));
     }
     return !odd;
 }
 
-/* The same rows without doubles, unless some number of acc is too small, too large or none. With
- * r the real next to 1 / b and q that next to a r, fma(a - q b, r, q) is the real next to a / b.
- * So is a inv in doubles, rounded: a quotient of reals is never nearer to the middle of two than
- * 2^-49 of it. */
+/* The rows of V_LANES lanes without doubles; false if some number of acc is too small or none, so
+ * that they are still to be written. With r the real next to 1 / b and q that next to a r,
+ * fma(a - q b, r, q) is the real next to a / b. So is a inv in doubles, rounded: a quotient of
+ * two reals is never nearer to the middle of two than 2^-49 of it. */
 static inline __attribute__((always_inline)) bool
 K(finish_quotients)(int w, int64_t width, const real *sum, const real *acc, const double *inv,
                     void *const *rows)
 {
-    real r[V_LANES], end[2 * V_LANES];
-    for (int i = 0; i < V_LANES; i++) r[i] = (real)inv[i];
-    const v_vec by = v_load(r), less = v_sub(v_set(0), v_load(sum));
-    v_vec least = v_set(1), rest = v_set(0);
+    real ones[V_LANES];
+    v_store(ones, v_set(1));
+    const v_vec r = v_scale_wide(ones, inv), minus_b = v_sub(v_set(0), v_load(sum));
+    v_vec least = v_set(1), left = v_set(0);
     for (int64_t e = 0; e < width; e += V_LANES) {
         v_vec x[V_LANES];
         UNROLL(16)
-        for (int i = 0; i < V_LANES; i++) {
-            const v_vec a = v_load(acc + (e + i) * w), q = v_mul(a, by), left = v_fma(q, less, a);
+        for (int i = 0; i < V_LANES; i++, acc += w) {
+            const v_vec a = v_load(acc), q = v_mul(a, r), rest = v_fma(q, minus_b, a);
             least = v_min(v_abs(a), least);
-            rest = v_add(rest, left); /* a NaN as soon as an a is none or no number */
-            x[i] = v_fma(left, by, q);
+            left = v_add(left, rest); /* a NaN as soon as an a is infinite or none */
+            x[i] = v_fma(rest, r, q);
         }
         v_transpose(x);
         UNROLL(16)
         for (int i = 0; i < V_LANES; i++) v_store((real *)rows[i] + e, x[i]);
     }
-    v_store(end, least);
-    v_store(end + V_LANES, rest);
-    bool odd = false;
-    for (int i = 0; i < V_LANES; i++)
-        odd = odd | !(end[i] >= 0x1p-80f) | (end[V_LANES + i] != end[V_LANES + i]);
-    return !odd;
+    return !v_any(v_lt(least, v_set((real)0x1p-80))) && !v_any(v_nan(left));
 }
-#endif
 
 static void K(finish_chunk)(int n, int w, int64_t width, const void *m, const void *sum,
                             const void *acc, const double *inv, void *const *rows)
 {
-    const real *top = m;
+    const real *top = m, *sums = sum, *from = acc;
     for (int l = 0; l < n; l += V_LANES) {
-        bool some = false;
-        for (int i = 0; i < V_LANES; i++) some = some | (top[l + i] < -REAL_MAX);
-#if REAL_BITS == 32
-        const real *of = (const real *)sum + l, *from = (const real *)acc + l;
-        if (!some && l + V_LANES <= n && width % V_LANES == 0 &&
-            K(finish_plain)(of, inv + l) &&
-            K(finish_quotients)(w, width, of, from, inv + l, rows + l))
+        const bool some = v_any(v_lt(v_load(top + l), v_set(-REAL_MAX)));
+        if (REAL_BITS == 32 && !some && l + V_LANES <= n && width % V_LANES == 0 &&
+            K(finish_plain)(sums + l, inv + l) &&
+            K(finish_quotients)(w, width, sums + l, from + l, inv + l, rows + l))
             continue;
-#else
-        (void)sum;
-#endif
         for (int64_t e = 0; e < width; e += V_LANES) {
             if (e + V_LANES > width || l + V_LANES > n)
                 K(finish_chunk_block)(n, w, width, top, acc, inv, rows, l, e, true, false);

@@ -79,6 +79,10 @@ static inline s_mask s_nan(s_vec a)
 {
     return _mm256_cmp_ps(a, a, _CMP_UNORD_Q);
 }
+static inline bool s_any(s_mask m)
+{
+    return _mm256_movemask_ps(m) != 0;
+}
 static inline s_mask s_sign(s_vec a)
 {
     return a;
@@ -288,6 +292,10 @@ static inline d_mask d_lt(d_vec a, d_vec b)
 static inline d_mask d_nan(d_vec a)
 {
     return _mm256_cmp_pd(a, a, _CMP_UNORD_Q);
+}
+static inline bool d_any(d_mask m)
+{
+    return _mm256_movemask_pd(m) != 0;
 }
 static inline d_mask d_sign(d_vec a)
 {

@@ -78,6 +78,10 @@ static inline s_mask s_nan(s_vec a)
 {
     return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
 }
+static inline bool s_any(s_mask m)
+{
+    return m != 0;
+}
 static inline s_mask s_sign(s_vec a)
 {
     return _mm512_movepi32_mask(_mm512_castps_si512(a));
@@ -285,6 +289,10 @@ static inline d_mask d_lt(d_vec a, d_vec b)
 static inline d_mask d_nan(d_vec a)
 {
     return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q);
+}
+static inline bool d_any(d_mask m)
+{
+    return m != 0;
 }
 static inline d_mask d_sign(d_vec a)
 {

@@ -65,6 +65,10 @@ static inline s_mask s_nan(s_vec a)
 {
     return vmvnq_u32(vceqq_f32(a, a));
 }
+static inline bool s_any(s_mask m)
+{
+    return vmaxvq_u32(m) != 0;
+}
 static inline s_mask s_sign(s_vec a)
 {
     return vreinterpretq_u32_s32(vshrq_n_s32(vreinterpretq_s32_f32(a), 31));
@@ -252,6 +256,10 @@ static inline d_mask d_lt(d_vec a, d_vec b)
 static inline d_mask d_nan(d_vec a)
 {
     return veorq_u64(vceqq_f64(a, a), vdupq_n_u64(~(uint64_t)0));
+}
+static inline bool d_any(d_mask m)
+{
+    return (vgetq_lane_u64(m, 0) | vgetq_lane_u64(m, 1)) != 0;
 }
 static inline d_mask d_sign(d_vec a)
 {

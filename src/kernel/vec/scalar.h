@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The vocabulary on one lane: what every other vec/<isa>.h must agree with, bit for bit.
  *
- * s_ operations work on floats, d_ on doubles. A mask is what lt, sign and mask_from give. */
+ * s_ operations work on floats, d_ on doubles. A mask is what lt, sign and mask_from give; any:
+ * it has a lane. */
 #ifndef ATTN__VEC_SCALAR_H
 #define ATTN__VEC_SCALAR_H
 
@@ -66,6 +67,10 @@ static inline s_mask s_lt(s_vec a, s_vec b)
 static inline s_mask s_nan(s_vec a)
 {
     return a != a;
+}
+static inline bool s_any(s_mask m)
+{
+    return m;
 }
 static inline s_mask s_sign(s_vec a)
 {
@@ -253,6 +258,10 @@ static inline d_mask d_lt(d_vec a, d_vec b)
 static inline d_mask d_nan(d_vec a)
 {
     return a != a;
+}
+static inline bool d_any(d_mask m)
+{
+    return m;
 }
 static inline d_mask d_sign(d_vec a)
 {

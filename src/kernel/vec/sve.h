@@ -77,6 +77,10 @@ static inline s_mask s_nan(s_vec a)
 {
     return svcmpuo_f32(s_all(), a, a);
 }
+static inline bool s_any(s_mask m)
+{
+    return svptest_any(s_all(), m);
+}
 static inline s_mask s_sign(s_vec a)
 {
     return svcmplt_n_s32(s_all(), svreinterpret_s32_f32(a), 0);
@@ -278,6 +282,10 @@ static inline d_mask d_lt(d_vec a, d_vec b)
 static inline d_mask d_nan(d_vec a)
 {
     return svcmpuo_f64(d_all(), a, a);
+}
+static inline bool d_any(d_mask m)
+{
+    return svptest_any(d_all(), m);
 }
 static inline d_mask d_sign(d_vec a)
 {
