@@ -177,6 +177,14 @@ static inline int kernel_scores_width(kernel_case *c)
     return test_rng_chance(&c->rng, 50) ? kernel_narrow(c, 1) : kernel_width(c);
 }
 
+/* Where slices of lanes stop to see keys, never before the slice in front; without steps at the
+ * end. */
+static inline void kernel_stops(kernel_case *c, bool steps, int64_t n, int64_t *stop)
+{
+    int64_t least = steps ? 0 : n;
+    for (int x = 0; x < ATTN__SLICES; x++) stop[x] = least = test_rng_range(&c->rng, least, n);
+}
+
 /* ---- matrices -------------------------------------------------------------------------- */
 
 typedef struct matrix {

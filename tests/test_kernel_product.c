@@ -25,18 +25,9 @@ static const attn__soon *product_soon(kernel_case *c, attn__soon *soon)
                          .step = test_rng_range(&c->rng, -300, 300),
                          .bytes = test_rng_range(&c->rng, 0, 300),
                          .rows = test_rng_range(&c->rng, 0, 70),
-                         .write = test_rng_chance(&c->rng, 50)};
+                         .write = test_rng_chance(&c->rng, 50),
+                         .far = test_rng_chance(&c->rng, 50)};
     return test_rng_chance(&c->rng, 70) ? soon : NULL;
-}
-
-/* Where slices of lanes stop, never before the slice in front; mostly the last sees all keys. */
-static void product_stops(kernel_case *c, int64_t n, bool steps, int64_t *stop)
-{
-    int64_t least = 0;
-    for (int x = 0; x < ATTN__SLICES; x++) {
-        if (steps) least = test_rng_range(&c->rng, least, n);
-        stop[x] = steps ? least : n;
-    }
 }
 
 /* Keys of whole tiles that no lane misses; to the end where all lanes go there. */
@@ -57,7 +48,7 @@ static void scores_top(kernel_case *c, const matrix *s, int64_t n, int w, const 
     attn__soon soon;
     int64_t stop[ATTN__SLICES], open[2];
     double *most = test_alloc(&c->arena, (size_t)w * sizeof *most);
-    product_stops(c, n, test_rng_chance(&c->rng, 50), stop);
+    kernel_stops(c, test_rng_chance(&c->rng, 50), n, stop);
     stop[(w - 1) / ATTN__SLICE] = n;
     scores_open(c, n, stop[0], open);
     for (int l = 0; l < w; l++) matrix_put(&m, 0, l, l % 2 ? -(double)INFINITY : real_draw(c));
@@ -142,7 +133,7 @@ static void weigh(kernel_case *c)
     matrix p = matrix_make(c, 0, n, w, ld), v = matrix_make(c, 1, n, width, v_stride);
     matrix acc = matrix_make(c, 2, width, w, ld);
     if (!fresh) matrix_fill(c, &acc); /* else it stays NaN: it is only written */
-    product_stops(c, n, steps, stop);
+    kernel_stops(c, steps, n, stop);
     weigh_clean(c, stop, masked, clean);
     weigh_fill(c, &p, &v, masked, clean);
     double *want = matrix_copy(c, &acc);

@@ -8,11 +8,6 @@ static matrix tile_make(kernel_case *c, int slot, int64_t n, int w)
     return matrix_make(c, slot, n, w, w);
 }
 
-static double tile_coef(kernel_case *c)
-{
-    return test_rng_normal(&c->rng);
-}
-
 /* n words; the bits of lanes that are not there hold rubbish. NULL stands for all. */
 static uint64_t *tile_bits(kernel_case *c, int slot, int64_t n)
 {
@@ -36,7 +31,7 @@ static void scale(kernel_case *c)
 {
     const int64_t n = kernel_size(c, 0);
     const int w = kernel_width(c);
-    const double coef = tile_coef(c);
+    const double coef = test_rng_normal(&c->rng);
     matrix s = tile_make(c, 0, n, w);
     matrix_fill(c, &s);
     double *want = matrix_copy(c, &s);
@@ -50,7 +45,7 @@ static void add(kernel_case *c)
 {
     const int64_t n = kernel_size(c, 0);
     const int w = kernel_width(c);
-    const double coef = fabs(tile_coef(c));
+    const double coef = fabs(test_rng_normal(&c->rng));
     matrix s = tile_make(c, 0, n, w), term = tile_make(c, 1, n, w);
     matrix_fill(c, &s);
     matrix_fill(c, &term);
@@ -79,13 +74,6 @@ static void drop(kernel_case *c)
 
 /* ---- down the columns -------------------------------------------------------------------- */
 
-/* Where slices of lanes stop to see keys, never before the slice in front; mostly at the end. */
-static void tile_stops(kernel_case *c, int64_t n, int64_t *stop)
-{
-    int64_t least = test_rng_chance(&c->rng, 50) ? n : 0;
-    for (int x = 0; x < ATTN__SLICES; x++) stop[x] = least = test_rng_range(&c->rng, least, n);
-}
-
 /* How many keys of a slice are allowed from the first on; their bits are set. */
 static void tile_clean(kernel_case *c, const int64_t *stop, uint64_t *allowed, int64_t *clean)
 {
@@ -105,7 +93,7 @@ static void row_max(kernel_case *c)
     matrix s = tile_make(c, 0, n, w), m = tile_make(c, 1, 1, w), same = tile_make(c, 3, 1, w);
     uint64_t *allowed = test_rng_chance(&c->rng, 30) ? NULL : tile_bits(c, 2, n);
     int64_t stop[ATTN__SLICES];
-    tile_stops(c, n, stop);
+    kernel_stops(c, test_rng_chance(&c->rng, 50), n, stop);
     matrix_fill(c, &s);
     for (int l = 0; l < w; l++) matrix_put(&m, 0, l, l % 2 ? -(double)INFINITY : real_draw(c));
     double *want = matrix_copy(c, &m);
@@ -199,7 +187,7 @@ static void exp_sum_stops(kernel_case *c)
     matrix s = tile_make(c, 0, n, w), m = tile_make(c, 1, 1, w), sum = tile_make(c, 2, 1, w);
     uint64_t *allowed = test_rng_chance(&c->rng, 30) ? NULL : tile_bits(c, 3, n);
     matrix copy = tile_make(c, 4, n, w), part = tile_make(c, 5, 1, w);
-    tile_stops(c, n, stop);
+    kernel_stops(c, test_rng_chance(&c->rng, 50), n, stop);
     tile_clean(c, stop, allowed, clean);
     exp_sum_fill(c, &s, &m, 1, allowed);
     matrix_load(&copy, matrix_copy(c, &s));
