@@ -93,9 +93,11 @@ def measured(args):
 
 
 def machine(build):
-    words = dict(re.findall(r"^(model name|flags)\s*:\s*(.*)$", read("/proc/cpuinfo"), re.M))
-    cache = read("/sys/devices/system/cpu/cpu0/cache/index3/size").strip()
+    words = dict(re.findall(r"^(model name|cpu family)\s*:\s*(.*)$", read("/proc/cpuinfo"), re.M))
+    first, cache = (read(f"/sys/devices/system/cpu/cpu0/cache/index{i}/size").strip()
+                    for i in (0, 3))
     return {"model": words.get("model name", platform.machine()), "cache": cache,
+            "family": words.get("cpu family", "?"), "first": first,
             "cpus": len(re.findall(r"^processor\s*:", read("/proc/cpuinfo"), re.M)),
             "system": f"{platform.system()} {platform.release()}", "isa": main_isa(build),
             "attn": output(f"{build}/attn", "version").split()[-1:], "commit": output(

@@ -245,8 +245,9 @@ def page(data):
     about = data["machine"]
     counts = sorted({r["threads"] for r in data["bench"].values()})
     yield "# Performance, measured\n"
-    yield (f"Measured on {data['date']}: {about['model']}, {about['cpus']} CPUs, last cache "
-           f"{about['cache']}, {about['system']}; attn {' '.join(about['attn'])}, kernels "
+    yield (f"Measured on {data['date']}: {about['model']} of family {about['family']}, "
+           f"{about['cpus']} CPUs, first cache {about['first']}, last cache {about['cache']}, "
+           f"{about['system']}; attn {' '.join(about['attn'])}, kernels "
            f"{about.get('isa', '?')}, at commit {commits(data)}; beside it " +
            ", ".join(f"{name} {v}" for name, v in sorted(data["versions"].items())) +
            ". The whole page comes from one command,\n")
