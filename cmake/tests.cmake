@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# One program per tests/test_<topic>.c, linked with the static library because a test may use the
-# private header of its room. tests.list (name, tab, command) is what tools/run_tests.py runs.
+# One program per tests/test_<topic>.c, linked with the static library (ATTN_INSIDE) because a test
+# may use the private header of its room. tests.list (name, tab, command) is what tools/run_tests.py runs.
 
 enable_testing()
 find_path(CMOCKA_INCLUDE_DIR cmocka.h REQUIRED)
@@ -21,7 +21,7 @@ add_library(attn_support OBJECT ${TEST_SUPPORT_SOURCES})
 attn_test_target(attn_support)
 add_library(attn_testing STATIC $<TARGET_OBJECTS:attn_oracle> $<TARGET_OBJECTS:attn_support>)
 set_target_properties(attn_testing PROPERTIES LINKER_LANGUAGE C)
-target_link_libraries(attn_testing PUBLIC attn_static ${CMOCKA_LIBRARY})
+target_link_libraries(attn_testing PUBLIC ${ATTN_INSIDE} ${CMOCKA_LIBRARY})
 
 foreach(name IN LISTS TEST_PROGRAMS TEST_HELPERS)
     add_executable(${name} tests/${name}.c)
@@ -53,7 +53,7 @@ endforeach()
 foreach(name IN LISTS FUZZ_TARGETS)
     add_executable(replay_${name} fuzz/${name}.c fuzz/replay.c)
     attn_test_target(replay_${name})
-    target_link_libraries(replay_${name} PRIVATE attn_static)
+    target_link_libraries(replay_${name} PRIVATE ${ATTN_INSIDE})
     set_target_properties(replay_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY fuzz)
 endforeach()
 
