@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # One program per tests/test_<topic>.c, linked with the static library (ATTN_INSIDE) because a test
-# may use the private header of its room. tests.list (name, tab, command) is what tools/run_tests.py runs.
+# may use the private header of its room. tests.list (name, tab, command) is what
+# tools/run_tests.py runs.
 
 enable_testing()
 find_path(CMOCKA_INCLUDE_DIR cmocka.h REQUIRED)

@@ -6,16 +6,21 @@
  * the hardware has seen a pattern. */
 #include "engine/engine.h"
 
+static void warm_put(attn__warm *warm, attn__soon part)
+{
+    part.far = warm->far;
+    if (warm->n < ATTN__WARM_PARTS) warm->part[warm->n++] = part;
+}
+
 void attn__warm_add(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
                     int64_t rows)
 {
     const int64_t size = (int64_t)attn_dtype_size(t->dtype);
-    if (!t->data || t->stride[3] != 1 || warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] = (attn__soon){.far = warm->far,
-                                         .row = attn__at(t, b, h, row, 0),
-                                         .step = t->stride[2] * size,
-                                         .bytes = t->shape[3] * size,
-                                         .rows = rows};
+    if (!t->data || t->stride[3] != 1) return;
+    warm_put(warm, (attn__soon){.row = attn__at(t, b, h, row, 0),
+                                .step = t->stride[2] * size,
+                                .bytes = t->shape[3] * size,
+                                .rows = rows});
 }
 
 void attn__warm_out(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t h, int64_t row,
@@ -30,27 +35,24 @@ void attn__warm_block(attn__warm *warm, const attn_tensor *t, int64_t b, int64_t
                       int64_t rows, int64_t j, int64_t n)
 {
     const int64_t size = (int64_t)attn_dtype_size(t->dtype);
-    if (!t->data || t->stride[3] != 1 || n <= 0 || warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] = (attn__soon){.far = warm->far,
-                                         .row = attn__at(t, b, h, row, j),
-                                         .step = t->stride[2] * size,
-                                         .bytes = n * size,
-                                         .rows = t->stride[2] ? rows : 1};
+    if (!t->data || t->stride[3] != 1 || n <= 0) return;
+    warm_put(warm, (attn__soon){.row = attn__at(t, b, h, row, j),
+                                .step = t->stride[2] * size,
+                                .bytes = n * size,
+                                .rows = t->stride[2] ? rows : 1});
 }
 
 void attn__warm_rows(attn__warm *warm, const void *const *list, int64_t bytes, int64_t n)
 {
-    if (n <= 0 || warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] =
-        (attn__soon){.far = warm->far, .list = list, .bytes = bytes, .rows = n};
+    if (n <= 0) return;
+    warm_put(warm, (attn__soon){.list = list, .bytes = bytes, .rows = n});
 }
 
 void attn__warm_memory(attn__warm *warm, const char *memory, int64_t bytes)
 {
     enum { PIECE = 4 * ATTN__LINE };
-    if (warm->n == ATTN__WARM_PARTS) return;
-    warm->part[warm->n++] = (attn__soon){
-        .far = warm->far, .row = memory, .step = PIECE, .bytes = PIECE, .rows = bytes / PIECE};
+    warm_put(warm,
+             (attn__soon){.row = memory, .step = PIECE, .bytes = PIECE, .rows = bytes / PIECE});
 }
 
 static void warm_step(attn__soon *part, int64_t rows)

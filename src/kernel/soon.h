@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 
-enum { ATTN__LINE = 64 };
+enum { ATTN__LINE = 64 }; /* bytes of a line of every cache */
 
 typedef struct attn__soon {
     const char *row;         /* rows of bytes each, step apart, */

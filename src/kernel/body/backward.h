@@ -7,8 +7,8 @@
 #ifndef ATTN__BODY_BACKWARD_H
 #define ATTN__BODY_BACKWARD_H
 
-enum { D_LINE = 64 / sizeof(double) }; /* doubles in a cache line */
-enum { DOT_VECTORS = 3 };              /* sums of dot side by side */
+enum { D_LINE = ATTN__LINE / sizeof(double) }; /* doubles in a cache line */
+enum { DOT_VECTORS = 3 };                      /* sums of dot side by side */
 
 /* A weight is at most 1; the bound of 2 keeps a wrong top from leaving the range of the
  * exponential. */

@@ -21,8 +21,7 @@ enum {
     FEW_HEAVY = FEW_MANY ? FEW_MOST : FEW_SOME, /* the most of a weighted sum */
     FEW_WIDE = 4,                               /* vectors of keys at a time, at most */
     FEW_STRIP = FEW_MANY ? 4 : 6,               /* of columns */
-    FEW_WORD = REAL_BITS / 8,
-    FEW_LINE = 64
+    FEW_WORD = REAL_BITS / 8
 };
 
 /* How a number is coded: not at all, by the scale of its row, by that of its column. */

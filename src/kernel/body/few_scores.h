@@ -51,7 +51,7 @@ static __attribute__((noinline)) void K(few_turn_last)(const K(few_keys) * keys,
 /* Lines that a turn of so many vectors of keys asks for: as many as it reads. */
 static inline __attribute__((always_inline)) int K(few_turn_lines)(const int groups)
 {
-    return groups * V_LANES * V_COLUMNS * FEW_WORD / FEW_LINE;
+    return groups * V_LANES * V_COLUMNS * FEW_WORD / ATTN__LINE;
 }
 
 /* Lines of one piece. */
@@ -91,7 +91,7 @@ static inline __attribute__((always_inline)) void K(few_ask)(K(few_asks) * asks,
         if (i % every != 0) continue;
         const int line = i / every * many + x;
         if (line % side == 0) *piece = K(few_asks_next)(asks);
-        K(few_ask_line)(asks, *piece + line % side * FEW_LINE, groups, line);
+        K(few_ask_line)(asks, *piece + line % side * ATTN__LINE, groups, line);
     }
 }
 
@@ -222,10 +222,10 @@ static inline __attribute__((always_inline)) void K(few_near)(const attn__rows *
                                                               const int keys, int64_t at,
                                                               int64_t bytes, K(few_asks) * asks)
 {
-    const int turn = V_COLUMNS * FEW_WORD, rows = V_LANES * turn / FEW_LINE;
-    const int64_t next = (at / FEW_LINE + 1) * FEW_LINE;
+    const int turn = V_COLUMNS * FEW_WORD, rows = V_LANES * turn / ATTN__LINE;
+    const int64_t next = (at / ATTN__LINE + 1) * ATTN__LINE;
     const bool more = next < bytes;
-    asks->near = k->row + j + (more ? 0 : keys) + at % FEW_LINE / turn * rows;
+    asks->near = k->row + j + (more ? 0 : keys) + at % ATTN__LINE / turn * rows;
     asks->near_at = more ? next : 0;
 }
 
@@ -241,7 +241,7 @@ K(few_scores_tile)(const attn__row_kind kind, const K(few_code) code, const int 
     K(few_asks)
     asks = K(few_asks_of)(asking ? k->ahead + j : NULL, k->row[j],
                           n - j < groups * V_LANES ? n - j : groups * V_LANES,
-                          (depth * bits + 7) / 8, K(few_asked)(side) * FEW_LINE);
+                          (depth * bits + 7) / 8, K(few_asked)(side) * ATTN__LINE);
     K(few_keys) keys[FEW_WIDE];
     v_vec acc[FEW_SUMS];
     int64_t d = 0;

@@ -43,7 +43,7 @@ static inline __attribute__((always_inline)) int K(few_lines_of)(const attn__row
                                                                  const int lanes)
 {
     const int bytes = K(few_strip)(lanes) * V_LANES * K(few_bits)(kind) / 8;
-    return (bytes + FEW_LINE - 1) / FEW_LINE;
+    return (bytes + ATTN__LINE - 1) / ATTN__LINE;
 }
 
 /* What tile number i of n keys asks for: a piece of the rows ahead with each key. */
@@ -66,7 +66,7 @@ K(few_weigh_far)(const char *ahead, const int lines, const attn__rows *v, int64_
                  int64_t start)
 {
     UNROLL(4)
-    for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + i * FEW_LINE, 0, 2);
+    for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + i * ATTN__LINE, 0, 2);
     return (const char *)v->row[j + FEW_NEAR] + start;
 }
 
@@ -107,7 +107,7 @@ K(few_weigh_tile)(const attn__row_kind kind, const K(few_code) code, const int l
             }
             UNROLL(4)
             for (int i = l * lines / lanes; i < (l + 1) * lines / lanes; i++)
-                __builtin_prefetch(next + i * FEW_LINE);
+                __builtin_prefetch(next + i * ATTN__LINE);
         }
     }
     if (total) v_store_n(total, v_add(v_load_n(total, lanes), all), lanes);
@@ -138,7 +138,7 @@ K(few_weigh_lanes)(const attn__row_kind kind, const K(few_code) code, const int 
 {
     const int most = K(few_strip)(lanes), half = (most + 1) / 2;
     const int64_t bytes = (width * K(few_bits)(kind) + 7) / 8;
-    const int64_t piece = FEW_LINE * K(few_lines_of)(kind, lanes);
+    const int64_t piece = ATTN__LINE * K(few_lines_of)(kind, lanes);
     for (int64_t i = 0, e = 0; e < width; i++) {
         const K(few_asks) asks = K(few_pieces_at)(v, i, n, bytes, piece);
         const int nv = K(few_strip_next)(most, (width - e) / V_LANES);

@@ -11,7 +11,7 @@
 #include "body/half_exp.h"
 #include "body/half_row.h"
 
-enum { HALF_LINE = 16 }; /* pairs in a cache line */
+enum { HALF_LINE = ATTN__LINE / 4 }; /* pairs in a cache line */
 _Static_assert((int)V_TILE_R == ATTN__HALF_GROUP, "a tile is a group");
 
 /* Keys of a tile against lanes of a panel. */

@@ -6,7 +6,7 @@
 #ifndef ATTN__BODY_MATMUL_H
 #define ATTN__BODY_MATMUL_H
 
-enum { LINE = 64 / sizeof(real) }; /* reals in a cache line */
+enum { LINE = ATTN__LINE / sizeof(real) }; /* reals in a cache line */
 
 /* Rows first .. end, between two tiles, because only there the registers are free. */
 static inline __attribute__((always_inline)) void K(ask)(const attn__soon *soon, int64_t first,

@@ -35,20 +35,23 @@
                   "+x"(x[6]), "+x"(x[7]));                                                     \
     }
 
+/* 4 x 4 in every 128 bits. */
+#define VEC_TURN4(vec, op)                                                                     \
+    static inline void s_turn4(const vec *x, vec *y)                                           \
+    {                                                                                          \
+        const vec a = op##_unpacklo_ps(x[0], x[1]), b = op##_unpackhi_ps(x[0], x[1]);          \
+        const vec c = op##_unpacklo_ps(x[2], x[3]), d = op##_unpackhi_ps(x[2], x[3]);          \
+        y[0] = op##_shuffle_ps(a, c, 0x44);                                                    \
+        y[1] = op##_shuffle_ps(a, c, 0xEE);                                                    \
+        y[2] = op##_shuffle_ps(b, d, 0x44);                                                    \
+        y[3] = op##_shuffle_ps(b, d, 0xEE);                                                    \
+    }
+
 #if defined(ATTN__VEC_AVX512_H)
 
 enum { S_COLUMNS = 8, D_COLUMNS = D_LANES };
 
-/* 4 x 4 in every 128-bit quarter. */
-static inline void s_turn_quarters(const __m512 *x, __m512 *y)
-{
-    const __m512 a = _mm512_unpacklo_ps(x[0], x[1]), b = _mm512_unpackhi_ps(x[0], x[1]);
-    const __m512 c = _mm512_unpacklo_ps(x[2], x[3]), d = _mm512_unpackhi_ps(x[2], x[3]);
-    y[0] = _mm512_shuffle_ps(a, c, 0x44);
-    y[1] = _mm512_shuffle_ps(a, c, 0xEE);
-    y[2] = _mm512_shuffle_ps(b, d, 0x44);
-    y[3] = _mm512_shuffle_ps(b, d, 0xEE);
-}
+VEC_TURN4(__m512, _mm512)
 
 static inline __m512 s_two_rows(const char *low, const char *high)
 {
@@ -68,14 +71,14 @@ static inline void s_columns(const char *const *row, int64_t at, s_vec *y)
         low[i] = _mm512_shuffle_f32x4(a, b, 0x88);
         high[i] = _mm512_shuffle_f32x4(a, b, 0xDD);
     }
-    s_turn_quarters(low, y);
-    s_turn_quarters(high, y + 4);
+    s_turn4(low, y);
+    s_turn4(high, y + 4);
 }
 
 static inline void s_store4(float *p, const s_vec *x)
 {
     __m512 y[4];
-    s_turn_quarters(x, y); /* quarter b of y[i]: key 4 b + i */
+    s_turn4(x, y); /* quarter b of y[i]: key 4 b + i */
     const __m512 a = _mm512_shuffle_f32x4(y[0], y[1], 0x44);
     const __m512 b = _mm512_shuffle_f32x4(y[2], y[3], 0x44);
     const __m512 c = _mm512_shuffle_f32x4(y[0], y[1], 0xEE);
@@ -90,16 +93,7 @@ static inline void s_store4(float *p, const s_vec *x)
 
 enum { S_COLUMNS = 4, D_COLUMNS = D_LANES };
 
-/* 4 x 4 in both halves. */
-static inline void s_turn_halves(const __m256 *x, __m256 *y)
-{
-    const __m256 a = _mm256_unpacklo_ps(x[0], x[1]), b = _mm256_unpackhi_ps(x[0], x[1]);
-    const __m256 c = _mm256_unpacklo_ps(x[2], x[3]), d = _mm256_unpackhi_ps(x[2], x[3]);
-    y[0] = _mm256_shuffle_ps(a, c, 0x44);
-    y[1] = _mm256_shuffle_ps(a, c, 0xEE);
-    y[2] = _mm256_shuffle_ps(b, d, 0x44);
-    y[3] = _mm256_shuffle_ps(b, d, 0xEE);
-}
+VEC_TURN4(__m256, _mm256)
 
 /* Four words of two rows make a vector. */
 static inline void s_columns(const char *const *row, int64_t at, s_vec *y)
@@ -111,13 +105,13 @@ static inline void s_columns(const char *const *row, int64_t at, s_vec *y)
         const __m128 high = _mm_loadu_ps((const float *)(const void *)(row[i + 4] + at));
         x[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
     }
-    s_turn_halves(x, y);
+    s_turn4(x, y);
 }
 
 static inline void s_store4(float *p, const s_vec *x)
 {
     __m256 y[4];
-    s_turn_halves(x, y); /* half b of y[i]: key 4 b + i */
+    s_turn4(x, y); /* half b of y[i]: key 4 b + i */
     UNROLL(2)
     for (int i = 0; i < 4; i += 2) {
         _mm256_storeu_ps(p + 4 * i, _mm256_permute2f128_ps(y[i], y[i + 1], 0x20));
@@ -137,6 +131,7 @@ VEC_COLUMNS_SQUARE(d, D_LANES)
 VEC_STORE4(d, double, D_LANES)
 #undef VEC_COLUMNS_SQUARE
 #undef VEC_STORE4
+#undef VEC_TURN4
 
 #if defined(ATTN__VEC_AVX2_H)
 VEC_HELD8(s)
