@@ -92,6 +92,24 @@ static void plan_other_lengths(void **state)
     attn_plan_destroy(plan);
 }
 
+/* Many heads, so that one thread takes eight panels a task and others fewer; each count of them
+ * has the bits of the rest. */
+static void plan_tasks_of_any_size(void **state)
+{
+    enum { HEADS = 8, BATCH = 4, ROWS = 400, KEYS = 450, WIDE = 8 };
+    (void)state;
+    const attn_args args = ATTN_ARGS(.q = SAFETY_FILLED(F16, 1, BATCH, HEADS, ROWS, WIDE),
+                                     .k = SAFETY_FILLED(F16, 2, BATCH, HEADS, KEYS, WIDE),
+                                     .v = SAFETY_FILLED(F16, 3, BATCH, HEADS, KEYS, WIDE),
+                                     .out = SAFETY_EMPTY(F32, BATCH, HEADS, ROWS, WIDE));
+    const attn_tensor want = plan_truth(&args);
+    for (int threads = 2; threads <= 64; threads *= 2) {
+        memset(args.out.data, SAFETY_RUBBISH, safety_size(args.out));
+        safety_run(safety_threads(threads), &plan_spec, &args);
+        safety_same(args.out, want, "tasks of another size");
+    }
+}
+
 static void plan_spec_is_copied(void **state)
 {
     (void)state;
@@ -338,7 +356,7 @@ int main(void)
         SAFETY_CASE(plan_many_times),     SAFETY_CASE(plan_describes),
         SAFETY_CASE(plan_counts_work),    SAFETY_CASE(plan_workspace_errors),
         SAFETY_CASE(plan_counts_scores),  SAFETY_CASE(plan_other_args),
-        SAFETY_CASE(plan_shared),
+        SAFETY_CASE(plan_shared),         SAFETY_CASE(plan_tasks_of_any_size),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, safety_finish);
 }

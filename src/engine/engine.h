@@ -105,7 +105,7 @@ bool attn__same_view(const attn_tensor *a, const attn_tensor *b);
 
 /* ---- plan.c: the only place that chooses ------------------------------------------------- */
 
-enum { ATTN__PANELS = 4, ATTN__SLOT_HEAD = 64, ATTN__THETAS = 128 };
+enum { ATTN__PANELS = 8, ATTN__SLOT_HEAD = 64, ATTN__THETAS = 128 };
 
 /* Offsets in bytes into one thread's scratch, -1 where there is nothing. */
 typedef struct attn__layout {
@@ -118,7 +118,7 @@ typedef struct attn__layout {
     int64_t allowed, keep;      /* [chunk] words */
     int64_t rel_k, rel_v;       /* staged tables [2R+1][D], [2R+1][E] */
     int64_t bucket;             /* [2R+1][w] */
-    int64_t panels;             /* ATTN__PANELS times panel_bytes */
+    int64_t panels;             /* panels_per_task times panel_bytes */
     int64_t qt, rq, sm, sl, so; /* inside a panel: [D][w], [2R+1][w], f64 [w], [w], [E][w] */
     int64_t wt;                 /* [D][w]: weights of the features, ADDITIVE */
     /* attn_jvp: tangents of the tile [chunk][w], what the softcap and the callback left, staged

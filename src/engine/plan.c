@@ -13,6 +13,8 @@
 enum {
     PLAN_MAGIC = 0x6E616C70,
     PLAN_SLOTS_A_THREAD = 8,
+    PLAN_TASKS = 4, /* a thread is to have, and of the largest ones */
+    PLAN_LARGE_TASKS = 32,
     PLAN_ANGLES = 1 << 16,
     PLAN_FIRST_CACHE = 48 << 10 /* bytes */
 };
@@ -154,16 +156,22 @@ int64_t attn__plan_tasks(const attn__problem *p, int64_t each)
     return p->G * (p->N + attn__ceil_div(group * (p->T / ATTN__PANEL + p->N), each));
 }
 
-/* Big tasks read K and V less often; small ones feed more threads. Few tasks and many keys: the
- * keys are split. */
+/* Big tasks read K and V less often, and widen them once for more queries; small ones feed more
+ * threads, which end at the same time. */
+static int plan_panels(const attn__problem *p, int64_t threads)
+{
+    int each = ATTN__PANELS;
+    for (int64_t least = PLAN_LARGE_TASKS; each > 1; each /= 2, least = PLAN_TASKS)
+        if (attn__plan_tasks(p, each) >= least * threads) break;
+    return each;
+}
+
+/* Few tasks and many keys: the keys are split. */
 static void plan_tiles(attn_plan *plan)
 {
     const attn__problem *p = &plan->problem;
     const int64_t threads = plan->threads;
-    plan->panels_per_task = ATTN__PANELS;
-    while (plan->panels_per_task > 1 &&
-           attn__plan_tasks(p, plan->panels_per_task) < 4 * threads)
-        plan->panels_per_task /= 2;
+    plan->panels_per_task = plan_panels(p, threads);
     plan->max_tasks = attn__plan_tasks(p, plan->panels_per_task);
     plan->split = threads > 1 && plan->panels_per_task == 1 && plan->max_tasks < 2 * threads &&
                   p->S >= 4 * ATTN__CHUNK && !attn__norm_looks(p);
