@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 
 typedef uint64_t mask_word;
+enum { MASK_AT_ONCE = 8 }; /* words, which compilers make vectors of */
 
 static mask_word mask_lanes(int n)
 {
@@ -156,6 +157,14 @@ static void mask_ranges(attn__tile *t)
     for (int64_t j = 0; j < t->n; j++) t->allowed[j] = lanes ^= t->allowed[j];
 }
 
+static void mask_fill(mask_word *words, int64_t n, mask_word lanes)
+{
+    int64_t i = 0;
+    for (; i + MASK_AT_ONCE <= n; i += MASK_AT_ONCE)
+        for (int x = 0; x < MASK_AT_ONCE; x++) words[i + x] = lanes;
+    for (; i < n; i++) words[i] = lanes;
+}
+
 /* The same where every lane begins at key 0 and stops no earlier than the one before it: lanes
  * drop out one after the other behind the keys that all see. */
 static void mask_stairs(attn__tile *t)
@@ -163,9 +172,12 @@ static void mask_stairs(attn__tile *t)
     const attn__panel *panel = t->panel;
     const mask_word all = mask_lanes(panel->n);
     const int64_t shut = attn__max(t->j0, attn__min(panel->all_hi, t->j0 + t->n));
-    for (int64_t j = t->j0; j < shut; j++) t->allowed[j - t->j0] = all;
+    mask_fill(t->allowed, shut - t->j0, all);
+    const int64_t low = panel->hi[0], steep = panel->hi[panel->n - 1] - low == panel->n - 1;
+    for (int64_t j = shut; j < t->j0 + t->n && steep; j++) /* a lane at every key */
+        t->allowed[j - t->j0] = all & all << (j - low + 1);
     mask_word lanes = all;
-    for (int64_t j = shut, l = 0; j < t->j0 + t->n; j++) {
+    for (int64_t j = shut, l = 0; j < t->j0 + t->n && !steep; j++) {
         for (; panel->hi[l] <= j; l++) lanes &= lanes - 1;
         t->allowed[j - t->j0] = lanes;
     }

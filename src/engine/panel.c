@@ -9,6 +9,7 @@
 #include "engine/jvp.h"
 #include "engine/norm.h"
 #include "engine/rotate.h"
+#include "engine/rows.h"
 #include "engine/score.h"
 
 /* Query heads that fit side by side, at least 1. Relative tables of each head keep them apart,
@@ -212,12 +213,12 @@ void attn__panel_rows(const attn__seq *seq, const attn__panel *panel, const attn
                       char **rows)
 {
     const int64_t step = t->data ? t->stride[2] * (int64_t)attn_dtype_size(t->dtype) : 0;
-    for (int l = 0; l < panel->n;) {
+    for (int l = 0, end; l < panel->n; l = end) {
         const int64_t h = panel->h[l];
-        char *row = attn__at(t, seq->qb, h, seq->q0 + panel->i[l], 0);
-        if (panel->stairs) /* one head */
-            for (; l < panel->n; l++, row += step) rows[l] = row;
-        for (; l < panel->n && panel->h[l] == h; l++, row += step) rows[l] = row;
+        for (end = panel->stairs ? panel->n : l + 1; end < panel->n && panel->h[end] == h;)
+            end++;
+        const char *row = attn__at(t, seq->qb, h, seq->q0 + panel->i[l], 0);
+        attn__rows_list((const void **)rows + l, row, step, end - l);
     }
 }
 

@@ -68,7 +68,10 @@ void attn__warm_some(attn__warm *warm, int64_t rows)
 {
     while (warm->n > 0 && rows > 0) {
         attn__soon *part = &warm->part[warm->n - 1];
-        for (; part->rows > 0 && rows > 0; rows--, warm_step(part, 1)) attn__soon_ask(part, 0);
+        const int64_t n = attn__min(rows, part->rows);
+        attn__soon_ask(part, 0, n);
+        warm_step(part, n);
+        rows -= n;
         if (part->rows == 0) warm->n--;
     }
 }

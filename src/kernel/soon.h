@@ -16,18 +16,52 @@ typedef struct attn__soon {
     bool far; /* too much for the first cache: the second one is to hold it */
 } attn__soon;
 
-/* Never a call: one that only asks does nothing in the eyes of a compiler, and may be left out. */
-static inline __attribute__((always_inline)) void attn__soon_ask(const attn__soon *soon,
-                                                                 int64_t i)
+/* Lines of one row, four at a time: asking stands between instructions that products issue. */
+static inline __attribute__((always_inline)) void
+attn__soon_line(const char *line, const bool write, const bool far)
 {
-    const char *row = soon->list ? soon->list[i] : soon->row + i * soon->step;
-    for (int64_t at = 0; at < soon->bytes; at += ATTN__LINE)
-        if (soon->write)
-            __builtin_prefetch(row + at, 1);
-        else if (soon->far)
-            __builtin_prefetch(row + at, 0, 2);
-        else
-            __builtin_prefetch(row + at);
+    if (write)
+        __builtin_prefetch(line, 1);
+    else if (far)
+        __builtin_prefetch(line, 0, 2);
+    else
+        __builtin_prefetch(line);
+}
+
+static inline __attribute__((always_inline)) void
+attn__soon_row(const char *row, int64_t bytes, const bool write, const bool far)
+{
+    enum { FOUR = 4 * ATTN__LINE };
+    for (; bytes >= FOUR; bytes -= FOUR, row += FOUR)
+        for (int x = 0; x < 4; x++) attn__soon_line(row + x * ATTN__LINE, write, far);
+    for (; bytes > 0; bytes -= ATTN__LINE, row += ATTN__LINE) attn__soon_line(row, write, far);
+}
+
+static inline __attribute__((always_inline)) void attn__soon_rows(const attn__soon *soon,
+                                                                  int64_t i, int64_t end,
+                                                                  const bool write,
+                                                                  const bool far)
+{
+    const char *row = soon->row + i * soon->step;
+    if (soon->list)
+        for (; i < end; i++) attn__soon_row(soon->list[i], soon->bytes, write, far);
+    else
+        for (; i < end; i++, row += soon->step) attn__soon_row(row, soon->bytes, write, far);
+}
+
+/* Rows i .. end. A function that only asks does nothing in the eyes of a compiler, which would
+ * leave out the call but for the empty instruction. */
+static __attribute__((noinline, unused)) void attn__soon_ask(const attn__soon *soon, int64_t i,
+                                                             int64_t end)
+{
+    if (end > soon->rows) end = soon->rows;
+    __asm__ volatile("");
+    if (soon->write)
+        attn__soon_rows(soon, i, end, true, false);
+    else if (soon->far)
+        attn__soon_rows(soon, i, end, false, true);
+    else
+        attn__soon_rows(soon, i, end, false, false);
 }
 
 #endif

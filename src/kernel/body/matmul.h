@@ -8,13 +8,6 @@
 
 enum { LINE = ATTN__LINE / sizeof(real) }; /* reals in a cache line */
 
-/* Rows first .. end, between two tiles, because only there the registers are free. */
-static inline __attribute__((always_inline)) void K(ask)(const attn__soon *soon, int64_t first,
-                                                         int64_t end)
-{
-    for (int64_t i = first; i < end && i < soon->rows; i++) attn__soon_ask(soon, i);
-}
-
 /* blocks times V_TILE_R keys (fewer when n is and the tile not whole: the last one stands in for
  * the missing ones and is not stored) by nv vectors. The largest joins top, unless that is NULL,
  * while it is in registers. */
@@ -89,12 +82,13 @@ K(scores_rows)(int64_t n, int w, int64_t depth, const real *k, int64_t k_stride,
     enum { BOTH = 2 * V_TILE_R };
     _Static_assert(V_TILE_V > 1, "registers for two blocks");
     for (; w == V_LANES && n >= BOTH; n -= BOTH, first += BOTH) {
-        if (soon) K(ask)(soon, first, first + BOTH);
+        if (soon)
+            attn__soon_ask(soon, first, first + BOTH); /* between tiles registers are free */
         K(scores_tile)(n, depth, k, k_stride, q, ld, s, 1, 2, top, true);
         k += BOTH * k_stride, s += BOTH * ld;
     }
     for (; n > 0; n -= V_TILE_R, first += V_TILE_R) {
-        if (soon) K(ask)(soon, first, first + V_TILE_R);
+        if (soon) attn__soon_ask(soon, first, first + V_TILE_R);
         K(scores_row)(n, w, depth, k, k_stride, q, ld, s, top);
         k += V_TILE_R * k_stride, s += V_TILE_R * ld;
     }
@@ -213,7 +207,8 @@ K(weigh_columns)(const int64_t *stop, int64_t clean, int64_t width, const real *
         const int64_t fetch = e == 0                                    ? ahead
                               : e + 2 * V_TILE_R > next && next < width ? next - e
                                                                         : 0;
-        if (soon) K(ask)(soon, soon->rows * e / width, soon->rows * (e + V_TILE_R) / width);
+        if (soon)
+            attn__soon_ask(soon, soon->rows * e / width, soon->rows * (e + V_TILE_R) / width);
         K(weigh_tile)
         (stop, clean, p, ld, v + e, v_stride, acc + e * ld, V_TILE_R, nv, marks, fresh, fetch);
     }
