@@ -7,6 +7,7 @@
 #   make install    PREFIX=/usr/local DESTDIR=   make fuzz       SECONDS=60 per target
 #   make format     clang-format 14              make qemu       ARM64, and x86 without AVX
 #   make tidy       clang-tidy 14                make clean
+#                   SHARE=4 draws a quarter of the cases of qemu and of valgrind
 #   make bench-compare              beside PyTorch and others; SUITES="prefill decode -t 2"
 #   make bench-kernels              the kernels alone, in cycles, beside their floors
 #   make performance                docs/performance.md, measured anew (twenty minutes), or some
@@ -17,6 +18,7 @@ BUILD   ?= build
 PREFIX  ?= /usr/local
 JOBS    ?= $(shell nproc)
 SECONDS ?= 60
+SHARE   ?= 1
 CMAKE   ?= cmake
 PYTHON  ?= python3
 
@@ -94,7 +96,7 @@ tsan:
 memcheck:
 	@$(setup) sanitize
 	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
-	@tools/run_sanitize.sh $(BUILD) memcheck
+	@tools/run_sanitize.sh $(BUILD) memcheck $(SHARE)
 
 fuzz:
 	@$(setup) fuzz
@@ -107,7 +109,7 @@ qemu:
 	@$(call build,arm64,--toolchain cmake/toolchains/aarch64-linux-gnu.cmake \
 	    -DATTN_ARM64_ROOT=$(abspath $(BUILD)/arm64-root) -DATTN_WERROR=ON -DATTN_TESTS=ON)
 	@$(call build,test,-DCMAKE_C_COMPILER=gcc -DATTN_WERROR=ON -DATTN_TESTS=ON)
-	@tools/run_qemu.sh $(BUILD)
+	@tools/run_qemu.sh $(BUILD) $(SHARE)
 
 # Recorded values come from the oracles, and the command that draws the pages holds them.
 pages:

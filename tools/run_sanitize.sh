@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# run_sanitize.sh BUILD asan|tsan|memcheck: the tests under ASan+UBSan, under TSan, or under
+# run_sanitize.sh BUILD asan|tsan|memcheck [SHARE]: the tests under ASan+UBSan, under TSan, or under
 # valgrind's memcheck with the AVX2 tables. Each is asked for what it alone can see, and for as many
-# cases as that takes; `make test` runs all of them.
+# cases as that takes; `make test` runs all of them. SHARE: memcheck draws so many times fewer.
 set -u
 build=$1
+less=${3:-1}
 
 # A failing allocation must come back as NULL, as it would from malloc.
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:detect_stack_use_after_return=1
@@ -47,8 +48,9 @@ tsan() {
 memcheck() {
     slow=test_concurrent,test_alloc,test_gallery_memory,test_gallery_pattern,test_scan_bits
     slow=$slow,test_cache_promise
+    [ "$less" -gt 1 ] && slow=$slow,test_grad_grid # fewer cases than test_regression_grad has
     export ATTN_ISA=avx2
-    run "valgrind, AVX2" 20 20 --list "$build/test/tests.list" \
+    run "valgrind, AVX2" $(((20 + less - 1) / less)) $((20 * less)) --list "$build/test/tests.list" \
         --skip "test_big,test_base_element,$slow" --first "test_gallery,test_bits_parts,test_half*" \
         --wrap "valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite
                 --suppressions=tools/valgrind.supp"
@@ -56,5 +58,5 @@ memcheck() {
 
 case ${2-} in
 asan | tsan | memcheck) "$2" ;;
-*) echo "usage: run_sanitize.sh BUILD asan|tsan|memcheck" >&2; exit 2 ;;
+*) echo "usage: run_sanitize.sh BUILD asan|tsan|memcheck [SHARE]" >&2; exit 2 ;;
 esac
