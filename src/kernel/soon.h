@@ -16,7 +16,6 @@ typedef struct attn__soon {
     bool far; /* too much for the first cache: the second one is to hold it */
 } attn__soon;
 
-/* Lines of one row, four at a time: asking stands between instructions that products issue. */
 static inline __attribute__((always_inline)) void
 attn__soon_line(const char *line, const bool write, const bool far)
 {
@@ -28,6 +27,7 @@ attn__soon_line(const char *line, const bool write, const bool far)
         __builtin_prefetch(line);
 }
 
+/* Four lines at a time: asking stands between instructions that products could issue. */
 static inline __attribute__((always_inline)) void
 attn__soon_row(const char *row, int64_t bytes, const bool write, const bool far)
 {
