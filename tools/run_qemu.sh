@@ -9,7 +9,7 @@ set -u
 build=$1
 less=${2:-1}
 status=0
-export ATTN_CASES=$((40 / less + 1)) ATTN_SHARE=$((10 * less))
+export ATTN_CASES=$(((40 + less - 1) / less)) ATTN_SHARE=$((10 * less))
 
 # test_big: an emulator keeps books on reserved address space, in real memory, 24 GB of it.
 # test_pool_fork: qemu itself fails when the child of a fork starts threads.

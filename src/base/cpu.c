@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What this machine offers: instruction sets and CPUs. Everything here asks the compiler's
- * runtime or the system and remembers nothing; cpuid itself is never executed, because it traps
- * in virtual machines and would cost more than a small attention call (a glibc before 2.33 does
- * so when it is asked for the first cache). */
+ * runtime or the system and remembers nothing. It executes no cpuid, which traps in virtual
+ * machines and would cost more than a small attention call; a glibc before 2.33 does when a plan
+ * asks for the first cache. */
 #define _GNU_SOURCE
 
 #include "base/base.h"

@@ -165,6 +165,21 @@ static void mask_fill(mask_word *words, int64_t n, mask_word lanes)
     for (; i < n; i++) words[i] = lanes;
 }
 
+/* Keys from j on, behind those that all lanes see: mostly one lane drops out at each. */
+static void mask_steps(const attn__tile *t, int64_t j, mask_word all)
+{
+    const int64_t *hi = t->panel->hi, end = t->j0 + t->n;
+    mask_word lanes = all;
+    if (hi[t->panel->n - 1] - hi[0] == t->panel->n - 1) {
+        for (; j < end; j++) t->allowed[j - t->j0] = all & all << (j - hi[0] + 1);
+        return;
+    }
+    for (int64_t l = 0; j < end; j++) {
+        for (; hi[l] <= j; l++) lanes &= lanes - 1;
+        t->allowed[j - t->j0] = lanes;
+    }
+}
+
 /* The same where every lane begins at key 0 and stops no earlier than the one before it: lanes
  * drop out one after the other behind the keys that all see. */
 static void mask_stairs(attn__tile *t)
@@ -173,14 +188,7 @@ static void mask_stairs(attn__tile *t)
     const mask_word all = mask_lanes(panel->n);
     const int64_t shut = attn__max(t->j0, attn__min(panel->all_hi, t->j0 + t->n));
     mask_fill(t->allowed, shut - t->j0, all);
-    const int64_t low = panel->hi[0], steep = panel->hi[panel->n - 1] - low == panel->n - 1;
-    for (int64_t j = shut; j < t->j0 + t->n && steep; j++) /* a lane at every key */
-        t->allowed[j - t->j0] = all & all << (j - low + 1);
-    mask_word lanes = all;
-    for (int64_t j = shut, l = 0; j < t->j0 + t->n && !steep; j++) {
-        for (; panel->hi[l] <= j; l++) lanes &= lanes - 1;
-        t->allowed[j - t->j0] = lanes;
-    }
+    mask_steps(t, shut, all);
     t->shut = shut;
     t->stairs = true;
 }

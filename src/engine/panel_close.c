@@ -77,13 +77,14 @@ static double panel_join(attn__panel *panel, int l, double sink)
 typedef double panel_pair __attribute__((vector_size(2 * sizeof(double))));
 
 /* Without a sink the state is what it will be, and a sum of 0 has kept nothing. One division
- * serves two lanes, and w is even. */
+ * serves two lanes; the last of an odd number is its own neighbour. */
 static void panel_divide(const attn__panel *panel, double left, double *inv)
 {
-    for (int l = 0; l < panel->w; l += 2) {
-        const panel_pair total = {panel->sl[l], panel->sl[l + 1]}, one = 1 / (total * left);
+    for (int l = 0; l < panel->n; l += 2) {
+        const int next = l + 1 < panel->n ? l + 1 : l;
+        const panel_pair total = {panel->sl[l], panel->sl[next]}, one = 1 / (total * left);
         inv[l] = total[0] == 0 ? 0 : one[0];
-        inv[l + 1] = total[1] == 0 ? 0 : one[1];
+        inv[next] = total[1] == 0 ? 0 : one[1];
     }
 }
 

@@ -19,7 +19,7 @@ static inline void attn__rows_list(const void **row, const char *at, int64_t ste
     int64_t i = 0;
 #pragma GCC unroll 4
     for (; i + 2 <= n; i += 2, two += 2 * each) memcpy(row + i, &two, sizeof two);
-    if (i < n) row[i] = at + i * step;
+    if (i < n) memcpy(row + i, &two, sizeof *row);
 }
 
 /* The same rows without the first ones. */

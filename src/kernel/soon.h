@@ -42,11 +42,12 @@ static inline __attribute__((always_inline)) void attn__soon_rows(const attn__so
                                                                   const bool write,
                                                                   const bool far)
 {
-    const char *row = soon->row + i * soon->step;
-    if (soon->list)
+    if (soon->list) {
         for (; i < end; i++) attn__soon_row(soon->list[i], soon->bytes, write, far);
-    else
-        for (; i < end; i++, row += soon->step) attn__soon_row(row, soon->bytes, write, far);
+        return;
+    }
+    for (const char *row = soon->row + i * soon->step; i < end; i++, row += soon->step)
+        attn__soon_row(row, soon->bytes, write, far);
 }
 
 /* Rows i .. end. A function that only asks does nothing in the eyes of a compiler, which would
@@ -55,6 +56,7 @@ static __attribute__((noinline, unused)) void attn__soon_ask(const attn__soon *s
                                                              int64_t end)
 {
     if (end > soon->rows) end = soon->rows;
+    if (i >= end) return;
     __asm__ volatile("");
     if (soon->write)
         attn__soon_rows(soon, i, end, true, false);
