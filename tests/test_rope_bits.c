@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * attn_rope rounds once, whatever comes and goes: the bits of turning the same numbers as doubles
  * and rounding those. Every two types, pairs of both kinds, more of them than a block, elements
- * apart, in place. */
+ * apart, in place. And positions that a call brings may be any numbers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,8 +65,41 @@ static void rope_rounds_once(void **state)
                   types[x / 4 / TYPES], x / 2 % 2);
 }
 
+/* Rows of q turned by positions of the caller, keys turned before: nothing else asks where a call
+ * begins, so its offset changes no bit, however far the positions are from it. */
+static void rope_far_positions(void **state)
+{
+    static const int64_t offsets[] = {-10, -1000000, -(INT64_C(1) << 46), INT64_C(1) << 46};
+    const int64_t far[T] = {INT64_MAX, INT64_MAX - 1, INT64_C(1) << 62, 3};
+    const int64_t q[] = {1, 1, T, D}, k[] = {1, 1, 2 * T, D};
+    test_arena arena = {0};
+    test_rng rng = test_rng_make(6);
+    (void)state;
+    attn_args args =
+        ATTN_ARGS(.q = test_tensor(&arena, ATTN_DTYPE_F32, 4, q),
+                  .k = test_tensor(&arena, ATTN_DTYPE_F32, 4, k),
+                  .v = test_tensor(&arena, ATTN_DTYPE_F32, 4, k),
+                  .out = test_tensor(&arena, ATTN_DTYPE_F32, 4, q),
+                  .q_pos = attn_tensor_make((void *)far, ATTN_DTYPE_I64, 2, &q[1]));
+    test_fill_normal(&args.q, &rng, 1);
+    test_fill_normal(&args.k, &rng, 1);
+    test_fill_normal(&args.v, &rng, 1);
+    attn_spec spec = ATTN_SPEC(.rope = {.kind = ATTN_ROPE_HALF}, .keys_turned = true,
+                               .align = ATTN_ALIGN_OFFSET);
+    assert_int_equal(attn_forward(NULL, &spec, &args, NULL), ATTN_OK);
+    const attn_tensor want = args.out;
+    for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
+        spec.offset = offsets[i];
+        args.out = test_tensor(&arena, ATTN_DTYPE_F32, 4, q);
+        assert_int_equal(attn_forward(NULL, &spec, &args, NULL), ATTN_OK);
+        assert_true(test_same_bits(args.out, want));
+    }
+    test_arena_reset(&arena);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rope_rounds_once)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rope_rounds_once),
+                                       cmocka_unit_test(rope_far_positions)};
     return cmocka_run_group_tests_name("rope_bits", tests, NULL, NULL);
 }

@@ -93,10 +93,11 @@ static void rotate_table(attn__run *r)
     attn__parallel(r->plan->ctx, r->plan->threads, rotate_table_share, r);
 }
 
+/* One comparison of unsigned distances: a caller's position may be any number. */
 static bool rotate_is_known(const attn__run *r, int64_t position)
 {
-    return !attn__present(&r->p->at.rope_cos) && position >= r->trig_first &&
-           position - r->trig_first < r->trig_n;
+    return !attn__present(&r->p->at.rope_cos) &&
+           (uint64_t)position - (uint64_t)r->trig_first < (uint64_t)r->trig_n;
 }
 
 static void rotate_angle(const attn__run *r, int64_t position, int64_t t, double *c, double *s)
