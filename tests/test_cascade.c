@@ -263,10 +263,68 @@ static void cascade_is_alone(void **state)
     assert_true(n < 50 || joint > (int64_t)n / 8);
 }
 
+/* ---- many of them ------------------------------------------------------------------------- */
+
+enum { MANY = 900, MANY_CHUNKS = 2 };
+
+/* Sequence b begins as family b % families and goes on alone; a page is a chunk. */
+static int64_t cascade_many(attn__seq *seqs, int64_t *joints, int64_t families)
+{
+    static int32_t table[MANY][MANY_CHUNKS];
+    static int64_t len[MANY];
+    static float number[1];
+    attn_plan *plan;
+    for (int32_t b = 0; b < MANY; b++) {
+        table[b][0] = b % (int32_t)families;
+        table[b][1] = MANY + b;
+        len[b] = (int64_t)MANY_CHUNKS * ATTN__CHUNK;
+    }
+    attn_tensor pool =
+        ATTN_TENSOR(number, F32, (int64_t)2 * MANY, 1, (int64_t)ATTN__CHUNK, (int64_t)1);
+    attn_tensor q = ATTN_TENSOR(number, F32, (int64_t)MANY, 2, 1, 1);
+    for (int i = 0; i < 4; i++) pool.stride[i] = q.stride[i] = 0;
+    float out[MANY][2];
+    const attn_args args =
+        ATTN_ARGS(.q = q, .k = pool, .v = pool, .out = ATTN_TENSOR(out, F32, MANY, 2, 1, 1),
+                  .page_table = ATTN_TENSOR(table, I32, MANY, MANY_CHUNKS),
+                  .k_len = ATTN_TENSOR(len, I64, MANY));
+    assert_int_equal(attn_plan_create(&plan, NULL, NULL, &args, NULL), ATTN_OK);
+    attn__problem p = plan->problem;
+    attn__run run = {.plan = plan, .p = &p, .seqs = seqs, .joints = joints};
+    for (int64_t b = 0; b < MANY; b++) seqs[b] = attn__seq_get(&p, b);
+    attn__cascade_find(&run);
+    attn_plan_destroy(plan);
+    return run.n_joints;
+}
+
+/* Whoever has a beginning in common with others is found among 900, and only they. */
+static void cascade_finds_families(void **state)
+{
+    static attn__seq seqs[MANY];
+    int64_t joints[MANY / 2];
+    const int64_t families[] = {1, 3, 30, MANY / 2, MANY};
+    (void)state;
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        const int64_t n = cascade_many(seqs, joints, families[i]);
+        int64_t members = 0;
+        for (int64_t x = 0; x < n; x++)
+            for (int64_t b = joints[x], lane = 0; b >= 0; b = seqs[b].next, members++) {
+                assert_int_equal(b % families[i], joints[x] % families[i]);
+                assert_int_equal(seqs[b].shared, 1);
+                assert_int_equal(seqs[b].joint, x);
+                assert_int_equal(seqs[b].lane, lane);
+                lane += 2;
+                assert_true(lane <= ATTN__PANEL);
+            }
+        assert_int_equal(members, families[i] == MANY ? 0 : MANY);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cascade_is_alone),
+        cmocka_unit_test(cascade_finds_families),
     };
     return cmocka_run_group_tests(tests, contexts_setup, contexts_finish);
 }

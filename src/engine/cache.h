@@ -29,5 +29,11 @@ void attn__cache_keys(const attn_cache *cache, int64_t seq, int64_t g, int64_t j
 int64_t attn__cache_next(const attn_cache *cache, int64_t seq, int64_t j);
 /* How many leading chunks of ATTN__CHUNK keys two sequences share in memory. */
 int64_t attn__cache_shared(const attn_cache *cache, int64_t a, int64_t b);
+/* The same number for all that share their first chunk, hardly for others. */
+uint64_t attn__cache_front(const attn_cache *cache, int64_t seq);
+static inline uint64_t attn__front_add(uint64_t front, int64_t page)
+{
+    return (front ^ (uint64_t)page) * UINT64_C(0x9e3779b97f4a7c15);
+}
 
 #endif

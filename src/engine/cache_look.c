@@ -219,3 +219,12 @@ int64_t attn__cache_shared(const attn_cache *c, int64_t a, int64_t b)
     while (attn__cache_paged(c) && n < chunks && look_same(c, a, b, n)) n++;
     return n;
 }
+
+uint64_t attn__cache_front(const attn_cache *c, int64_t seq)
+{
+    const int64_t *pages = attn__cache_pages(c, seq);
+    uint64_t front = 0;
+    for (int64_t x = 0; x < c->columns && x * c->span < ATTN__CHUNK; x++)
+        front = attn__front_add(front, pages[x]);
+    return front;
+}

@@ -14,7 +14,12 @@
 #include "engine/score.h"
 #include "engine/source.h"
 
-enum { CASCADE_LANES = ATTN__PANEL / 2, CASCADE_MEMORY = 64 << 20, CASCADE_FAR = 1 << 20 };
+enum {
+    CASCADE_LANES = ATTN__PANEL / 2,
+    CASCADE_MEMORY = 64 << 20,
+    CASCADE_FAR = 1 << 20,
+    CASCADE_LOOK = 256 /* others of the same front that one sequence is compared with */
+};
 
 /* ---- plan -------------------------------------------------------------------------------- */
 
@@ -84,14 +89,44 @@ static int64_t cascade_common(const attn__run *r, int64_t a, int64_t b)
     return attn__min(keys / ATTN__CHUNK, attn__cache_shared(p->at.cache, x->held, y->held));
 }
 
+/* A number that those have in common whose first chunk is the same memory, and hardly others. */
+static uint64_t cascade_front(const attn__run *r, int64_t b)
+{
+    const attn__problem *p = r->p;
+    uint64_t front = 0;
+    if (p->source == ATTN__SOURCE_CACHE) return attn__cache_front(p->at.cache, r->seqs[b].held);
+    for (int64_t x = 0; x * p->page < ATTN__CHUNK; x++)
+        front = attn__front_add(front, attn__int_at(&p->at.page_table, b, x));
+    return front;
+}
+
 static int64_t cascade_lanes(const attn__run *r, int64_t b)
 {
     return r->p->H / r->p->G * r->seqs[b].T;
 }
 
-static bool cascade_free(const attn__run *r, int64_t b)
+/* May stand in a joint. */
+static bool cascade_joins(const attn__run *r, int64_t b)
 {
-    return r->seqs[b].shared == 0 && cascade_small(r->p, r->seqs[b].T);
+    const attn__seq *seq = &r->seqs[b];
+    return cascade_small(r->p, seq->T) && cascade_keys(r->p, seq) >= ATTN__CHUNK;
+}
+
+/* Chains of those that have a front in common, in ascending order. */
+static void cascade_chains(attn__run *r)
+{
+    const int64_t N = r->p->N;
+    for (int64_t b = 0; b < N; b++) {
+        attn__seq *seq = &r->seqs[b];
+        seq->next = seq->twin = seq->fronts = -1;
+        seq->shared = seq->lane = 0;
+    }
+    for (int64_t b = N - 1; b >= 0; b--) {
+        if (!cascade_joins(r, b)) continue;
+        attn__seq *chain = &r->seqs[(cascade_front(r, b) >> 32) % (uint64_t)N];
+        r->seqs[b].twin = chain->fronts;
+        chain->fronts = b;
+    }
 }
 
 /* Ends a joint of n members from head on; one alone is none. */
@@ -105,26 +140,38 @@ static void cascade_close(attn__run *r, int64_t head, int64_t n, int64_t shared)
     r->n_joints += n > 1;
 }
 
+/* The most that a sequence behind b in its chain has in common with it, none if that one stands in
+ * a joint already. */
+static int64_t cascade_most(const attn__run *r, int64_t b)
+{
+    int64_t most = 0, looked = 0;
+    for (int64_t x = r->seqs[b].twin; x >= 0 && looked < CASCADE_LOOK;
+         x = r->seqs[x].twin, looked++)
+        if (r->seqs[x].shared == 0) most = attn__max(most, cascade_common(r, b, x));
+    return most;
+}
+
 /* Sequence b and those behind it that have at least half as much in common with it as the best,
  * in as many joints as it takes. */
 static void cascade_group(attn__run *r, int64_t b)
 {
-    int64_t most = 0, head = b, last = b, n = 1, lane = cascade_lanes(r, b), shared = 0;
-    for (int64_t other = b + 1; other < r->p->N; other++)
-        if (cascade_free(r, other)) most = attn__max(most, cascade_common(r, b, other));
-    for (int64_t other = b + 1; other < r->p->N && most > 0; other++) {
-        const int64_t common = cascade_free(r, other) ? cascade_common(r, b, other) : 0;
+    int64_t head = b, last = b, n = 1, lane = cascade_lanes(r, b), shared = 0, looked = 0;
+    const int64_t most = cascade_most(r, b);
+    if (most == 0) return;
+    for (int64_t x = r->seqs[b].twin; x >= 0 && looked < CASCADE_LOOK;
+         x = r->seqs[x].twin, looked++) {
+        const int64_t common = r->seqs[x].shared == 0 ? cascade_common(r, b, x) : 0;
         if (2 * common < most) continue;
-        const int64_t lanes = cascade_lanes(r, other);
+        const int64_t lanes = cascade_lanes(r, x);
         if (lane + lanes > ATTN__PANEL) {
             cascade_close(r, head, n, shared);
             if (r->n_joints == r->plan->joints) return;
-            head = last = other, n = 0, lane = 0, shared = 0;
+            head = last = x, n = 0, lane = 0, shared = 0;
         }
         shared = shared > 0 ? attn__min(shared, common) : common;
-        if (n > 0) r->seqs[last].next = other;
-        r->seqs[other].lane = lane;
-        last = other, n++, lane += lanes;
+        if (n > 0) r->seqs[last].next = x;
+        r->seqs[x].lane = lane;
+        last = x, n++, lane += lanes;
     }
     cascade_close(r, head, n, shared);
 }
@@ -132,10 +179,10 @@ static void cascade_group(attn__run *r, int64_t b)
 void attn__cascade_find(attn__run *r)
 {
     r->n_joints = 0;
-    for (int64_t b = 0; b < r->p->N && r->plan->joints > 0; b++)
-        r->seqs[b].next = -1, r->seqs[b].shared = r->seqs[b].lane = 0;
+    if (r->plan->joints == 0) return;
+    cascade_chains(r);
     for (int64_t b = 0; b < r->p->N && r->n_joints < r->plan->joints; b++)
-        if (cascade_free(r, b)) cascade_group(r, b);
+        if (r->seqs[b].twin >= 0 && r->seqs[b].shared == 0) cascade_group(r, b);
 }
 
 /* ---- the joint panel --------------------------------------------------------------------- */

@@ -17,6 +17,7 @@
 #include "engine/back_plan.h"
 #include "engine/cache.h"
 #include "engine/half_plan.h"
+#include "engine/layout.h"
 #include "engine/warm.h"
 #include "kernel/kernel.h"
 
@@ -85,8 +86,9 @@ typedef struct attn__seq {
     int64_t qb, kb;       /* batch entry of q and of k */
     int64_t iq, jk;       /* operand index of query 0 and key 0 */
     int64_t held, wave;   /* sequence of the cache; split: the first chunk in flight */
-    /* Leading chunks that a joint has done, 0: none; which joint, its lane there, who is next */
-    int64_t shared, joint, lane, next;
+    /* cascade.c: leading chunks that a joint has done, 0: none; which joint, its lane there, who
+     * is next; who comes next with the same front, and the first whose front is at this index */
+    int64_t shared, joint, lane, next, twin, fronts;
     int64_t offset, prefix;
 } attn__seq;
 
@@ -107,39 +109,6 @@ bool attn__same_view(const attn_tensor *a, const attn_tensor *b);
 
 enum { ATTN__PANELS = 8, ATTN__SLOT_HEAD = 64, ATTN__THETAS = 128 };
 
-/* Offsets in bytes into one thread's scratch, -1 where there is nothing. */
-typedef struct attn__layout {
-    int64_t k, v;               /* staged keys [chunk][D], values [chunk][E] */
-    int64_t look;               /* an attn__cache_look */
-    int64_t rows;               /* a row per lane, [48][max(D, E, chunk)] */
-    int64_t s, term;            /* [chunk][w] */
-    int64_t acc;                /* [E][w] */
-    int64_t m, l;               /* [w] */
-    int64_t allowed, keep;      /* [chunk] words */
-    int64_t rel_k, rel_v;       /* staged tables [2R+1][D], [2R+1][E] */
-    int64_t bucket;             /* [2R+1][w] */
-    int64_t panels;             /* panels_per_task times panel_bytes */
-    int64_t qt, rq, sm, sl, so; /* inside a panel: [D][w], [2R+1][w], f64 [w], [w], [E][w] */
-    int64_t wt;                 /* [D][w]: weights of the features, ADDITIVE */
-    /* attn_jvp: tangents of the tile [chunk][w], what the softcap and the callback left, staged
-     * rows, sums of the tangents beside acc and l; in a panel: lanes of t_q, its products with
-     * rel_k, the state of the tangents */
-    int64_t ts, capped, slope, t_rows, t_seen, t_acc, t_l;
-    int64_t t_qt, t_rq, t_sm, t_sl, t_so;
-    int64_t seen;     /* [2R+1] words */
-    int64_t whole;    /* all scores of a panel, [S][w], for normalisers that need them first */
-    int64_t norm;     /* inside a panel: an attn__norm */
-    int64_t few_rows; /* a chunk of keys, of values, and what to ask for behind them */
-    int64_t few_acc;  /* [few lanes][E, whole vectors] */
-    int64_t panel_bytes, bytes;
-} attn__layout;
-
-/* A piece of memory in a layout: where it begins goes to *where. */
-typedef struct attn__plan_part {
-    int64_t *where, count, size;
-} attn__plan_part;
-/* Lays pieces behind *at, each at a cache line, and moves it on. False on overflow. */
-bool attn__plan_parts(int64_t *at, const attn__plan_part *parts, size_t n);
 /* Tasks of up to so many panels, at most. */
 int64_t attn__plan_tasks(const attn__problem *p, int64_t each);
 
@@ -302,10 +271,8 @@ typedef struct attn__staged {
     const uint64_t *held;   /* bits of its keys that are not forgotten; NULL: all */
 } attn__staged;
 
-/* Scores, weights, weighted sum of chunk c by m, l, acc of the scratch. False: nothing allowed,
- * and they were not written. */
-/* The parts of it: narrows the tile and makes its scores through all terms. s and allowed hold
- * memory for the tile as it comes; s moves with the first key. */
+/* The first part of attn__tile_run: narrows the tile and makes its scores through all terms. s and
+ * allowed hold memory for the tile as it comes; s moves with the first key. */
 bool attn__tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *staged);
 /* dst[j][l] = row j of the tile's keys . lane l, where lanes can see the key. */
 void attn__tile_product(const attn__tile *t, const void *rows, int64_t stride, int64_t depth,
@@ -326,8 +293,12 @@ int attn__tile_first_lane(const attn__tile *t, int64_t j, int64_t *until);
 /* Where slices of lanes stop to see keys j .. j + n of the tile, counted from j: lanes rise with
  * the query, so a causal mask stops the first ones first. to: where not all of one see any more. */
 void attn__tile_stops(const attn__tile *t, int64_t j, int64_t n, int64_t *stop, int64_t *to);
+/* All lanes see all of its keys first .. first + n. */
+bool attn__tile_open(const attn__tile *t, int64_t first, int64_t n);
 /* keep[x], bit l: the weight of key first + x for lane l is not dropped. */
 void attn__tile_keep(const attn__tile *t, int64_t first, int64_t n, uint64_t *keep);
+/* Scores, weights, weighted sum of the chunk at key `chunk`, by m, l, acc of the scratch. False:
+ * nothing allowed, and they were not written. */
 bool attn__tile_run(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
 void attn__tile_write(const attn__tile *panel_at, int64_t chunk, const attn__staged *staged);
 /* acc, with m and l behind it as in scratch, joins the state of the panel. */
