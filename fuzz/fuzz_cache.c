@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Bytes as operations on a cache, compared with plain arrays (tests/cache_model.h), attention
  * over them included; what is left of the bytes then damages the entries of the cache, which are
- * refused or make one that can be read. */
+ * refused or make one that can be read and attended to. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -45,17 +45,44 @@ static int64_t fuzz_pick(void *user, int64_t low, int64_t high)
     return low + (int64_t)((b->state >> 33) % span);
 }
 
-static void fuzz_read_all(attn_cache *c)
+enum { FUZZ_HEADS = 8, FUZZ_WIDTH = 64, FUZZ_SEQUENCES = 64, FUZZ_LONGEST = 1 << 16 };
+
+static void fuzz_read_all(const attn_cache *c, const attn_cache_spec *s)
+{
+    static double k[FUZZ_HEADS * FUZZ_WIDTH], v[FUZZ_HEADS * FUZZ_WIDTH];
+    for (int64_t b = 0; b < s->sequences; b++)
+        for (int64_t i = 0; i < attn_cache_length(c, b) && i < 4096; i++)
+            (void)attn_cache_read(c, b, i, 1, ATTN_TENSOR(k, F64, s->heads, 1, s->key_width),
+                                  ATTN_TENSOR(v, F64, s->heads, 1, s->value_width), NULL);
+}
+
+/* Two queries of every head, by a normaliser that holds all scores of a row or one that does not;
+ * any status will do. */
+static void fuzz_attend(const attn_cache *c, const attn_cache_spec *s, fuzz_bytes *b)
+{
+    static float q[FUZZ_SEQUENCES * FUZZ_HEADS * 2 * FUZZ_WIDTH];
+    static float out[FUZZ_SEQUENCES * FUZZ_HEADS * 2 * FUZZ_WIDTH];
+    const attn_norm_kind kinds[] = {ATTN_NORM_SOFTMAX, ATTN_NORM_ENTMAX, ATTN_NORM_TOP_K};
+    const attn_norm_kind kind = kinds[fuzz_pick(b, 0, 2)];
+    const attn_spec spec =
+        ATTN_SPEC(.normaliser = kind, .top_k = kind == ATTN_NORM_TOP_K ? 3 : 0);
+    for (size_t i = 0; i < sizeof q / sizeof q[0]; i++) q[i] = (float)(i % 7) - 3;
+    const attn_args args =
+        ATTN_ARGS(.q = ATTN_TENSOR(q, F32, s->sequences, s->heads, 2, s->key_width), .cache = c,
+                  .out = ATTN_TENSOR(out, F32, s->sequences, s->heads, 2, s->value_width));
+    (void)attn_forward(NULL, &spec, &args, NULL);
+}
+
+static void fuzz_use(const attn_cache *c, fuzz_bytes *b)
 {
     attn_cache_info info;
     attn_cache_describe(c, &info);
     const attn_cache_spec *s = &info.spec;
-    if (s->heads > 8 || s->key_width > 64 || s->value_width > 64) return;
-    static double k[8 * 64], v[8 * 64];
-    for (int64_t b = 0; b < s->sequences && b < 64; b++)
-        for (int64_t i = 0; i < attn_cache_length(c, b) && i < 4096; i++)
-            (void)attn_cache_read(c, b, i, 1, ATTN_TENSOR(k, F64, s->heads, 1, s->key_width),
-                                  ATTN_TENSOR(v, F64, s->heads, 1, s->value_width), NULL);
+    if (s->heads > FUZZ_HEADS || s->key_width > FUZZ_WIDTH || s->value_width > FUZZ_WIDTH ||
+        s->sequences > FUZZ_SEQUENCES || s->longest > FUZZ_LONGEST)
+        return;
+    fuzz_read_all(c, s);
+    fuzz_attend(c, s, b);
 }
 
 /* One number of one list of the entries becomes another. */
@@ -80,7 +107,7 @@ static void fuzz_damage(attn_cache *c, fuzz_bytes *b)
         attn_cache_restore(&other, NULL, FUZZ_LIMIT, n, names, tensors, NULL);
     MODEL_REQUIRE((status == ATTN_OK) == (other != NULL), "one answer");
     memcpy(at, &old, sizeof old);
-    if (other) fuzz_read_all(other);
+    if (other) fuzz_use(other, b);
     attn_cache_destroy(other);
 }
 

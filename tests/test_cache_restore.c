@@ -155,8 +155,36 @@ static void cache_restore_pages(void **state)
         {"table", 0, -2, {ATTN_E_PAGE, "table", 3, -2}},
         {"table", 0, -1, {ATTN_E_PAGE, "table", 0, -1}},
         {"table", 3, 0, {ATTN_E_PAGE, "table", -1, 0}},
+        {"table", 1, 0, {ATTN_E_DUP, "table", 1, 2}}, /* twice in sequence 0 */
     };
     CHANGES(&set, rows);
+    attn_cache_destroy(set.cache);
+}
+
+/* Keys that are all forgotten need no page: one without any is attended to all the same, with a
+ * normaliser that looks at every chunk first. */
+static void cache_restore_no_page(void **state)
+{
+    (void)state;
+    const attn_cache_spec spec = bad_paged();
+    restore_set set = restore_entries(&spec, 1);
+    assert_int_equal(attn_cache_evict(set.cache, 0, 0, 5, NULL), ATTN_OK);
+    assert_int_equal(attn_cache_evict(set.cache, 2, 0, 3, NULL), ATTN_OK);
+    for (int64_t i = 0; i < set.n; i++) attn_cache_entry(set.cache, i, &set.tensors[i]);
+    attn_tensor *head = restore_named(&set, "cache");
+    *head = safety_copy(*head);
+    assert_int_equal(safety_at(*head, 9), PAGES);
+    safety_put(*head, 9, 0);
+    attn_cache *c;
+    assert_int_equal(attn_cache_restore(&c, NULL, 0, set.n, set.names, set.tensors, NULL),
+                     ATTN_OK);
+    assert_int_equal(attn_cache_length(c, 0), 5);
+    const attn_spec entmax = ATTN_SPEC(.normaliser = ATTN_NORM_ENTMAX);
+    const attn_args args = ATTN_ARGS(.q = SAFETY_FILLED(F32, 3, SEQS, G, T, D), .cache = c,
+                                     .out = SAFETY_FILLED(F32, 4, SEQS, G, T, E));
+    assert_int_equal(attn_forward(NULL, &entmax, &args, NULL), ATTN_OK);
+    for (int64_t i = 0; i < SEQS * G * T * E; i++) assert_true(safety_at(args.out, i) == 0);
+    attn_cache_destroy(c);
     attn_cache_destroy(set.cache);
 }
 
@@ -213,7 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SAFETY_CASE(cache_restore_names), SAFETY_CASE(cache_restore_tensors),
         SAFETY_CASE(cache_restore_pages), SAFETY_CASE(cache_restore_ring),
-        SAFETY_CASE(cache_restore_call),
+        SAFETY_CASE(cache_restore_call),  SAFETY_CASE(cache_restore_no_page),
     };
     return cmocka_run_group_tests_name("cache_restore", tests, NULL, safety_finish);
 }

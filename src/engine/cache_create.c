@@ -67,6 +67,7 @@ static bool create_side_parts(const attn_cache *c, int i, create_layout *at)
     if (!attn__mul(c->pages, heads, &rows) || !attn__mul(rows, c->span, &rows) ||
         !attn__mul(rows, s->row, &bytes) || !attn__mul(heads, s->width, &each))
         return false;
+    bytes = attn__max(bytes, s->row); /* what is not held is read as row 0 */
     const int64_t scales = s->coded && !s->by_column ? rows : 0;
     const int64_t columns = s->by_column ? each : 0;
     const attn__plan_part parts[] = {{&at->side[i].data, bytes, 1},
@@ -80,7 +81,8 @@ static bool create_side_parts(const attn_cache *c, int i, create_layout *at)
 static bool create_parts(const attn_cache *c, create_layout *at)
 {
     const attn_cache_spec *s = &c->spec;
-    const int64_t widest = attn__max(s->key_width, s->value_width), pool = c->pages;
+    const int64_t widest = attn__max(s->key_width, s->value_width),
+                  pool = attn__cache_paged(c) ? c->pages : 0;
     int64_t words, columns;
     if (!attn__mul(s->sequences, c->words, &words) ||
         !attn__mul(s->sequences, c->columns, &columns))
@@ -98,7 +100,7 @@ static bool create_parts(const attn_cache *c, create_layout *at)
 
 static void *create_at(attn_cache *c, int64_t offset)
 {
-    return offset < 0 ? NULL : (char *)c + offset;
+    return (char *)c + offset;
 }
 
 /* What its columns say, dense and its own; NULL where there are none. */
@@ -228,7 +230,8 @@ void attn_cache_describe(const attn_cache *c, attn_cache_info *info)
     info->key_bytes = create_key_bytes(&c->side[0]);
     info->value_bytes = create_key_bytes(&c->side[1]);
     info->pages_free = c->n_spare;
-    for (int64_t i = 0; i < c->pages; i++) info->pages_shared += c->refs[i] > 1;
+    for (int64_t i = 0; attn__cache_paged(c) && i < c->pages; i++)
+        info->pages_shared += c->refs[i] > 1;
     for (int64_t i = 0, n = c->spec.sequences * c->words; i < n; i++)
         for (uint64_t w = c->held[i]; w; w &= w - 1) info->held++;
 }

@@ -72,17 +72,21 @@ static void read_row(const attn_cache *c, int side, int64_t g, int64_t row, int6
     const bool same = dense && (t->dtype == dtype || (t->dtype == ATTN_DTYPE_F32 && !wide));
     const attn_dtype as = same ? t->dtype : dtype;
     const int64_t piece = same ? width : ATTN__BLOCK;
-    double block[ATTN__BLOCK];
+    union {
+        double f64[ATTN__BLOCK];
+        float f32[ATTN__BLOCK];
+        uint16_t half[ATTN__BLOCK];
+    } block;
     for (int64_t e = 0; e < width; e += piece) {
         const void *at;
         const attn__rows from = attn__cache_row(c, from_side, g, row, skip + e, &at);
         const int64_t n = attn__min(piece, width - e);
         void *dst = attn__at(t, g, i, e, 0);
-        read_numbers(c, &from, as, n, same ? dst : block);
+        read_numbers(c, &from, as, n, same ? dst : &block);
         if (same) continue;
         attn_tensor to = attn_tensor_make(dst, t->dtype, 1, &n);
         to.stride[0] = t->stride[2];
-        (void)attn_tensor_copy(to, attn_tensor_make(block, as, 1, &n),
+        (void)attn_tensor_copy(to, attn_tensor_make(&block, as, 1, &n),
                                NULL); /* both are good */
     }
 }

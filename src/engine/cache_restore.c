@@ -113,6 +113,7 @@ static attn_status restore_held(const attn_cache *c, int64_t seq, attn_error *er
                             known, set);
 }
 
+/* Sequences share pages, but no page stands twice in one: `wanted` marks those that it has. */
 static attn_status restore_pages(attn_cache *c, int64_t seq, int64_t saved, attn_error *error)
 {
     const int64_t *table = attn__cache_pages(c, seq);
@@ -125,7 +126,12 @@ static attn_status restore_pages(attn_cache *c, int64_t seq, int64_t saved, attn
             return attn__fail_count(error, ATTN_E_PAGE, "table",
                                     "a page stands where a key is held, and only there",
                                     page < 0 ? 0 : -1, page);
-        if (page >= 0) c->refs[page]++;
+        if (page < 0) continue;
+        if (c->wanted[page] == seq + 1)
+            return attn__fail_count(error, ATTN_E_DUP, "table",
+                                    "a page stands twice in one sequence", 1, 2);
+        c->wanted[page] = seq + 1;
+        c->refs[page]++;
     }
     return ATTN_OK;
 }
@@ -149,8 +155,10 @@ static attn_status restore_table(attn_cache *c, int64_t saved, attn_error *error
 {
     for (int64_t b = 0; b < c->spec.sequences; b++) ATTN_TRY(restore_pages(c, b, saved, error));
     c->n_spare = 0;
-    for (int64_t i = c->pages - 1; i >= 0; i--)
+    for (int64_t i = c->pages - 1; i >= 0; i--) {
+        c->wanted[i] = 0;
         if (!c->refs[i]) c->spare[c->n_spare++] = i;
+    }
     return ATTN_OK;
 }
 

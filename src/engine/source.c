@@ -134,7 +134,8 @@ attn__staged attn__source_stage(const attn__run *r, char *scratch, const attn__s
 int64_t attn__source_next(const attn__problem *p, const attn__seq *seq, int64_t chunk)
 {
     if (p->source != ATTN__SOURCE_CACHE || chunk * ATTN__CHUNK >= seq->S) return chunk;
-    return attn__cache_next(p->at.cache, seq->held, chunk * ATTN__CHUNK) / ATTN__CHUNK;
+    const int64_t next = attn__cache_next(p->at.cache, seq->held, chunk * ATTN__CHUNK);
+    return next < seq->S ? next / ATTN__CHUNK : attn__ceil_div(seq->S, ATTN__CHUNK);
 }
 
 /* A ring holds its sinks and its window, pages lie in so many chunks each. */
