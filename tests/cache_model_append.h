@@ -180,7 +180,7 @@ static bool model_append_wild(const cache_model *m, const model_append *a)
     for (int side = 0; side < (m->spec.latent ? 1 : 2); side++) {
         const double *x = a->wide[side].data;
         for (int64_t n = attn_tensor_count(a->wide[side]); f[side]->columns.data && n > 0; n--)
-            if (!isfinite(*x++)) return true;
+            if (!(fabs(*x++) <= (double)FLT_MAX)) return true;
     }
     return false;
 }
@@ -190,12 +190,12 @@ static attn_status model_append_plain(cache_model *m, model_append *a)
 {
     const attn_cache_spec *s = &m->spec;
     int64_t used, shared;
-    if (model_append_wild(m, a)) return ATTN_E_PARAM;
     const int64_t longest = s->longest                    ? s->longest
                             : s->kind == ATTN_CACHE_PAGED ? s->page * s->pages
                                                           : s->capacity;
     for (int64_t b = 0; b < a->B; b++)
         if (m->seq[a->seq[b]].length + a->n[b] > longest) return ATTN_E_FULL;
+    if (model_append_wild(m, a)) return ATTN_E_PARAM;
     const model_token *token = model_tokens(m, a);
     for (int64_t b = 0; b < a->B; b++) {
         model_seq *q = &m->seq[a->seq[b]];

@@ -162,6 +162,54 @@ static void cache_bad_append_full(void **state)
     attn_cache_destroy(c);
 }
 
+/* A row that would go around the world is not looked at when there is no room for it. */
+static void cache_bad_append_endless(void **state)
+{
+    (void)state;
+    attn_cache_spec spec = bad_paged();
+    attn_tensor columns = SAFETY_EMPTY(F32, G, D), k = SAFETY_FILLED(F32, 3, 1, G, 1, D);
+    attn_tensor v = SAFETY_FILLED(F32, 4, 1, G, 1, E);
+    for (int64_t i = 0; i < G * D; i++) safety_put(columns, i, 0.5);
+    spec.key = (attn_cache_format){.type = ATTN_CACHE_I8, .columns = columns};
+    const int64_t rows = (int64_t)1 << 46;
+    k.shape[2] = v.shape[2] = rows;
+    k.stride[2] = v.stride[2] = 0;
+    attn_cache *c = bad_cache(&spec);
+    const bad_append endless[] = {{"endless",
+                                   ATTN_CACHE_NEW(.k = k, .v = v),
+                                   {ATTN_E_FULL, "longest", LONGEST, rows + 5}}};
+    BAD_APPENDS(c, endless);
+    attn_cache_destroy(c);
+}
+
+/* What scales by column cannot keep, an inf of f32 on the way to them included. */
+static void cache_bad_append_columns(void **state)
+{
+    (void)state;
+    attn_cache_spec spec = bad_paged();
+    attn_tensor columns = SAFETY_EMPTY(F32, G, D), odd = SAFETY_FILLED(F64, 3, SEQS, G, T, D);
+    for (int64_t i = 0; i < G * D; i++) safety_put(columns, i, 0.5);
+    safety_put(odd, 9, -1e300);
+    spec.key = (attn_cache_format){.type = ATTN_CACHE_I8, .columns = columns};
+    const attn_rope_spec half = {.kind = ATTN_ROPE_HALF};
+    const attn_tensor table = SAFETY_FILLED(F64, 1, 9, D / 2);
+    attn_tensor large = safety_copy(table), none = safety_copy(table);
+    safety_put(large, 11, 1e300); /* sequence 0 stands at 5 */
+    safety_put(none, 11, (double)NAN);
+    attn_cache *c = bad_cache(&spec);
+    const bad_append rows[] = {
+        {"large k", KEYS(odd), {ATTN_E_PARAM, "k", 0, 0}},
+        {"large cosine",
+         ROWS(.rope = half, .rope_cos = large, .rope_sin = table),
+         {ATTN_E_PARAM, "rope_cos", 0, 0}},
+        {"no sine",
+         ROWS(.rope = half, .rope_cos = table, .rope_sin = none),
+         {ATTN_E_PARAM, "rope_cos", 0, 0}},
+    };
+    BAD_APPENDS(c, rows);
+    attn_cache_destroy(c);
+}
+
 /* n sequences share their last page and all write to it: each but the last needs a copy. */
 static void cache_full_of_copies(void **state)
 {
@@ -298,9 +346,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 
-        SAFETY_CASE(cache_bad_append_shape), SAFETY_CASE(cache_bad_append_rope),
-        SAFETY_CASE(cache_bad_append_full),  SAFETY_CASE(cache_full_of_copies),
-        SAFETY_CASE(cache_bad_forget),       SAFETY_CASE(cache_bad_read),
+        SAFETY_CASE(cache_bad_append_shape),   SAFETY_CASE(cache_bad_append_rope),
+        SAFETY_CASE(cache_bad_append_full),    SAFETY_CASE(cache_full_of_copies),
+        SAFETY_CASE(cache_bad_append_endless), SAFETY_CASE(cache_bad_append_columns),
+        SAFETY_CASE(cache_bad_forget),         SAFETY_CASE(cache_bad_read),
         SAFETY_CASE(cache_bad_handle),
     };
     return cmocka_run_group_tests_name("cache_bad", tests, NULL, safety_finish);

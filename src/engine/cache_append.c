@@ -81,24 +81,11 @@ static attn_status append_pages(const attn__cache_job *job, attn_error *error)
                             need, c->n_spare);
 }
 
-static attn_status append_room(const attn__cache_job *job, attn_error *error)
-{
-    const attn_cache *c = job->cache;
-    for (int64_t b = 0; b < job->B; b++) {
-        const int64_t seq = attn__cache_job_seq(job, b), n = attn__cache_job_len(job, b);
-        if (n > c->spec.longest - c->length[seq])
-            return attn__fail_count(error, ATTN_E_FULL, "longest",
-                                    "a sequence would become too long", c->spec.longest,
-                                    c->length[seq] + n);
-    }
-    return append_pages(job, error);
-}
-
 attn_status attn_cache_append(attn_cache *cache, const attn_cache_new *rows, attn_error *error)
 {
     attn__cache_job job;
     ATTN_TRY(attn__cache_job_check(&job, cache, rows, error));
-    ATTN_TRY(append_room(&job, error));
+    ATTN_TRY(append_pages(&job, error));
     const attn__fpenv saved = attn__fpenv_enter();
     attn__cache_thetas(&job);
     for (int64_t b = 0; b < job.B; b++) append_sequence(&job, b);

@@ -2,6 +2,7 @@
  * What an append brings, looked at before anything is written: the check of attn_cache_new, and
  * where row i of its entry b lies. Padded, an entry has T rows of which len count; packed, all
  * entries stand behind each other in one and cu says where. */
+#include <float.h>
 #include <math.h>
 
 #include "engine/cache_rows.h"
@@ -70,6 +71,12 @@ static attn_status rows_values(attn__cache_job *job, attn_error *error)
     return rows_size("v", "the rows of k", job->k.shape[2], job->v.shape[2], error);
 }
 
+/* Finite as a float too, which is what coding starts from. */
+static bool rows_number(double x)
+{
+    return fabs(x) <= (double)FLT_MAX;
+}
+
 static bool rows_numbers(const attn__cache_job *job, const attn_tensor *t, const void *row)
 {
     const int64_t width = t->shape[3];
@@ -77,7 +84,7 @@ static bool rows_numbers(const attn__cache_job *job, const attn_tensor *t, const
     if (t->dtype == ATTN_DTYPE_F32 && t->stride[3] == 1 && width > 0)
         return job->cache->kernels->extent(width, row, &low, &high);
     for (int64_t d = 0; d < width; d++)
-        if (!isfinite(attn__get(t->dtype, row, d * t->stride[3]))) return false;
+        if (!rows_number(attn__get(t->dtype, row, d * t->stride[3]))) return false;
     return true;
 }
 
@@ -99,7 +106,8 @@ static attn_status rows_finite(const attn__cache_job *job, int side, const attn_
     const bool finite = rows_all_numbers(job, t);
     attn__fpenv_leave(saved);
     if (finite) return ATTN_OK;
-    return attn__fail(error, ATTN_E_PARAM, where, "scales by column keep finite numbers only");
+    return attn__fail(error, ATTN_E_PARAM, where,
+                      "scales by column keep what is finite as f32");
 }
 
 /* ---- sequences -------------------------------------------------------------------------- */
@@ -148,6 +156,21 @@ static attn_status rows_sequences(const attn__cache_job *job, attn_error *error)
                             there ? 1 : n, there ? 2 : seq);
 }
 
+/* Before a row is looked at: there may be 2^47 of them. */
+static attn_status rows_room(const attn__cache_job *job, attn_error *error)
+{
+    const attn_cache *c = job->cache;
+    for (int64_t b = 0; b < job->B; b++) {
+        const int64_t length = c->length[attn__cache_job_seq(job, b)];
+        const int64_t n = attn__cache_job_len(job, b);
+        if (n > c->spec.longest - length)
+            return attn__fail_count(error, ATTN_E_FULL, "longest",
+                                    "a sequence would become too long", c->spec.longest,
+                                    length + n);
+    }
+    return ATTN_OK;
+}
+
 /* ---- rotation --------------------------------------------------------------------------- */
 
 static attn_status rows_table(const attn__cache_job *job, const attn_tensor *t,
@@ -181,10 +204,10 @@ static attn_status rows_angle(const attn__cache_job *job, int64_t at, attn_error
         return attn__fail_count(error, ATTN_E_LENGTH, "rope_cos",
                                 "a position is outside the table of angles", rows, at);
     for (int64_t t = 0; job->cache->side[0].by_column && t < job->R / 2; t++)
-        if (!isfinite(attn__float_at(&job->cos, at, t)) ||
-            !isfinite(attn__float_at(&job->sin, at, t)))
+        if (!rows_number(attn__float_at(&job->cos, at, t)) ||
+            !rows_number(attn__float_at(&job->sin, at, t)))
             return attn__fail(error, ATTN_E_PARAM, "rope_cos",
-                              "scales by column keep finite numbers only");
+                              "scales by column keep what is finite as f32");
     return ATTN_OK;
 }
 
@@ -263,6 +286,7 @@ attn_status attn__cache_job_check(attn__cache_job *job, attn_cache *cache,
     ATTN_TRY(rows_values(job, error));
     ATTN_TRY(rows_batch(job, error));
     ATTN_TRY(rows_sequences(job, error));
+    ATTN_TRY(rows_room(job, error));
     ATTN_TRY(rows_rope(job, &rows->rope, error));
     ATTN_TRY(rows_finite(job, 0, &job->k, "k", error));
     return rows_finite(job, 1, &job->v, "v", error);
