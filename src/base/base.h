@@ -26,6 +26,9 @@ attn_status attn__fail_name(attn_error *error, attn_status status, const char *w
 
 /* ---- size.c: arithmetic on sizes that come from outside ---------------------------------- */
 
+/* No dimension, distance or position of a spec is beyond this. */
+#define ATTN__FAR (INT64_C(1) << 47)
+
 /* *out = a * b or a + b; false (and *out untouched) when it does not fit. */
 bool attn__mul(int64_t a, int64_t b, int64_t *out);
 bool attn__add(int64_t a, int64_t b, int64_t *out);
@@ -45,6 +48,12 @@ static inline int64_t attn__max(int64_t a, int64_t b)
 static inline int64_t attn__ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
+}
+
+/* A word whose bits 0 .. n are set: n lanes, or n keys. */
+static inline uint64_t attn__low_bits(int64_t n)
+{
+    return n >= 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
 }
 
 /* ---- dtype.c: facts about element types -------------------------------------------------- */

@@ -29,11 +29,10 @@ static bool shape_is_digit(char c)
 /* Far above every shape in use; keeps the number from growing without end. */
 static const char *shape_read_number(const char *p, int64_t *number)
 {
-    const int64_t limit = INT64_C(1) << 47;
     if (!shape_is_digit(*p)) return NULL;
     for (*number = 0; shape_is_digit(*p); p++) {
         *number = *number * 10 + (*p - '0');
-        if (*number > limit) return NULL;
+        if (*number > ATTN__FAR) return NULL;
     }
     return p;
 }

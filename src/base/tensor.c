@@ -67,7 +67,6 @@ int64_t attn_tensor_count(attn_tensor t)
 static attn_status tensor_check_shape(const attn_tensor *t, const char *where,
                                       attn_error *error)
 {
-    const int64_t limit = INT64_C(1) << 47;
     if (!tensor_rank_ok(t->rank))
         return attn__fail_count(error, ATTN_E_RANK, where, "the rank must be 0 to 8",
                                 ATTN_MAX_RANK, t->rank);
@@ -75,9 +74,10 @@ static attn_status tensor_check_shape(const attn_tensor *t, const char *where,
         if (t->shape[i] < 0)
             return attn__fail_count(error, ATTN_E_DIM, where,
                                     "a dimension must not be negative", 0, t->shape[i]);
-        if (t->shape[i] > limit)
+        if (t->shape[i] > ATTN__FAR)
             return attn__fail_count(error, ATTN_E_DIM, where,
-                                    "a dimension must not be above 2^47", limit, t->shape[i]);
+                                    "a dimension must not be above 2^47", ATTN__FAR,
+                                    t->shape[i]);
     }
     if (attn_tensor_count(*t) < 0)
         return attn__fail(error, ATTN_E_OVERFLOW, where,

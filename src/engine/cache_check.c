@@ -22,8 +22,6 @@ static attn_status cache_rules(const cache_rule *rules, size_t n, attn_error *er
 
 #define CACHE_RULES(rules, error) cache_rules(rules, sizeof(rules) / sizeof((rules)[0]), error)
 
-static const int64_t cache_far = (int64_t)1 << 47;
-
 static attn_status cache_check_sizes(const attn_cache_spec *s, attn_error *error)
 {
     const struct {
@@ -43,9 +41,9 @@ static attn_status cache_check_sizes(const attn_cache_spec *s, attn_error *error
         if (sizes[i].size < 0)
             return attn__fail_count(error, ATTN_E_PARAM, sizes[i].name, "must not be negative",
                                     0, sizes[i].size);
-        if (sizes[i].size > cache_far)
+        if (sizes[i].size > ATTN__FAR)
             return attn__fail_count(error, ATTN_E_LIMIT, sizes[i].name, "is too large",
-                                    cache_far, sizes[i].size);
+                                    ATTN__FAR, sizes[i].size);
     }
     return ATTN_OK;
 }
@@ -135,8 +133,8 @@ static int64_t cache_default_longest(const attn_cache_spec *s)
 {
     int64_t keys = s->capacity;
     if (s->kind == ATTN_CACHE_RING) return (int64_t)1 << 40;
-    if (s->kind == ATTN_CACHE_PAGED && !attn__mul(s->page, s->pages, &keys)) return cache_far;
-    return attn__min(keys, cache_far);
+    if (s->kind == ATTN_CACHE_PAGED && !attn__mul(s->page, s->pages, &keys)) return ATTN__FAR;
+    return attn__min(keys, ATTN__FAR);
 }
 
 attn_status attn__cache_spec_check(attn_cache_spec *out, const attn_cache_spec *spec,

@@ -5,26 +5,21 @@
 
 #include "engine/cache_store.h"
 
-static uint64_t page_low_bits(int64_t n)
-{
-    return n >= 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
-}
-
 uint64_t attn__cache_word(const attn_cache *c, int64_t seq, int64_t at, int64_t n)
 {
     const uint64_t *held = attn__cache_bits(c, seq) + at / 64;
     const int shift = (int)(at % 64);
     uint64_t word = held[0] >> shift;
     if (shift && shift + n > 64) word |= held[1] << (64 - shift);
-    return word & page_low_bits(n);
+    return word & attn__low_bits(n);
 }
 
-void attn__cache_mark(const attn_cache *c, int64_t seq, int64_t at, int64_t n, bool on)
+void attn__cache_mark(attn_cache *c, int64_t seq, int64_t at, int64_t n, bool on)
 {
     uint64_t *held = attn__cache_bits(c, seq);
     for (int64_t end = at + n, step; at < end; at += step) {
         step = attn__min(64 - at % 64, end - at);
-        const uint64_t bits = page_low_bits(step) << at % 64;
+        const uint64_t bits = attn__low_bits(step) << at % 64;
         held[at / 64] = on ? held[at / 64] | bits : held[at / 64] & ~bits;
     }
 }

@@ -95,7 +95,7 @@ static inline int64_t attn__cache_first_row(const attn_cache *c, int64_t page, i
 /* The n <= 64 bits of held from place at on, in the low bits. */
 uint64_t attn__cache_word(const attn_cache *c, int64_t seq, int64_t at, int64_t n);
 /* Bits at .. at + n become on; the pages of those that became off are not looked at. */
-void attn__cache_mark(const attn_cache *c, int64_t seq, int64_t at, int64_t n, bool on);
+void attn__cache_mark(attn_cache *c, int64_t seq, int64_t at, int64_t n, bool on);
 bool attn__cache_page_empty(const attn_cache *c, int64_t seq, int64_t column);
 /* PAGED: pages of places first .. end without a key left return to the pool. */
 void attn__cache_release(attn_cache *c, int64_t seq, int64_t first, int64_t end);

@@ -43,7 +43,7 @@ static attn_status check_enums(const attn_spec *s, attn_error *error)
 
 static attn_status check_numbers(const attn_spec *s, attn_error *error)
 {
-    const int64_t far = (int64_t)1 << 47;
+    const int64_t far = ATTN__FAR;
     const attn_window *w = &s->window;
     const attn__rule rules[] = {
         {isfinite(s->scale), ATTN_E_PARAM, "scale", "must be finite"},

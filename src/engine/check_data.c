@@ -47,7 +47,7 @@ static bool data_cells_ok(const attn__problem *p, const attn__seq *q)
 
 static attn_status data_seq(const attn__problem *p, const attn__seq *q, attn_error *error)
 {
-    const int64_t far = (int64_t)1 << 47;
+    const int64_t far = ATTN__FAR;
     if (q->offset < -far || q->offset > far)
         return attn__fail_count(error, ATTN_E_LENGTH, "offset", "is too large", far, q->offset);
     if (q->prefix < 0 || q->prefix > far)

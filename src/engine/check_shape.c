@@ -203,7 +203,7 @@ static attn_status shape_pools(attn__problem *p, shape_letters *letters, attn_er
                                 p->at.v.shape[0]);
     p->page = letters->size['S'];
     if (table->shape[1] < 0 || !attn__mul(table->shape[1], p->page, &letters->size['S']) ||
-        letters->size['S'] > (int64_t)1 << 47)
+        letters->size['S'] > ATTN__FAR)
         return attn__fail(error, ATTN_E_OVERFLOW, "page_table",
                           "has room for more than 2^47 keys");
     return ATTN_OK;

@@ -307,16 +307,6 @@ static void half_bad_values(const attn__tile *t, int64_t first, int64_t n)
     }
 }
 
-/* All lanes see all these keys. */
-static bool half_open(const attn__tile *t, int64_t first, int64_t n)
-{
-    const uint64_t all = ((uint64_t)1 << t->panel->n) - 1;
-    bool open = true;
-    for (int64_t j = first; j < first + n && t->masked && open; j++)
-        open = t->allowed[j] == all;
-    return open;
-}
-
 /* Whether a whole block is weighed and then forgotten: nobody asks for its weights again. */
 static bool half_alone(const attn__tile *t, int64_t first, int64_t n)
 {
@@ -325,7 +315,7 @@ static bool half_alone(const attn__tile *t, int64_t first, int64_t n)
         return false;
     const int64_t row = half_row(r, t->seq, t->g, t->j0 + first);
     const uint64_t *bad = half_bad(r, r->plan->half.v_bad, row);
-    return !(bad[0] | bad[1]) && half_open(t, first, n);
+    return !(bad[0] | bad[1]) && attn__tile_open(t, first, n);
 }
 
 bool attn__half_weights(const attn__tile *t, int64_t first, int64_t n, const void *m, void *l,
@@ -348,8 +338,8 @@ bool attn__half_weights(const attn__tile *t, int64_t first, int64_t n, const voi
         const float *unit =
             half_unit(r, r->plan->half.v_unit, half_row(r, t->seq, t->g, j - inside));
         r->plan->half.kernels->exp((int)inside, (int)some, w, t->coef, (float *)t->s + x * w,
-                                   half_open(t, x, some) ? NULL : t->allowed + x, unit, m, l,
-                                   sums->sum, sums->most);
+                                   attn__tile_open(t, x, some) ? NULL : t->allowed + x, unit, m,
+                                   l, sums->sum, sums->most);
     }
     return true;
 }

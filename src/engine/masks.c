@@ -10,11 +10,6 @@
 typedef uint64_t mask_word;
 enum { MASK_AT_ONCE = 8 }; /* words, which compilers make vectors of */
 
-static mask_word mask_lanes(int n)
-{
-    return n >= 64 ? ~(mask_word)0 : ((mask_word)1 << n) - 1;
-}
-
 static bool mask_segments_on(const attn__tile *t)
 {
     return attn__present(&t->r->p->at.q_seg);
@@ -71,7 +66,7 @@ static void mask_dense(attn__tile *t)
         const uint8_t *row = attn__operand_row(t, mask, first);
         for (l = first + 1; l < panel->n && !blocks && attn__operand_row(t, mask, l) == row;)
             l++;
-        const mask_word lanes = mask_lanes(l) & ~mask_lanes(first);
+        const mask_word lanes = attn__low_bits(l) & ~attn__low_bits(first);
         for (int64_t j = 0; j < t->n; j++) {
             if (row[j * mask->stride[3]]) continue;
             if (blocks && mask_block_kind(t, first, j) == ATTN_TILE_FULL) continue;
@@ -185,7 +180,7 @@ static void mask_steps(const attn__tile *t, int64_t j, mask_word all)
 static void mask_stairs(attn__tile *t)
 {
     const attn__panel *panel = t->panel;
-    const mask_word all = mask_lanes(panel->n);
+    const mask_word all = attn__low_bits(panel->n);
     const int64_t shut = attn__max(t->j0, attn__min(panel->all_hi, t->j0 + t->n));
     mask_fill(t->allowed, shut - t->j0, all);
     mask_steps(t, shut, all);
@@ -197,7 +192,7 @@ static void mask_stairs(attn__tile *t)
  * first run of keys that all see is what a causal mask or a window has in its middle. */
 static bool mask_settle(attn__tile *t)
 {
-    const mask_word all = mask_lanes(t->panel->n);
+    const mask_word all = attn__low_bits(t->panel->n);
     int64_t first = 0;
     while (first < t->n && !t->allowed[first]) first++;
     if (first == t->n) return false;
@@ -235,4 +230,13 @@ bool attn__masks_apply(attn__tile *t)
     for (int i = 0; i < MASK_RULES; i++)
         if (mask_rules[i].on(t)) mask_rules[i].apply(t);
     return mask_settle(t);
+}
+
+bool attn__tile_open(const attn__tile *t, int64_t first, int64_t n)
+{
+    const uint64_t all = attn__low_bits(t->panel->n);
+    bool open = true;
+    for (int64_t j = first; t->masked && open && j < first + n; j++)
+        open = (t->allowed[j] & all) == all;
+    return open;
 }

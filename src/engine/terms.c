@@ -38,7 +38,7 @@ static double term_real(const attn__kernels *k, double x, double factor)
 static void term_need_bits(attn__tile *t)
 {
     if (t->masked) return;
-    for (int64_t j = 0; j < t->n; j++) t->allowed[j] = ((uint64_t)1 << t->panel->n) - 1;
+    for (int64_t j = 0; j < t->n; j++) t->allowed[j] = attn__low_bits(t->panel->n);
     t->masked = true;
 }
 

@@ -196,13 +196,11 @@ static bool tile_prepare(attn__tile *t, int64_t chunk0, const attn__staged *stag
  * are when a bit is clear. */
 static bool tile_marked(const attn__tile *t, int64_t first, int64_t n)
 {
-    const uint64_t all = ~(uint64_t)0 >> (64 - t->panel->n);
     const int64_t end = first + n;
     int64_t j = first;
     if (!t->masked || attn__norm_on(t->r->p)) return t->masked;
     if (t->top && t->j0 + first >= t->open) j = attn__max(j, attn__min(end, t->shut - t->j0));
-    while (j < end && (t->allowed[j] & all) == all) j++;
-    return j < end;
+    return !attn__tile_open(t, j, end - j);
 }
 
 /* Nobody reads weights of keys behind those that a slice of lanes sees. */
@@ -248,7 +246,7 @@ static void tile_begin(attn__tile *t, uint64_t *counts, void *m, void *l)
     if (!kind->negative) return;
     t->counts = counts;
     for (int64_t j = 0; j < t->n; j++)
-        counts[j] = t->masked ? t->allowed[j] : ((uint64_t)1 << t->panel->n) - 1;
+        counts[j] = t->masked ? t->allowed[j] : attn__low_bits(t->panel->n);
 }
 
 /* The weights of the tile and what they weigh, a block at a time, in integers. */

@@ -33,9 +33,9 @@ attn_status attn__layout(attn_dtype dtype, int rank, const int64_t *shape, bool 
     attn_tensor t = {.dtype = dtype, .rank = rank};
     for (int d = 0; d < rank; d++) {
         t.shape[d] = shape[d];
-        if (shape[d] < 0 || shape[d] > ATTN__MAX_DIM)
+        if (shape[d] < 0 || shape[d] > ATTN__FAR)
             return attn__fail_count(error, ATTN_E_DIM, where,
-                                    "a dimension is negative or too large", ATTN__MAX_DIM,
+                                    "a dimension is negative or too large", ATTN__FAR,
                                     shape[d]);
     }
     int64_t count, bytes;

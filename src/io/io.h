@@ -17,7 +17,6 @@ enum {
     ATTN__MAX_HEADER = 16 << 20, /* bytes of a safetensors header */
     ATTN__NPY_HEADER_ROOM = 512  /* more than any npy header this library writes */
 };
-#define ATTN__MAX_DIM ((int64_t)1 << 47)
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #    define ATTN__HOST_BIG true

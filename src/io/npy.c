@@ -129,7 +129,7 @@ static attn_status npy_dim(npy_text *t, int64_t *dim, attn_error *error)
     int64_t value = 0;
     for (; t->p < t->end && *t->p >= '0' && *t->p <= '9'; t->p++) {
         value = value * 10 + (*t->p - '0');
-        if (value > ATTN__MAX_DIM)
+        if (value > ATTN__FAR)
             return attn__fail(error, ATTN_E_DIM, where_header, "a dimension is too large");
     }
     if (t->p == first) return npy_bad("shape is not a tuple of plain numbers", error);

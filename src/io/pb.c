@@ -63,7 +63,7 @@ static attn_status pb_fail(const pb_reader *r, attn_status status, const char *w
 static attn_status pb_add_dim(pb_reader *r, uint64_t dim)
 {
     if (r->rank == ATTN_MAX_RANK) return pb_fail(r, ATTN_E_RANK, "more than 8 dimensions");
-    if (dim > (uint64_t)ATTN__MAX_DIM)
+    if (dim > (uint64_t)ATTN__FAR)
         return pb_fail(r, ATTN_E_DIM, "a dimension is negative or too large");
     r->shape[r->rank++] = (int64_t)dim;
     return ATTN_OK;

@@ -34,7 +34,7 @@ static attn_status move_dim(const attn__call *c, const char *op, int *dim, attn_
 
 attn_status attn__shape_pad(attn__call *c, attn_error *error)
 {
-    const int64_t widest = INT64_C(1) << 47;
+    const int64_t widest = ATTN__FAR;
     const int64_t before = c->attr.i[1], after = c->attr.i[2];
     int dim;
     ATTN_TRY(move_dim(c, "pad", &dim, error));
