@@ -92,6 +92,7 @@ set(ENGINE_SOURCES
     src/engine/describe.c
     src/engine/few.c
     src/engine/half_mode.c
+    src/engine/half_rows.c
     src/engine/jvp.c
     src/engine/late.c
     src/engine/masks.c

@@ -137,6 +137,7 @@ static bool plan_shared(attn_plan *plan)
         {&half->values, half_values, 2},
         {&half->k_unit, half->all, 4},
         {&half->v_unit, half->all, 4},
+        {&half->k_largest, half->all / ATTN__BLOCK, 4},
         {&half->k_bad, half->all / ATTN__BLOCK, 8},
         {&half->v_bad, half->all / ATTN__BLOCK, 8},
         {&plan->joint_heads, plan->joints, 8},

@@ -166,7 +166,8 @@ K(half_factor)(const attn__half_block *b, const real *p, int ld, int l, real *ga
     }
     const v_mask none = v_lt(total, v_set(0x1p-100f));
     const v_vec by_sum = v_div(total, v_set(ATTN__HALF_SUM));
-    const v_vec worth = v_max(by_sum, v_div(most, v_set(ATTN__HALF_WEIGHT)));
+    /* a sum that is no number stays so: it is the second */
+    const v_vec worth = v_max(v_div(most, v_set(ATTN__HALF_WEIGHT)), by_sum);
     v_store(gain + l, v_select(none, v_set(0), worth));
     return v_select(none, v_set(0), v_div(v_set(1), worth));
 }
