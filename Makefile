@@ -10,7 +10,7 @@
 #                   SHARE=4 draws a quarter of the cases of qemu and of valgrind
 #   make bench-compare              beside PyTorch and others; SUITES="prefill decode -t 2"
 #   make bench-kernels              the kernels alone, in cycles, beside their floors
-#   make performance                docs/performance.md, measured anew (twenty minutes), or some
+#   make performance                docs/performance.md, measured anew (half an hour), or some
 #                                   of it: PARTS="--parts bench,compare --suites half,decode"
 #   make pages      the gallery's pages and recorded values; COSTS=--measure measures anew
 

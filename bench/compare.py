@@ -6,18 +6,20 @@
     bench/compare.py --build build/release prefill causal      suites of attn bench
     bench/compare.py --build build/release --shape 1,8,8,512,512,64,causal -t 1 --json
 
-Answers are compared with double precision first; whoever is off by more than the element type
-allows is named and not timed. Then come rounds: in each, every implementation gets its turn, in
-changing order, and the ratio of a round is the peer's time over attn's. Printed are the medians of
-the rounds and, in brackets, the least and the largest ratio. `of` is the share of the ceiling that
-was measured right before attn's own turn: f32 multiply-adds, or for cold rows reading from memory.
-A peer that took more than four times as long in the first round gets two rounds, and when a row
-has taken --budget seconds no round begins. `make bench-compare` prepares everything; docs/bench.md
-says more."""
+Each answer, all of it, is compared with double precision first; whoever is off by more than the
+element type allows is named and not timed. Then come rounds: in each, every implementation gets its
+turn, in changing order, and the ratio of a round is the peer's time over attn's. Printed are the
+medians of the rounds and, in brackets, the least and the largest ratio. `of` is the share of the
+ceiling that was measured right before attn's own turn: f32 multiply-adds, or for cold rows reading
+from memory. A peer that took more than four times as long in the first round gets two rounds, and
+when a row has taken --budget seconds no round begins. Exit status 1: attn itself was wrong; 2: a
+wrong word, or nothing to compare. `make bench-compare` prepares everything; docs/bench.md says
+more."""
 
 import argparse
 import ctypes
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -26,22 +28,49 @@ import threading
 import time
 from pathlib import Path
 
-SUITES = ["prefill", "causal", "long", "short", "peaked", "backward", "dtype", "half", "decode",
-          "verify"]
+from compare_rows import SUITES, fail, rows_of
+
 SLOW, SLOW_ROUNDS = 4.0, 2
 READ_FLOATS = 64 << 20  # 256 MiB
 READ_WAYS = [(1, 0), (1, 1024), (1, 4096), (1, 8192), (2, 2048), (4, 0), (4, 1024)]
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        fail(message)
+
+
+def thread_counts(text):
+    counts = text.split(",")
+    if not all(n.isdecimal() and int(n) > 0 for n in counts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers above 0, such as 1,2")
+    return [int(n) for n in counts]
+
+
+def positive(text):
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
+def duration(text):
+    try:
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+
+
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("suites", nargs="*", help=" ".join(SUITES))
     parser.add_argument("--build", default="build/release", help="a build with libattn_compare.so")
     parser.add_argument("--shape", help="one row of your own, as attn bench takes it")
-    parser.add_argument("-t", "--threads", default="1,2", help="1,2")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.1, help="of each turn, at least a call")
-    parser.add_argument("--budget", type=float, default=8, help="seconds for the rounds of a row")
+    parser.add_argument("-t", "--threads", type=thread_counts, default=[1, 2], help="1,2")
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--seconds", type=duration, default=0.1, help="of a turn, at least a call")
+    parser.add_argument("--budget", type=duration, default=8, help="seconds for a row's rounds")
     parser.add_argument("--peers", help="only these, torch,numpy")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
@@ -51,18 +80,19 @@ def arguments():
 def each_thread_count(args):
     """A process for each, because some libraries take their number of threads only at start."""
     worst = 0
-    for n in args.threads.split(","):
+    for n in map(str, args.threads):
         env = dict(os.environ, OMP_NUM_THREADS=n, OPENBLAS_NUM_THREADS=n, MKL_NUM_THREADS=n)
-        words = [word for word in sys.argv[1:]]
-        done = subprocess.run([sys.executable, __file__, *words, "-t", n, "--one"], env=env)
-        worst = max(worst, done.returncode)
+        done = subprocess.run([sys.executable, __file__, *sys.argv[1:], "-t", n, "--one"], env=env)
+        if done.returncode == 2:
+            return 2
+        worst = max(worst, abs(done.returncode))
     return worst
 
 
 def load(build):
     path = Path(build) / "libattn_compare.so"
     if not path.exists():
-        sys.exit(f"compare: no {path}; make bench-compare builds it")
+        fail(f"no {path}; make bench-compare builds it", 1)
     library = ctypes.CDLL(str(path.resolve()))
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
     for name, result, *kinds in (
@@ -76,17 +106,6 @@ def load(build):
         function = getattr(library, name)
         function.restype, function.argtypes = result, kinds
     return library
-
-
-def rows_of(args):
-    words = ["--shape", args.shape] if args.shape else args.suites or SUITES
-    done = subprocess.run([Path(args.build) / "attn", "bench", *words, "--list", "--json"],
-                          capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr.strip())
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    known = {"causal", "backward", "cold", "x40", "x200", "half"}
-    return [row for row in rows if set(row["shape"].split(",")[6:]) <= known]
 
 
 class Ceilings:
@@ -130,22 +149,7 @@ class Ceilings:
 
 # ---- one row ---------------------------------------------------------------------------------
 
-def errors(case, peer):
-    """How far the answer of a run with turn 0 lies off, and how far it may."""
-    from compare_case import distance
-    answer = peer.answer()
-    if case.backward:
-        want, largest = case.gradients(0, 0)
-        found = max(distance(x[0, 0], y) for x, y in zip(answer, want))
-        return found, 4 * case.tolerance(largest)
-    reference, largest = case.reference()
-    found = max(distance(answer[b, h][rows], want) for b, h, rows, want in reference)
-    if case.half and peer.name == "attn":
-        return found, case.half_tolerance()
-    return found, case.tolerance(largest)
-
-
-def opened(case, peer, threads):
+def opened(case, peer, threads, judge):
     """A reason why it is not timed, or None; its first run has been made and judged."""
     reason = peer.declines(case)
     if reason is not None:
@@ -153,12 +157,10 @@ def opened(case, peer, threads):
     try:
         peer.open(case, threads)
         peer.run(0)
-        peer.error, allowed = errors(case, peer)
+        reason, peer.error = judge.problem(peer)
     except Exception as error:  # whatever a foreign library throws
         return f"{type(error).__name__}: {str(error).splitlines()[0][:150] if str(error) else ''}"
-    if not peer.error <= allowed:
-        return f"off by {peer.error:.1e}, allowed {allowed:.1e}"
-    return None
+    return reason
 
 
 class Turns:
@@ -221,16 +223,18 @@ def measured(args, case, attn, peers, ceilings):
 
 def compare_row(args, library, row, threads, kinds, ceilings):
     from compare_case import Case
+    from compare_judge import Judge
     from compare_peers import Attn
     case = Case(row)
+    judge = Judge(case)
     attn, left_out = Attn(library), []
-    reason = opened(case, attn, threads)
+    reason = opened(case, attn, threads, judge)
     if reason:
         return None, f"attn cannot be judged: {reason}"
     peers = []
     for kind in kinds:
         peer = kind()
-        reason = opened(case, peer, threads)
+        reason = opened(case, peer, threads, judge)
         if reason is None:
             peers.append(peer)
             continue
@@ -239,7 +243,7 @@ def compare_row(args, library, row, threads, kinds, ceilings):
                              "wrong": peer.declines(case) is None})
         peer.close()
     result = {"suite": case.suite, "shape": case.shape, "dtype": case.dtype, "threads": threads,
-              "bound": "memory" if case.cold else "fma",
+              "bound": "memory" if case.cold else "fma", "judged": "all",
               **measured(args, case, attn, peers, ceilings), "left_out": left_out}
     for peer in [attn, *peers]:
         peer.close()
@@ -266,9 +270,13 @@ def told(result):
 def chosen(args):
     """The peers that are there; and why others are not, which goes to standard error too."""
     from compare_peers import PEERS
-    kinds, absent = [], {}
+    names, kinds, absent = [kind.name for kind in PEERS], [], {}
+    wanted = args.peers.split(",") if args.peers else names
+    for name in wanted:
+        if name not in names:
+            fail(f"there is no peer {name!r}; there are {', '.join(names)}")
     for kind in PEERS:
-        if args.peers and kind.name not in args.peers.split(","):
+        if kind.name not in wanted:
             continue
         reason = kind().missing
         if reason:
@@ -286,15 +294,16 @@ def version(module):
 
 def main():
     args = arguments()
+    rows, failed = rows_of(args, tell=not args.one), 0
     if not args.one:
         return each_thread_count(args)
     try:
         import numpy  # noqa: F401
     except ImportError:
-        sys.exit("compare: needs numpy; make bench-compare installs it in a private environment")
-    threads, library = int(args.threads), load(args.build)
-    (kinds, absent), ceilings = chosen(args), Ceilings(library, threads)
-    rows, failed = rows_of(args), 0
+        fail("needs numpy; make bench-compare installs it in a private environment", 1)
+    threads, (kinds, absent) = args.threads[0], chosen(args)
+    library = load(args.build)
+    ceilings = Ceilings(library, threads)
     if args.json:
         print(json.dumps({"schema": "attn.compare.peers/1", "threads": threads, "absent": absent,
                           "versions": {m: version(m) for m in ("torch", "onnxruntime", "numpy")}}))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A row of the bench with its data, for bench/compare.py: tensors that all implementations read in
-place, the answer in double precision for a few of its rows, and how far answers may lie off it."""
+place, and how far answers may lie off the right one (compare_judge.py has that)."""
 
 import copy
 
@@ -25,6 +25,13 @@ def widen(x, dtype, to=np.float64):
     if dtype != "bf16":
         return np.asarray(x, dtype=to)
     return (x.astype(np.uint32) << 16).view(np.float32).astype(to)
+
+
+def blank(like):
+    """The same array, all bits set: no number, in any of the types."""
+    array = np.empty_like(like)
+    array.view(np.uint8).fill(0xFF)
+    return array
 
 
 def normal(shape, dtype, seed, factor=1.0):
@@ -76,46 +83,6 @@ class Case:
         pairs = T * S if not self.causal else sum(min(max(i + 1 + S - T, 0), S) for i in range(T))
         return 2 * B * H * D * pairs * (5 if self.backward else 2)
 
-    def head(self, b, h, turn=0):
-        """q, k, v of one query head in f64."""
-        G, H = self.sizes[2], self.sizes[1]
-        g = h // (H // G)
-        parts = self.q[b, h], self.k[turn, b, g], self.v[turn, b, g]
-        return [widen(x, self.dtype) for x in parts]
-
-    def scores(self, q, k, rows):
-        """Of those rows, masked."""
-        T, S, D = self.sizes[3:]
-        scores = q @ k.T / np.sqrt(D)
-        if self.causal:
-            scores[np.arange(S)[None, :] > np.asarray(rows)[:, None] + S - T] = -np.inf
-        return scores
-
-    def reference(self, turn=0):
-        """[(b, h, rows, out)] of some rows of some heads, and the largest score among them."""
-        B, H, _, T, _, _ = self.sizes
-        rows = sorted({0, T // 3, T // 2, T - 1})
-        found, largest = [], 0.0
-        for b, h in sorted({(0, 0), (B - 1, H - 1), (B // 2, H // 2)}):
-            q, k, v = self.head(b, h, turn)
-            scores = self.scores(q[rows], k, rows)
-            largest = max(largest, float(np.abs(scores[np.isfinite(scores)]).max()))
-            p = np.exp(scores - scores.max(axis=1, keepdims=True))
-            found.append((b, h, rows, p / p.sum(axis=1, keepdims=True) @ v))
-        return found, largest
-
-    def gradients(self, b, h):
-        """d_q, d_k, d_v of one head with keys of its own, and the largest score."""
-        q, k, v = self.head(b, h)
-        d_out = widen(self.d_out[b, h], self.dtype)
-        scale = 1 / np.sqrt(self.sizes[5])
-        scores = self.scores(q, k, range(self.sizes[3]))
-        p = np.exp(scores - scores.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        dp = d_out @ v.T
-        ds = p * (dp - (p * dp).sum(axis=1, keepdims=True)) * scale
-        return [ds @ k, ds.T @ q, p.T @ d_out], float(np.abs(scores[np.isfinite(scores)]).max())
-
     def tolerance(self, largest):
         """Relative, of the root of the mean square: a few roundings of the output, and what f32
         does to sums of S terms and to the largest score."""
@@ -125,7 +92,3 @@ class Case:
     def half_tolerance(self):
         """That of precision = half, as tests/test_half.c holds it to, and one rounding."""
         return HALF_ERROR + EPSILON[self.dtype] + 4 * EPSILON["f32"] * np.sqrt(self.sizes[4])
-
-
-def distance(got, want):
-    return float(np.sqrt(np.mean((got - want) ** 2) / np.mean(want ** 2)))

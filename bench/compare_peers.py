@@ -13,7 +13,7 @@ import ctypes
 import numpy as np
 
 import compare_onnx
-from compare_case import widen
+from compare_case import blank, widen
 
 try:
     import torch
@@ -49,7 +49,7 @@ class Attn:
         if not self.handle:
             raise RuntimeError(message.value.decode())
         self.isa = self.library.compare_isa(self.handle).decode()
-        self.out = np.empty_like(case.q)
+        self.out = blank(case.q)
         self.set("q", case.q)
         self.set("out", self.out)
         self.set("k", case.k[0])
@@ -57,7 +57,7 @@ class Attn:
         self.gradients = []
         if case.backward:
             self.lse = np.empty(case.sizes[:2] + case.sizes[3:4], np.float32)
-            self.gradients = [np.empty_like(x) for x in (case.q, case.k[0], case.v[0])]
+            self.gradients = [blank(x) for x in (case.q, case.k[0], case.v[0])]
             for name, x in zip(("lse", "d_out", "d_q", "d_k", "d_v"),
                                (self.lse, case.d_out, *self.gradients)):
                 self.set(name, x)
@@ -305,15 +305,17 @@ class Blas:
             return "BLAS has no 16-bit products"
         if case.sizes[3] * case.sizes[4] > MOST_SCORES:
             return "would hold all scores of a head"
+        if case.causal and case.sizes[3] > case.sizes[4]:
+            return "its softmax has no answer for rows that see no key"
         return None
 
     def open(self, case, threads):
         B, H, G, T, S, D = case.sizes
-        self.case, self.out = case, np.empty_like(case.q)
+        self.case, self.out = case, blank(case.q)
         self.hidden = None
         if case.causal:
             self.hidden = np.arange(S)[None, :] > np.arange(T)[:, None] + S - T
-        self.rows = H // G if T * (H // G) <= FOLDED_ROWS else 1
+        self.rows = 1 if case.backward or T * (H // G) > FOLDED_ROWS else H // G
         if self.rows > 1 and self.hidden is not None:
             self.hidden = np.tile(self.hidden, (self.rows, 1))
 

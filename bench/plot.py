@@ -109,6 +109,8 @@ class Panel:
 
 def growth_panel(at, rows, title, letter, power, chosen):
     rows = sorted((r for r in rows if chosen(r)), key=lambda r: sizes(r)[letter])
+    if not rows:
+        return []
     panel = Panel(at, title, [sizes(r)[letter] for r in rows],
                   decades([r["seconds"] for r in rows]), time_text)
     for color, n in zip(COLORS, sorted({r["threads"] for r in rows})):
@@ -132,7 +134,7 @@ def threads_panel(at, legend, rows):
     """The gain of the largest row of each kind, told in a legend beside it."""
     most = max(r["threads"] for r in rows)
     shapes = [max((r for r in rows if kind(r)), key=lambda r: sizes(r)[letter])["shape"]
-              for _, letter, _, kind in PANELS]
+              for _, letter, _, kind in PANELS if any(map(kind, rows))]
     counts = sorted({r["threads"] for r in rows})
     panel = Panel(at, "threads: times as fast as one", counts, counts, lambda y: f"{y}x")
     panel.lines.append(f'<path class="work" d="{panel.path([(1, 1), (most, most)])}"/>')
@@ -167,9 +169,22 @@ def picture(rows):
                       f"<style>{STYLE}</style>", *lines, "</svg>", ""])
 
 
+def growth_rows(lines):
+    """Of JSON Lines; a line that is none ends the program."""
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line) if line.strip() else {}
+            if row.get("suite") == "growth" and "seconds" in row:
+                yield row
+        except (ValueError, AttributeError):
+            sys.exit(f"plot: line {number} is no row of attn bench growth --json")
+
+
 def main():
-    rows = [json.loads(line) for line in sys.stdin if line.strip()]
-    sys.stdout.write(picture([r for r in rows if r.get("suite") == "growth"]))
+    rows = list(growth_rows(sys.stdin))
+    if not rows:
+        sys.exit("plot: no rows of growth; attn bench growth --json writes them")
+    sys.stdout.write(picture(rows))
 
 
 if __name__ == "__main__":

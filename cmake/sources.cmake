@@ -532,6 +532,8 @@ set(TEST_HELPERS
 
 # Python 3 without packages; a missing one that is needed makes a test skip itself.
 set(TEST_SCRIPTS
+    tests/bench_compare_test.py
+    tests/bench_page_test.py
     tests/cli_gallery_test.py
     tests/cli_grad_test.py
     tests/cli_machine_test.py

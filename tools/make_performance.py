@@ -5,7 +5,7 @@
     tools/make_performance.py                   write them from docs/performance/measured.json
     tools/make_performance.py --check           say what would change
     tools/make_performance.py --measure --build build/release --python build/peers/bin/python
-                                                measure first (about twenty minutes on two cores)
+                                                measure first (about half an hour on two cores)
     tools/make_performance.py --measure ... --parts bench,compare --suites half,decode -t 1
                                                 measure some of it again
     tools/make_performance.py --take A B ...    or take JSON Lines of attn bench and
@@ -13,8 +13,11 @@
 
 `make performance` prepares a build and the peers and measures. Rows are known by shape, type and
 threads; a new measurement of a row takes the place of the old one, and what stands is kept after
-each command, so that parts can be measured one by one. --prefix names a command that every part is
-run through (taskset, nice)."""
+each command, so that parts can be measured one by one: on the machine that measured.json names,
+since a page is of one machine. Another one has to measure all, which begins anew. Each row keeps
+its commit and date. Of a command that fails nothing is taken, and the exit status is 1; where
+nothing was measured nothing is written. --prefix names a command that every part is run through
+(taskset, nice)."""
 
 import argparse
 import datetime
@@ -31,11 +34,12 @@ import tree
 
 sys.path.insert(0, str(tree.ROOT / "bench"))
 import plot  # noqa: E402
-from performance_page import SUITES, page  # noqa: E402
+from performance_page import KINDS, SUITES, hardware, page  # noqa: E402
 
 PAGE = tree.ROOT / "docs" / "performance.md"
 DATA = tree.ROOT / "docs" / "performance" / "measured.json"
 PICTURE = tree.ROOT / "docs" / "performance" / "growth.svg"
+SAME = ("model", "family", "cpus", "first", "cache")  # of a machine, whatever else it says
 BOTH_ENDS = {"backward"}  # attn bench runs these on one thread and on all
 
 
@@ -77,19 +81,39 @@ def main_isa(build):
     return "".join(re.findall(r"(\S+) +usable, chosen", output(f"{build}/attn", "info")))
 
 
-def measured(args):
-    """The lines of each command."""
-    counts, suites = args.threads.split(","), args.suites.split(",")
+def commands(args):
     for part in args.parts.split(","):
-        for command, environment in PARTS[part](args, counts, suites):
-            words = [*shlex.split(args.prefix), *command.split()]
-            print(*(f"{k}={v}" for k, v in environment.items()), *words, file=sys.stderr,
-                  flush=True)
+        yield from PARTS[part](args, args.threads.split(","), args.suites.split(","))
+
+
+def measured(args):
+    """The lines of each command; None of one that failed."""
+    for command, environment in commands(args):
+        words = [*shlex.split(args.prefix), *command.split()]
+        print(*(f"{k}={v}" for k, v in environment.items()), *words, file=sys.stderr, flush=True)
+        try:
             done = subprocess.run(words, cwd=tree.ROOT, text=True, stdout=subprocess.PIPE,
                                   env={**os.environ, **environment})
-            if done.returncode:
-                print(f"make_performance: {done.returncode} from {command}", file=sys.stderr)
-            yield done.stdout.splitlines()
+            failure = f"exit status {done.returncode}" if done.returncode else None
+        except OSError as error:
+            failure = error.strerror
+        if failure:
+            say(f"{failure} of {shlex.join(words)}: nothing of it is taken")
+        yield None if failure else done.stdout.splitlines()
+
+
+def read_again(paths):
+    """The lines of each file; None of one that cannot be read."""
+    for path in paths:
+        try:
+            yield path.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            say(f"{path}: {error}")
+            yield None
+
+
+def say(text):
+    print(f"make_performance: {text}", file=sys.stderr)
 
 
 def machine(build):
@@ -131,15 +155,21 @@ def kind_of(data, schema, row):
 
 
 def taken(data, lines):
-    """The lines sorted into data by what they are."""
+    """The lines sorted into data by what they are; how many rows they held."""
+    today, rows = datetime.date.today().isoformat(), 0
     for line in lines:
         row = json.loads(line)
         kind = kind_of(data, row.pop("schema"), row)
         if kind:
-            data[kind][keyed(row)] = {**rounded(row), "commit": data["machine"]["commit"]}
+            data[kind][keyed(row)] = {**rounded(row), "commit": data["machine"]["commit"],
+                                      "date": today}
+            rows += 1
         elif "versions" in row:
             data["versions"].update({k: v for k, v in row["versions"].items() if v})
             data["absent"] = row["absent"]
+    if rows:
+        data["date"] = today
+    return rows
 
 
 def rounded(x):
@@ -152,7 +182,8 @@ def rounded(x):
 
 def written(data):
     yield PAGE, "\n".join(page(data)) + "\n"
-    yield PICTURE, plot.picture(list(data["growth"].values()))
+    if data["growth"]:
+        yield PICTURE, plot.picture(list(data["growth"].values()))
 
 
 def arguments():
@@ -175,29 +206,86 @@ def arguments():
     return parser.error(f"unknown: {', '.join(unknown)}") if unknown else args
 
 
+def empty():
+    return {**{kind: {} for kind in KINDS}, "versions": {}, "absent": {}}
+
+
 def loaded():
-    data = {"bench": {}, "compare": {}, "growth": {}, "avx2": {}, "versions": {}, "absent": {}}
+    """What was kept; every row with its commit and date, as rows of old have none."""
+    data = empty()
     if DATA.exists():
         data.update(json.loads(DATA.read_text()))
+    for kind in KINDS:
+        for row in data[kind].values():
+            row.setdefault("commit", data["machine"]["commit"])
+            row.setdefault("date", data["date"])
     return data
 
 
+def identity(about):
+    return [about.get(key) for key in SAME]
+
+
+def partial(args, data):
+    """Whether rows would be left of those that are kept."""
+    threads = {str(row["threads"]) for kind in KINDS for row in data[kind].values()}
+    return bool(args.take or set(PARTS) - set(args.parts.split(",")) or
+                set(SUITES) - set(args.suites.split(",")) or
+                threads - set(args.threads.split(",")))
+
+
+def begun(data, args):
+    """data with this machine, or without rows where another one's must go; None is a refusal."""
+    here, there = machine(args.build), data.get("machine", {})
+    if there and identity(there) != identity(here):
+        if partial(args, data):
+            say(f"{DATA.name} is of {hardware(there)}; this is {hardware(here)}: "
+                "some rows of one among those of the other would say nothing, so measure all")
+            return None
+        data = empty()
+    return {**data, "machine": here}
+
+
 def gathered(data, args):
-    """What was measured or taken, kept after each piece of it."""
-    data["machine"] = machine(args.build)
-    pieces = measured(args) if args.measure else (
-        path.read_text().splitlines() for path in args.take)
-    for lines in pieces:
-        taken(data, lines)
-        data["date"] = datetime.date.today().isoformat()
-        DATA.parent.mkdir(exist_ok=True)
-        DATA.write_text(json.dumps(data, indent=0, sort_keys=True) + "\n")
+    """Measures or takes, and keeps after each piece; how many rows there were and what failed."""
+    rows = failures = 0
+    for lines in measured(args) if args.measure else read_again(args.take):
+        try:
+            found = taken(data, lines or [])
+        except (ValueError, KeyError, TypeError) as error:
+            say(f"no rows of attn bench or bench/compare.py: {error}")
+            lines, found = None, 0
+        failures += lines is None
+        rows += found
+        if found:
+            DATA.parent.mkdir(exist_ok=True)
+            DATA.write_text(json.dumps(data, indent=0, sort_keys=True) + "\n")
+    return rows, failures
+
+
+def renewed(data, args):
+    """Exit status of measuring, and the data to write the page of; None: nothing is written."""
+    data = begun(data, args)
+    if data is None:
+        return 2, None
+    rows, failures = gathered(data, args)
+    if not rows:
+        say("nothing was measured, so nothing is written")
+        return 1, None
+    return int(failures > 0), data
 
 
 def main():
-    args, data = arguments(), loaded()
+    args, data, status = arguments(), loaded(), 0
     if args.measure or args.take:
-        gathered(data, args)
+        status, data = renewed(data, args)
+    elif "machine" not in data:
+        say(f"no {DATA.name}; --measure makes it")
+        return 1
+    return finish(args, data, status) if data else status
+
+
+def finish(args, data, status):
     files = dict(written(data))
     old = [path for path, text in files.items() if read(path) != text]
     if args.check:
@@ -205,7 +293,7 @@ def main():
                             "writes it" for path in old])
     for path in old:
         path.write_text(files[path])
-    return 0
+    return status
 
 
 if __name__ == "__main__":

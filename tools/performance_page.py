@@ -6,6 +6,7 @@ import plot
 
 SUITES = ["prefill", "causal", "long", "short", "peaked", "backward", "dtype", "half", "decode",
           "verify"]
+KINDS = ("bench", "compare", "growth", "avx2")
 P64, P128, P32 = "1,8,8,4096,4096,64", "1,8,8,2048,2048,128", "1,32,8,2048,2048,128"
 SMALL = "1,8,8,1024,1024,64"
 DECODE = ["1,32,8,{},8192,128", "1,32,8,{},65536,128", "8,32,8,{},4096,128"]
@@ -192,6 +193,17 @@ def avx2_table(data):
                f"{worst['shape']} {worst['dtype']} |")
 
 
+def judged(data):
+    """What of the answers was compared: of all rows that say so every number."""
+    whole = sum(row.get("judged") == "all" for row in data["compare"].values())
+    some = "four rows of three heads (of gradients one head)"
+    if whole == 0:
+        return f"Of each answer {some} were"
+    if whole < len(data["compare"]):
+        return f"Every number of {whole} answers, and {some} of the older ones, were"
+    return "Every number of each answer was"
+
+
 def absence(data):
     """Who was not timed on which rows, and why."""
     rows = {}
@@ -204,8 +216,9 @@ def absence(data):
               for (name, reason), suites in sorted(rows.items())]
     if lines:
         yield "\n## Who is beside which rows\n"
-        yield ("Every answer is compared with double precision before anything is timed, the half "
-               "mode with the error that [numerics](numerics.md) states. Who was not timed:\n")
+        yield (f"{judged(data)} compared with double precision before anything was timed (of cold "
+               "rows with the first copy of K and V), the half mode with the error that "
+               "[numerics](numerics.md) states. Who was not timed:\n")
         yield "\n".join(["| not timed | because | on rows of |\n|---|---|---|", *lines])
 
 
@@ -236,19 +249,41 @@ def ceilings_text(data, n):
     return "; ".join(parts)
 
 
+def hardware(about):
+    return (f"{about['model']} of family {about['family']}, {about['cpus']} CPUs, first cache "
+            f"{about['first']}, last cache {about['cache']}")
+
+
+def origins(data):
+    """[(date, commit)] of the rows, and how many each has."""
+    found = {}
+    for row in (row for kind in KINDS for row in data[kind].values()):
+        origin = (row.get("date", data["date"]), row.get("commit", data["machine"]["commit"]))
+        found[origin] = found.get(origin, 0) + 1
+    return sorted(found.items())
+
+
 def commits(data):
-    found = {row.get("commit", data["machine"]["commit"]) for kind in ("bench", "compare") for row in data[kind].values()}
-    return " and ".join(sorted(found))
+    """Of all rows, or a list where they are of several."""
+    found = origins(data)
+    if len({commit for (_, commit), _ in found}) == 1:
+        return f"at commit {found[0][0][1]}"
+    return "at several commits: " + ", ".join(f"{rows} rows at {commit} on {date}"
+                                              for (date, commit), rows in found)
+
+
+def dates(data):
+    found = [date for (date, _), _ in origins(data)]
+    return found[0] if found[0] == found[-1] else f"{found[0]} to {found[-1]}"
 
 
 def page(data):
     about = data["machine"]
-    counts = sorted({r["threads"] for r in data["bench"].values()})
+    counts = sorted({r["threads"] for kind in KINDS for r in data[kind].values()})
     yield "# Performance, measured\n"
-    yield (f"Measured on {data['date']}: {about['model']} of family {about['family']}, "
-           f"{about['cpus']} CPUs, first cache {about['first']}, last cache {about['cache']}, "
+    yield (f"Measured on {dates(data)}: {hardware(about)}, "
            f"{about['system']}; attn {' '.join(about['attn'])}, kernels "
-           f"{about.get('isa', '?')}, at commit {commits(data)}; beside it " +
+           f"{about.get('isa', '?')}, {commits(data)}; beside it " +
            ", ".join(f"{name} {v}" for name, v in sorted(data["versions"].items())) +
            ". The whole page comes from one command,\n")
     yield "```text\n$ make performance\n```\n"
@@ -284,8 +319,9 @@ def page(data):
                f"target is to lose no more than {100 * AVX2_TARGET:.0f} points.\n")
         yield "\n".join(avx2_table(data))
     yield from absence(data)
-    yield "\n## How cost grows\n"
-    yield "![time per call against T, S, D, B and threads](performance/growth.svg)\n"
-    yield ("Drawn by `bench/plot.py` from `attn bench growth --json`. Dashed: as the work grows "
-           "from the last point backwards; where the line lies above it a small call cannot fill "
-           "the machine.")
+    if data["growth"]:
+        yield "\n## How cost grows\n"
+        yield "![time per call against T, S, D, B and threads](performance/growth.svg)\n"
+        yield ("Drawn by `bench/plot.py` from `attn bench growth --json`. Dashed: as the work "
+               "grows from the last point backwards; where the line lies above it a small call "
+               "cannot fill the machine.")
