@@ -25,6 +25,16 @@ static uint64_t bad_hash(const attn_cache *c)
     return hash;
 }
 
+/* Where an entry of the cache lies. */
+static void *bad_own(const attn_cache *c, const char *name)
+{
+    attn_tensor t;
+    const char *at;
+    for (int64_t i = 0; (at = attn_cache_entry(c, i, &t)) != NULL; i++)
+        if (strcmp(at, name) == 0) return t.data;
+    return NULL;
+}
+
 typedef struct bad_append {
     const char *name;
     attn_cache_new rows;
@@ -58,8 +68,9 @@ static void cache_bad_append_shape(void **state)
     (void)state;
     const attn_cache_spec spec = bad_paged();
     attn_cache *c = bad_cache(&spec);
-    attn_tensor lost = SAFETY_FILLED(F32, 3, SEQS, G, T, D);
+    attn_tensor lost = SAFETY_FILLED(F32, 3, SEQS, G, T, D), own = lost;
     lost.data = NULL;
+    own.data = bad_own(c, "k");
     const bad_append rows[] = {
         {"no k", KEYS((attn_tensor){0}), {ATTN_E_NULL, "k", 0, 0}},
         {"no v", VALUES((attn_tensor){0}), {ATTN_E_NULL, "v", 0, 0}},
@@ -67,6 +78,7 @@ static void cache_bad_append_shape(void **state)
         {"k of rank 1", KEYS(SAFETY_EMPTY(F32, D)), {ATTN_E_RANK, "k", 4, 1}},
         {"k of rank 5", KEYS(SAFETY_EMPTY(F32, 1, SEQS, G, T, D)), {ATTN_E_RANK, "k", 4, 5}},
         {"no data", KEYS(lost), {ATTN_E_NULL, "k", 0, 0}},
+        {"rows of the cache", KEYS(own), {ATTN_E_ALIAS, "k", 0, 0}},
         {"heads", KEYS(SAFETY_EMPTY(F32, SEQS, 1, T, D)), {ATTN_E_SHAPE, "k", G, 1}},
         {"width", KEYS(SAFETY_EMPTY(F32, SEQS, G, T, D + 1)), {ATTN_E_SHAPE, "k", D, D + 1}},
         {"value width", VALUES(SAFETY_EMPTY(F32, SEQS, G, T, D)), {ATTN_E_SHAPE, "v", E, D}},
@@ -304,6 +316,9 @@ static void cache_bad_read(void **state)
     BAD_READ(attn_cache_read(c, 0, 0, 1, twice, none, &e), ATTN_E_ALIAS, "k", 0, 0);
     BAD_READ(attn_cache_read(c, 0, 0, 1, k, attn_tensor_slice(k, 2, 0, E), &e), ATTN_E_ALIAS,
              "v", 0, 0);
+    attn_tensor own = k;
+    own.data = bad_own(c, "k");
+    BAD_READ(attn_cache_read(c, 0, 0, 1, own, none, &e), ATTN_E_ALIAS, "k", 0, 0);
     assert_int_equal(attn_cache_evict(c, 0, 2, 1, NULL), ATTN_OK);
     BAD_READ(attn_cache_read(c, 0, 1, 2, none, none, &e), ATTN_E_POSITION, "first", 3, 2);
     attn_cache_destroy(c);

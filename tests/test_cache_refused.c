@@ -80,6 +80,12 @@ static void bad_k_pos(decode_case *c, attn_args *a)
     a->k_pos = TEST_TENSOR(&c->arena, I64, L), c->spec.rope.kind = ATTN_ROPE_HALF,
     c->spec.keys_turned = true;
 }
+static void bad_place(decode_case *c, attn_args *a)
+{
+    attn_tensor v = {0};
+    for (int64_t i = 0; strcmp(attn_cache_entry(c->cache, i, &v), "v") != 0;) i++;
+    a->out.data = v.data; /* in the cache, whatever lies there */
+}
 
 static const struct {
     const char *about;
@@ -105,6 +111,7 @@ static const struct {
     {"a bias of another length", bad_bias, ATTN_E_MASK, "bias", L, 40},
     {"no alignment", bad_align, ATTN_E_CAUSAL, "align", 5, 40},
     {"positions for turned keys", bad_k_pos, ATTN_E_PARAM, "k_pos", 0, 0},
+    {"an output in the cache", bad_place, ATTN_E_ALIAS, "out", 0, 0},
 };
 
 static void decode_refused(void **state)

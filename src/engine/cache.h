@@ -9,6 +9,8 @@
 
 bool attn__cache_alive(const attn_cache *cache);
 const attn_cache_spec *attn__cache_spec(const attn_cache *cache);
+/* Whether a tensor lies in the memory of the cache, which is one block. */
+bool attn__cache_overlaps(const attn_cache *cache, const attn_tensor *t);
 
 /* Memory for a look at up to ATTN__CHUNK keys. */
 typedef struct attn__cache_look {

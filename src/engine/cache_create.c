@@ -215,6 +215,13 @@ const attn_cache_spec *attn__cache_spec(const attn_cache *c)
     return &c->spec;
 }
 
+bool attn__cache_overlaps(const attn_cache *c, const attn_tensor *t)
+{
+    const attn_tensor block =
+        attn_tensor_make((void *)(uintptr_t)c, ATTN_DTYPE_U8, 1, &c->bytes);
+    return attn__present(t) && attn__tensor_overlap(t, &block);
+}
+
 static size_t create_key_bytes(const attn__cache_side *s)
 {
     return (size_t)s->row + (s->scale ? sizeof(float) : 0) + (s->zero ? sizeof(float) : 0);

@@ -46,6 +46,8 @@ static attn_status read_tensor(const attn_cache *c, const attn_tensor *t, const 
     ATTN_TRY(attn__check_data(t, where, error));
     if (attn__tensor_self_overlap(t))
         return attn__fail(error, ATTN_E_ALIAS, where, "an output reaches an element twice");
+    if (attn__cache_overlaps(c, t))
+        return attn__fail(error, ATTN_E_ALIAS, where, "lies in the cache itself");
     return ATTN_OK;
 }
 

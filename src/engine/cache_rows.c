@@ -54,6 +54,8 @@ static attn_status rows_main(const attn__cache_job *job, attn_tensor *t, const c
 {
     if (!attn__present(t)) return attn__fail(error, ATTN_E_NULL, where, "is required");
     ATTN_TRY(attn__check_lift(t, where, error));
+    if (attn__cache_overlaps(job->cache, t))
+        return attn__fail(error, ATTN_E_ALIAS, where, "lies in the cache itself");
     ATTN_TRY(
         rows_size(where, "the heads of the cache", job->cache->spec.heads, t->shape[1], error));
     return rows_size(where, "the width of the cache", width, t->shape[3], error);
