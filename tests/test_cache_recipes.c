@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What docs/caches.md tells users to do, done: beams that change places, the accepted path of a
- * tree, a long prompt through a small ring, a latent cache whose keys are turned. Each has the
- * bits of one call over tensors. */
+ * tree, a long prompt through a small ring, one with sinks and a callback, a latent cache whose keys
+ * are turned. Each has the bits of one call over tensors. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -188,6 +189,63 @@ static void recipe_ring(void **state)
     }
 }
 
+/* Row 0 of the call stands at position first. */
+typedef struct recipe_band {
+    int64_t first, sinks, window;
+} recipe_band;
+
+static void recipe_cut(void *user, const attn_tile *t)
+{
+    const recipe_band *b = user;
+    for (int64_t x = 0; x < t->n_i; x++)
+        for (int64_t y = 0; y < t->n_j; y++) {
+            const int64_t p = b->first + t->i0 + x, j = t->j0 + y;
+            if (j >= b->sinks && j <= p - b->window)
+                ((float *)t->s)[x * t->i_stride + y * t->j_stride] = -INFINITY;
+        }
+}
+
+/* Sinks and windows of W keys, by a mask over tensors. */
+static attn_tensor recipe_masked(recipe *r, int64_t sinks, int64_t W)
+{
+    const attn_tensor out = recipe_tensor(r, 1, H, L, 9);
+    bool *sees = test_alloc(&r->arena, L * L);
+    for (int64_t i = 0; i < L; i++)
+        for (int64_t j = 0; j < L; j++) sees[i * L + j] = j < sinks || j > i - W;
+    attn_spec spec = r->spec;
+    spec.keys_turned = false;
+    const attn_args args = ATTN_ARGS(.q = r->q, .k = r->k, .v = r->v, .out = out,
+                                     .mask = ATTN_TENSOR(sees, BOOL, L, L));
+    assert_int_equal(attn_forward(NULL, &spec, &args, NULL), ATTN_OK);
+    return out;
+}
+
+/* In pieces of n tokens through a ring that keeps its sinks. */
+static void recipe_sinks(void **state)
+{
+    (void)state;
+    enum { W = 20, SINKS = 3 };
+    for (int64_t n = 1; n < 40; n += 6) {
+        recipe r;
+        recipe_begin(&r,
+                     ATTN_CACHE(.kind = ATTN_CACHE_RING, .sequences = 1, .sinks = SINKS,
+                                .capacity = SINKS + W + n - 1),
+                     1);
+        const attn_tensor want = recipe_masked(&r, SINKS, W);
+        recipe_band band = {0, SINKS, W};
+        r.spec.tile = recipe_cut;
+        r.spec.user = &band;
+        for (int64_t end; band.first < L; band.first = end) {
+            end = band.first + n < L ? band.first + n : L;
+            recipe_append(&r, recipe_part(r.k, band.first, end),
+                          recipe_part(r.v, band.first, end), 0);
+            const attn_tensor out = recipe_over(&r, recipe_part(r.q, band.first, end), 0);
+            assert_true(test_same_bits(out, recipe_part(want, band.first, end)));
+        }
+        recipe_end(&r);
+    }
+}
+
 /* ---- latent ------------------------------------------------------------------------------ */
 
 /* The turned columns of a latent cache are its first ones; values begin behind them. */
@@ -222,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recipe_beams), cmocka_unit_test(recipe_tree),
-        cmocka_unit_test(recipe_ring), cmocka_unit_test(recipe_latent)};
+        cmocka_unit_test(recipe_ring), cmocka_unit_test(recipe_sinks),
+        cmocka_unit_test(recipe_latent)};
     return cmocka_run_group_tests_name("cache_recipes", tests, NULL, NULL);
 }
