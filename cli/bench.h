@@ -139,6 +139,7 @@ typedef struct bench_line {
     int threads;
     int64_t copies;      /* of k and v; 0: they are not turned round */
     int64_t cold_bytes;  /* of all copies together */
+    bool half;           /* precision = half is asked for */
     double gain;         /* times as fast as with one thread; NaN when that was not measured */
     double ceiling_gain; /* what the ceiling itself gained meanwhile; NaN likewise */
 } bench_line;

@@ -50,9 +50,14 @@ static bool attention_copies(bench_job *job, attn_dtype dtype, const int64_t *sh
  * there is memory for. */
 static void attention_cold(bench_job *job, attn_dtype dtype, const int64_t *shape)
 {
-    const double wanted = 0x1p30;
-    job->turn_bytes = (size_t)(shape[0] * shape[1] * shape[2] * shape[3]);
-    job->turn_bytes *= attn_dtype_size(dtype);
+    const double wanted = 0x1p30, most = 0x1p46;
+    double bytes = (double)attn_dtype_size(dtype);
+    for (int i = 0; i < 4; i++) bytes *= (double)shape[i];
+    if (bytes > most) {
+        job->out_of_memory = true;
+        return;
+    }
+    job->turn_bytes = (size_t)bytes;
     int64_t n = (int64_t)ceil(wanted / (2 * (double)job->turn_bytes));
     while (n > 0 && !attention_copies(job, dtype, shape, n)) n /= 2;
     job->n_copies = n;

@@ -33,6 +33,11 @@ void bench_report_machine(const attn_ctx *ctx, const bench_ceilings *c, bool jso
            "GB/s", "of mem", "of llc", "gain");
 }
 
+static bool report_half(const bench_result *r)
+{
+    return r->info.precision == ATTN_PRECISION_HALF;
+}
+
 static void report_json(const bench_line *l, const bench_result *r)
 {
     cli_json line = cli_json_begin("bench");
@@ -41,6 +46,7 @@ static void report_json(const bench_line *l, const bench_result *r)
     cli_json_text(&line, "dtype", l->type);
     cli_json_integer(&line, "threads", l->threads);
     cli_json_text(&line, "isa", r->info.isa);
+    cli_json_text(&line, "precision", report_half(r) ? "half" : "exact");
     cli_json_integer(&line, "runs", r->runs);
     cli_json_number(&line, "seconds", r->seconds);
     cli_json_number(&line, "seconds_least", r->least);
@@ -97,6 +103,7 @@ static void report_text(const bench_line *l, const bench_result *r)
     if (drift > most_drift) printf("  ~%.0f %%", 100 * drift);
     if (l->copies && l->cold_bytes < least)
         printf("  (k and v in turn: only %.0f MiB)", (double)l->cold_bytes / 0x1p20);
+    if (l->half && !report_half(r)) printf("  (exact arithmetic)");
     puts("");
 }
 

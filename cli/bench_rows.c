@@ -97,6 +97,7 @@ static const bench_row threads_rows[] = {
     {{1, 8, 8, 2048, 2048, 64}, BENCH_BACKWARD, NULL},
     {{1, 8, 8, 2048, 2048, 64}, BENCH_CAUSAL | BENCH_BACKWARD, NULL},
     {{1, 8, 8, 4096, 4096, 64}, 0, "bf16"},
+    {{1, 8, 8, 4096, 4096, 64}, BENCH_HALF, "bf16"},
     {{1, 32, 8, 1, 8192, 128}, BENCH_COLD, NULL},
     {{1, 32, 8, 8, 8192, 128}, BENCH_COLD | BENCH_CAUSAL, NULL},
 };

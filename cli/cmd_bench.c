@@ -71,6 +71,7 @@ static int bench_run_threads(const bench *b, const bench_suite *suite, const ben
     bench_line line = {.suite = suite->name, .shape = text};
     line.type = row->dtype ? row->dtype : attn_dtype_name(b->dtype);
     line.dtype = bench_coded(line.type) ? ATTN_DTYPE_F32 : attn_dtype_find(line.type);
+    line.half = row->options & BENCH_HALF;
     bench_row_text(row, suite->n_sizes, text, sizeof text);
     if (b->list) return bench_report_unmeasured(&line, b->json), 0;
     int code = 0;

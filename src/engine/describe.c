@@ -6,6 +6,7 @@
 
 void attn_plan_describe(const attn_plan *plan, attn_plan_info *info)
 {
+    if (!info) return;
     *info = (attn_plan_info){0};
     if (!attn_plan_workspace(plan)) return;
     const attn__problem *p = &plan->problem;

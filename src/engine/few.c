@@ -111,8 +111,7 @@ attn__staged attn__few_stage(const attn__run *r, char *scratch, const attn__seq 
     else
         few_source(r, scratch, &piece, &staged);
     const void **row = piece.row;
-    for (int64_t i = attn__max(0, next); i < ATTN__FEW_AHEAD; i++)
-        row[2 * n + i] = row[2 * n - 1];
+    for (int64_t i = next; i < ATTN__FEW_AHEAD; i++) row[2 * n + i] = row[2 * n - 1];
     staged.k_rows.row = row;
     staged.v_rows.row = row + n;
     staged.k_rows.far = staged.v_rows.far = r->plan->far;
