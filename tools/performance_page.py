@@ -3,9 +3,8 @@
 what came of them, and who was beside them."""
 
 import plot
+from compare_rows import SUITES
 
-SUITES = ["prefill", "causal", "long", "short", "peaked", "backward", "dtype", "half", "decode",
-          "verify"]
 KINDS = ("bench", "compare", "growth", "avx2")
 P64, P128, P32 = "1,8,8,4096,4096,64", "1,8,8,2048,2048,128", "1,32,8,2048,2048,128"
 SMALL = "1,8,8,1024,1024,64"

@@ -81,10 +81,10 @@ typedef enum attn_norm_kind {
 /* HALF is for speed: products of scores and of weights with values in 16-bit integers. By norm it
  * is nearer to the exact result than that is to its own rounding to bf16 (docs/numerics.md, section
  * 17, which also says what TOP_K and ENTMAX make of it); scores that integers are too coarse for,
- * |scale| |q| |k| above 96, are exact and as slow. A result still depends on nothing but its row. attn_forward alone knows it, for f32, bf16 and f16
- * tensors with ATTN_SCORE_DOT and every normaliser but RELU2 and LINEAR, on machines with AVX-512
- * VNNI; everything else - keys in a cache or in pages too - runs EXACT, and attn_plan_describe
- * says which one it is. */
+ * |scale| |q| |k| above 96, are exact and as slow. A result still depends on nothing but its row.
+ * attn_forward alone knows it, for f32, bf16 and f16 tensors with ATTN_SCORE_DOT and every
+ * normaliser but RELU2 and LINEAR, on machines with AVX-512 VNNI; everything else - keys in a cache
+ * or in pages too - runs EXACT, and attn_plan_describe says which one it is. */
 typedef enum attn_precision { ATTN_PRECISION_EXACT, ATTN_PRECISION_HALF } attn_precision;
 
 /* At which point args.scores is taken. */

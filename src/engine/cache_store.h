@@ -47,11 +47,11 @@ struct attn_cache {
     int64_t *table;           /* [sequences][columns], -1: no page */
     int64_t *refs;            /* [pages]: tables that hold it */
     int64_t *spare, n_spare;  /* pages in no table */
-    int64_t *wanted;          /* [pages]: copies of it that an append needs; 0 between calls */
-    bool *taken;              /* [sequences]; false between calls */
-    float *row;               /* of the wider side, before it is coded */
-    double *theta, *turn;     /* [R/2]; [2][R/2]: cosines, sines */
-    double theta_base;        /* whose thetas they are, and of how many; 0: none yet */
+    int64_t *wanted; /* [pages]: copies that an append needs, or whose a page is; 0 after */
+    bool *taken;     /* [sequences]; false between calls */
+    float *row;      /* of the wider side, before it is coded */
+    double *theta, *turn; /* [R/2]; [2][R/2]: cosines, sines */
+    double theta_base;    /* whose thetas they are, and of how many; 0: none yet */
     int64_t theta_n;
     int64_t head[ATTN__CACHE_HEAD]; /* the spec as numbers, for files */
 };

@@ -140,14 +140,21 @@ static void cascade_close(attn__run *r, int64_t head, int64_t n, int64_t shared)
     r->n_joints += n > 1;
 }
 
-/* The most that a sequence behind b in its chain has in common with it, none if that one stands in
- * a joint already. */
+/* Who follows x in its chain and stands in no joint yet, -1: nobody; *left: how many may still be
+ * looked at. */
+static int64_t cascade_next(const attn__run *r, int64_t x, int64_t *left)
+{
+    do x = r->seqs[x].twin;
+    while (x >= 0 && --*left >= 0 && r->seqs[x].shared > 0);
+    return *left >= 0 ? x : -1;
+}
+
+/* The most that one of these has in common with b. */
 static int64_t cascade_most(const attn__run *r, int64_t b)
 {
-    int64_t most = 0, looked = 0;
-    for (int64_t x = r->seqs[b].twin; x >= 0 && looked < CASCADE_LOOK;
-         x = r->seqs[x].twin, looked++)
-        if (r->seqs[x].shared == 0) most = attn__max(most, cascade_common(r, b, x));
+    int64_t most = 0, left = CASCADE_LOOK;
+    for (int64_t x = b; (x = cascade_next(r, x, &left)) >= 0;)
+        most = attn__max(most, cascade_common(r, b, x));
     return most;
 }
 
@@ -155,12 +162,12 @@ static int64_t cascade_most(const attn__run *r, int64_t b)
  * in as many joints as it takes. */
 static void cascade_group(attn__run *r, int64_t b)
 {
-    int64_t head = b, last = b, n = 1, lane = cascade_lanes(r, b), shared = 0, looked = 0;
+    int64_t head = b, last = b, n = 1, lane = cascade_lanes(r, b), shared = 0;
+    int64_t left = CASCADE_LOOK;
     const int64_t most = cascade_most(r, b);
     if (most == 0) return;
-    for (int64_t x = r->seqs[b].twin; x >= 0 && looked < CASCADE_LOOK;
-         x = r->seqs[x].twin, looked++) {
-        const int64_t common = r->seqs[x].shared == 0 ? cascade_common(r, b, x) : 0;
+    for (int64_t x = b; (x = cascade_next(r, x, &left)) >= 0;) {
+        const int64_t common = cascade_common(r, b, x);
         if (2 * common < most) continue;
         const int64_t lanes = cascade_lanes(r, x);
         if (lane + lanes > ATTN__PANEL) {

@@ -14,9 +14,8 @@
 #define HALF_LEAST 0x1p-40 /* the largest number of a row that is rounded, at least */
 #define HALF_MOST  0x1p40
 
-enum {
-    HALF_ROWS = 32
-}; /* that are rounded at a time, while they are warm; a part of a block */
+/* Rounded at a time, while they are warm; a part of a block. */
+enum { HALF_ROWS = 32 };
 
 /* What a row is multiplied by, so that its largest number and, as far as length says, its norm
  * stay in reach; what one is worth then. False: it is not to be rounded. */
